@@ -1,0 +1,67 @@
+# What people run. `make help` lists it.
+PYTHON ?= python3
+PORT ?= 8080
+BIN := .venv/bin
+# A child make or tool must not pick another environment than the one built here.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check run bench conformance lock migrate docs clean format
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/ready  ## play one cotton trade through the whole system, on this machine
+	@$(BIN)/python -m tools.demo
+
+test: .venv/ready  ## every test that needs nothing but Python and PyPI
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests --ignore tests/conformance/emulators
+
+check: .venv/ready  ## lint, format, types and contracts, in under a minute
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright --level error
+	@$(BIN)/python -m pytest -q -n 2 tests/contract
+
+run: .venv/ready  ## serve the whole system on PORT (default 8080) until Ctrl-C, data kept in .local/
+	@exec $(BIN)/python -m tools.local --port $(PORT)
+
+conformance: .venv/ready  ## the stand-ins for Google's services, and Google's own emulators, through the official clients
+	@$(BIN)/python -m pytest -q tests/conformance
+
+bench: .venv/bench  ## measure against named peers, write build/bench.json
+	@.venv-bench/bin/python -m tools.bench
+
+migrate: .venv/ready  ## apply the SQL migrations to DATABASE_URL
+	@$(BIN)/python -m tools.migrate
+
+docs: .venv/ready  ## regenerate docs/api and the event schemas from the code
+	@$(BIN)/python -m tools.docs
+
+format: .venv/ready  ## sort imports and format
+	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
+
+lock: .venv/uv  ## compile every dependency group, with hashes, from pyproject.toml
+	@$(BIN)/python -m tools.lock
+
+clean:  ## forget what `make run` kept and what was built
+	@rm -rf .local build .pytest_cache .ruff_cache
+
+# The environment: a pinned uv (by hash) installs the locked requirements (by hash).
+.venv/uv: requirements-uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Kapas needs Python 3.11 or later: run make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "This Python cannot make a virtual environment with pip: install its venv package (Debian: apt install python3-venv)"; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	@touch $@
+
+.venv/ready: .venv/uv requirements-dev.txt
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements-dev.txt requirements-uv.txt
+	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "kapas.pth").write_text("\n".join(str(p) for p in (pathlib.Path.cwd() / "shared", pathlib.Path.cwd())) + "\n")'
+	@touch $@
+
+.venv/bench: .venv/ready requirements-bench.txt
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-bench
+	@$(BIN)/uv pip sync -q --python .venv-bench/bin/python --require-hashes requirements-bench.txt
+	@cp "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/kapas.pth" "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/"
+	@touch $@
