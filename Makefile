@@ -15,7 +15,7 @@ demo: .venv/ready  ## play one cotton trade through the whole system, on this ma
 	@$(BIN)/python -m tools.demo
 
 test: .venv/ready  ## every test that needs nothing but Python and PyPI
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests --ignore tests/conformance/emulators
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not emulator"
 
 check: .venv/ready  ## lint, format, types and contracts, in under a minute
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright --level error

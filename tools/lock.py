@@ -1,4 +1,4 @@
-"""Compile every dependency group of pyproject.toml into a locked requirements file: versions and hashes, no index addresses.
+"""Lock every dependency group of pyproject.toml into a requirements file: versions and hashes, no index addresses.
 
 What is pinned stays pinned; `python -m tools.lock --upgrade` takes the newest versions that fit.
 """
