@@ -1,0 +1,35 @@
+"""The audit trail: one row per event and per access to personal data, from every topic."""
+
+import functions_framework
+from flask import Request, Response
+
+from kapas import events
+from kapas.db import PLATFORM, Database
+from kapas.db.connect import open_database
+from kapas.once import once
+from kapas.settings import CallerSettings, DatabaseSettings, load
+
+from . import service
+
+
+class Settings(DatabaseSettings, CallerSettings):
+    """What the audit trail is told."""
+
+
+@once
+def settings() -> Settings:
+    return load(Settings)
+
+
+@once
+def database() -> Database:
+    return open_database(settings())
+
+
+@functions_framework.http
+def audit_trail(request: Request) -> Response:
+    def record(event: events.CloudEvent) -> None:
+        with database().session(PLATFORM) as db:
+            service.record(db, event)
+
+    return events.receive(request, settings(), record)

@@ -1,0 +1,12 @@
+"""Use case of the audit trail: keep every event, once."""
+
+from kapas import clock
+from kapas.db import Session
+from kapas.events import CloudEvent
+
+from . import store
+
+
+def record(db: Session, event: CloudEvent) -> None:
+    """Append the event. Its id is the row's key, so that a duplicate, in whatever order it comes, adds nothing."""
+    store.append(db, event, clock.now())

@@ -1,0 +1,28 @@
+"""The live feed: projects events to the Firestore documents that clients listen to."""
+
+import functions_framework
+from flask import Request, Response
+
+from kapas import events
+from kapas.once import once
+from kapas.ports import Documents
+from kapas.settings import CallerSettings, load
+
+from . import service
+
+
+@once
+def settings() -> CallerSettings:
+    return load(CallerSettings)
+
+
+@once
+def documents() -> Documents:
+    from kapas.gcp.firestore import Firestore
+
+    return Firestore(settings().project)
+
+
+@functions_framework.http
+def live_feed(request: Request) -> Response:
+    return events.receive(request, settings(), lambda event: service.project(documents(), event))

@@ -1,0 +1,43 @@
+"""The outbox relay: the one publisher. Woken by functions after a commit, and every minute by Cloud Scheduler."""
+
+import functions_framework
+from flask import Request, Response
+
+from kapas import calls
+from kapas.db import Database
+from kapas.db.connect import open_database
+from kapas.once import once
+from kapas.ports import Bus
+from kapas.settings import CallerSettings, DatabaseSettings, load
+
+from . import service
+
+
+class Settings(DatabaseSettings, CallerSettings):
+    """What the relay is told."""
+
+
+@once
+def settings() -> Settings:
+    return load(Settings)
+
+
+@once
+def database() -> Database:
+    return open_database(settings())
+
+
+@once
+def bus() -> Bus:
+    from kapas.gcp.pubsub import PubSub
+
+    return PubSub(settings().project)
+
+
+@functions_framework.http
+def outbox_relay(request: Request) -> Response:
+    def work() -> Response:
+        service.drain(database(), bus())
+        return Response(status=204)
+
+    return calls.answer(request, settings(), work)

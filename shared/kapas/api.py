@@ -1,0 +1,329 @@
+"""HTTP for clients: one `App` a capability, with everything that is the same for all.
+
+    app = App("Trade events", settings=settings, database=database)
+
+    @app.post("/v1/trades", responses={201: Trade})
+    def offer(body: LotOffer) -> Response:
+        with app.session() as db:
+            return app.commit(db, service.offer(app.caller, body), status=201)
+
+    def trade_events(request: Request) -> Response:
+        return app.serve(request)
+
+What every request gets: identity, version negotiation, an idempotency key on POST, bodies that are bounded JSON,
+problem+json for every failure, a trace and security headers.
+"""
+
+import io
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, NoReturn, cast
+
+import functions_framework
+from flask import Request, Response, g, request
+from flask.json.provider import DefaultJSONProvider
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import HTTPException
+
+from kapas import log, outbox, trace
+from kapas.calls import problem_response
+from kapas.db import PLATFORM, Database, DatabaseFailure, LockTimeout, Session
+from kapas.errors import (
+    BadRequest,
+    FieldError,
+    Forbidden,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+    Problem,
+    StillRunning,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMediaType,
+    UnsupportedVersion,
+    VersionConflict,
+)
+from kapas.events import Event
+from kapas.idempotency import Answer, Ticket, recall, ticket
+from kapas.identity import Identity, InvalidToken, Verifier, bearer
+from kapas.once import once
+from kapas.outbox import Change
+from kapas.relay import waker
+from kapas.settings import ApiSettings
+
+MAX_BODY = 1 << 20
+"""Bytes a request body may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of the API. A deprecated one answers `Deprecation` (RFC 9745) and `Sunset` (RFC 8594)."""
+
+    deprecated: date | None = None
+    sunset: date | None = None
+
+
+VERSIONS: dict[str, Version] = {"2026-11-01": Version()}
+"""What `X-API-Version` may ask for; without the header, the last."""
+
+SECURITY_HEADERS = {
+    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+_HTTP_PROBLEMS: dict[int, type[Problem]] = {
+    400: BadRequest,
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: TooLarge,
+    415: UnsupportedMediaType,
+}
+
+
+class _ExactJson(DefaultJSONProvider):
+    """JSON whose numbers stay exact: 61234.10 is read as a Decimal, and NaN, which JSON does not have, is refused."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return json.loads(s, parse_float=Decimal, parse_constant=_no_constant, **kwargs)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a use case decided: the change to write, and the resource as it is after it."""
+
+    change: Change
+    resource: BaseModel
+    version: int
+    """The aggregate's version after the change: its ETag."""
+
+
+class App(OpenAPI):
+    """The HTTP side of one capability."""
+
+    json_provider_class = _ExactJson
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        settings: Callable[[], ApiSettings],
+        database: Callable[[], Database],
+    ) -> None:
+        """`settings` and `database` are made on first use, in the worker."""
+        super().__init__(title, info=Info(title=title, version=next(reversed(VERSIONS))), doc_ui=False)
+        self.validation_error_callback = _invalid
+        self.settings = settings
+        self.database = database
+        self.waker = once(lambda: waker(self.settings()))
+        self.verifier = once(self._make_verifier)
+        self.before_request(self._check)
+        self.after_request(self._finish)
+        self.register_error_handler(Exception, self._failed)
+        _answer_framework_errors()
+
+    # What the views use
+
+    @property
+    def caller(self) -> Identity:
+        """Who sent this request."""
+        return g.caller
+
+    def session(self) -> AbstractContextManager[Session]:
+        """A database session that shows what the caller may see."""
+        return self.database().session(self.caller.partner_id if self.caller.role.of_partner else PLATFORM)
+
+    def if_match(self) -> int:
+        """The version that the client's If-Match names.
+
+        Raises:
+            PreconditionRequired: the header is missing.
+            PreconditionFailed: it is not one of this API's ETags.
+        """
+        value = request.headers.get("If-Match")
+        if value is None:
+            raise PreconditionRequired("Read the resource and send its ETag as If-Match")
+        if not value.strip('"').isdigit():
+            raise PreconditionFailed("If-Match must be the ETag of the resource as last read")
+        g.if_match = True
+        return int(value.strip('"'))
+
+    def answer(self, resource: BaseModel, *, status: int = 200, version: int | None = None) -> Response:
+        """`resource` as JSON, with its ETag if it has a version."""
+        headers = {} if version is None else {"ETag": f'"{version}"'}
+        return Response(resource.model_dump_json(), status, headers, content_type="application/json")
+
+    def commit(self, db: Session, outcome: Outcome, *, status: int = 200) -> Response:
+        """Write what the use case decided, together with its events and the answer that a repeated request will get.
+
+        Raises:
+            VersionConflict, PreconditionFailed: somebody else changed the aggregate first.
+        """
+        answer = Answer(status, outcome.resource.model_dump_json(), {"ETag": f'"{outcome.version}"'})
+        outbox.commit(db, outcome.change, g.get("ticket"), answer if g.get("ticket") else None)
+        g.published = True
+        return _respond(answer)
+
+    def publish(self, db: Session, *events: Event) -> None:
+        """Write events that tell of something other than a change, an access for example."""
+        outbox.publish(db, *events)
+        g.published = True
+
+    # What the entry point uses
+
+    def serve(self, incoming: Request) -> Response:
+        """Answer a request that functions-framework hands over."""
+        with trace.use(trace.follow(incoming.headers.get("traceparent"), self.settings().project)):
+            environ = incoming.environ
+            if (incoming.content_length or 0) <= MAX_BODY:
+                # The body is read here, once and bounded, so that both the outer and this app may read it.
+                body = incoming.stream.read(MAX_BODY + 1)
+                environ["wsgi.input"] = io.BytesIO(body)
+                environ["CONTENT_LENGTH"] = str(len(body))
+            return cast(Response, Response.from_app(cast(Any, self), environ))
+
+    # What happens around every request
+
+    def _make_verifier(self) -> Verifier:
+        settings = self.settings()
+        return Verifier(settings.token_jwks_url, settings.token_issuer, settings.token_audience)
+
+    def _check(self) -> None:
+        if request.routing_exception is not None:
+            raise request.routing_exception
+        if (request.content_length or 0) > MAX_BODY:
+            raise TooLarge(f"A request body has at most {MAX_BODY} bytes")
+        g.version = request.headers.get("X-API-Version", next(reversed(VERSIONS)))
+        if g.version not in VERSIONS:
+            raise UnsupportedVersion(f"X-API-Version must be one of {', '.join(VERSIONS)}")
+        try:
+            g.caller = self.verifier().verify(bearer(request.headers.get("Authorization")))
+        except InvalidToken as error:
+            raise Unauthenticated(f"The access token is not accepted: {error.reason}") from None
+        if request.method in ("POST", "PUT", "PATCH"):
+            body = request.get_data()
+            if body:
+                self._check_json()
+            if request.method == "POST":
+                g.ticket = self._ticket(body)
+
+    def _check_json(self) -> None:
+        if not request.is_json:
+            raise UnsupportedMediaType()
+        try:
+            request.get_json()
+        except (HTTPException, ValueError, RecursionError):
+            raise BadRequest("The body is not valid JSON") from None
+
+    def _ticket(self, body: bytes) -> Ticket:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            message = "Every POST carries an Idempotency-Key, so that it can be repeated safely; a UUID is a good one"
+            raise BadRequest(message, errors=[FieldError("header:Idempotency-Key", "missing", message)])
+        caller = self.caller
+        principal = f"{caller.partner_id or ''}/{caller.subject}"
+        return ticket(principal, key, request.method, request.full_path, body)
+
+    def _failed(self, error: Exception) -> Response:
+        problem = _as_problem(error)
+        held: Ticket | None = g.get("ticket")
+        if held is not None and (problem.status in (409, 412, 422) or isinstance(error, DatabaseFailure)):
+            # The request may have been answered before: then it failed only because it was repeated.
+            try:
+                with self.database().session(None) as db:
+                    remembered = recall(db, held)
+            except Problem as reused:
+                problem, remembered = reused, None
+            if remembered is not None:
+                response = _respond(remembered)
+                response.headers["Idempotent-Replayed"] = "true"
+                return response
+        if problem.status >= 500:
+            log.error("request_failed", error, method=request.method, route=str(request.url_rule))
+        return problem_response(problem, request.path)
+
+    def _finish(self, response: Response) -> Response:
+        headers = response.headers
+        headers.extend(SECURITY_HEADERS)
+        name = g.get("version")
+        version = VERSIONS.get(name or "")
+        if version is not None:
+            headers["X-API-Version"] = name
+            if version.deprecated:
+                headers["Deprecation"] = version.deprecated.strftime("@%s")
+            if version.sunset:
+                headers["Sunset"] = version.sunset.strftime("%a, %d %b %Y 00:00:00 GMT")
+        current = trace.current()
+        if current is not None:
+            headers["traceparent"] = str(current)
+        if g.get("published"):
+            self.waker()()
+        return response
+
+
+def require(condition: bool, detail: str) -> None:
+    """Raise `Forbidden` with `detail` unless `condition`."""
+    if not condition:
+        raise Forbidden(detail)
+
+
+def _respond(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, answer.headers, content_type="application/json")
+
+
+def _as_problem(error: Exception) -> Problem:
+    if isinstance(error, VersionConflict) and g.get("if_match"):
+        return PreconditionFailed()
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, LockTimeout):
+        return StillRunning()
+    if isinstance(error, HTTPException) and error.code in _HTTP_PROBLEMS:
+        return _HTTP_PROBLEMS[error.code]()
+    return Problem()
+
+
+def _invalid(error: ValidationError) -> NoReturn:
+    """The faults that pydantic found, each with where it is. Their inputs are not repeated."""
+    path, query = request.view_args or {}, request.method == "GET"
+    faults: list[FieldError] = []
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        first = str(fault["loc"][0]) if fault["loc"] else ""
+        if first in path:
+            pointer = f"path:{first}"
+        elif query:
+            pointer = f"query:{first}"
+        else:
+            pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in fault["loc"])
+        faults.append(FieldError(pointer, fault["type"], fault["msg"]))
+    raise Invalid(f"{len(faults)} field{'s are' if len(faults) > 1 else ' is'} not valid", errors=faults)
+
+
+def _answer_framework_errors() -> None:
+    """Have the functions-framework's own app, outside this one, answer problem+json too: its 404, 405 and 500 are HTML."""
+    register: Callable[..., Any] | None = getattr(functions_framework, "errorhandler", None)
+    if register is not None:
+        register(Exception)(_framework_failed)
+
+
+def _framework_failed(error: Exception) -> Response:
+    problem = _as_problem(error)
+    if problem.status >= 500:
+        log.error("function_failed", error)
+    response = problem_response(problem, request.path)
+    response.headers.extend(SECURITY_HEADERS)
+    return response

@@ -1,0 +1,192 @@
+"""PostgreSQL: a small pool of prepared connections, made on first use.
+
+    with database.session(caller.partner_id) as db:
+        row = db.one("SELECT status FROM trades WHERE id = :id", id=trade_id)
+
+Statements are prepared once per connection. A session shows the rows of one partner, of every partner (`PLATFORM`) or of
+none, through row level security on the setting `app.partner_id`. Outside `transaction()` each statement commits itself.
+"""
+
+import select
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Final, Literal, cast
+from uuid import UUID
+
+from pg8000.core import CoreConnection
+from pg8000.exceptions import DatabaseError, InterfaceError
+from pg8000.native import PreparedStatement
+
+from kapas import log
+from kapas.errors import Unavailable
+
+PLATFORM: Final = "*"
+"""The scope of a session that sees every partner's rows: for the platform's own work and its staff."""
+
+Scope = UUID | Literal["*"] | None
+Row = list[Any]
+
+
+class DatabaseFailure(Exception):
+    """A statement failed. `code` is its SQLSTATE, `constraint` the constraint it broke, if any."""
+
+    def __init__(self, code: str, constraint: str, message: str) -> None:
+        super().__init__(f"{code} {message}")
+        self.code = code
+        self.constraint = constraint
+
+
+class UniqueViolation(DatabaseFailure):
+    """SQLSTATE 23505: the row is there already."""
+
+
+class LockTimeout(DatabaseFailure):
+    """SQLSTATE 55P03: somebody else holds the row for longer than we wait."""
+
+
+class ConnectionLost(Unavailable):
+    """The connection broke. Whether the last statement was applied is unknown: repeat it with its idempotency key."""
+
+
+_FAILURES: dict[str, type[DatabaseFailure]] = {"23505": UniqueViolation, "55P03": LockTimeout}
+
+
+def _failure(error: DatabaseError) -> DatabaseFailure:
+    fields = cast(dict[str, str], error.args[0]) if error.args and isinstance(error.args[0], dict) else {}
+    code = fields.get("C", "")
+    return _FAILURES.get(code, DatabaseFailure)(code, fields.get("n", ""), fields.get("M", ""))
+
+
+class Session:
+    """One connection, used by one thread at a time."""
+
+    def __init__(self, connection: CoreConnection) -> None:
+        self.broken = False
+        self.scope = ""
+        self._connection = connection
+        self._prepared: dict[str, PreparedStatement] = {}
+        self._in_transaction = False
+
+    def run(self, sql: str, **parameters: Any) -> list[Row]:
+        """Run one statement, prepared at its first use on this connection; its rows.
+
+        Raises:
+            DatabaseFailure: the statement failed (`UniqueViolation`, `LockTimeout` among them); nothing of it is applied.
+            ConnectionLost: no answer came, so whether it was applied is unknown.
+        """
+        try:
+            statement = self._prepared.get(sql)
+            if statement is None:
+                statement = self._prepared[sql] = PreparedStatement(self._connection, sql)
+            return cast(list[Row], statement.run(**parameters) or [])
+        except DatabaseError as error:
+            failure = _failure(error)
+            if failure.code[:2] in ("57", "08"):  # the server is going away, or closed the connection
+                self.broken = True
+                raise ConnectionLost("The database restarted") from error
+            raise failure from None
+        except (InterfaceError, OSError) as error:
+            self.broken = True
+            raise ConnectionLost("The connection to the database broke") from error
+
+    def one(self, sql: str, **parameters: Any) -> Row | None:
+        """The first row of a statement, or None."""
+        rows = self.run(sql, **parameters)
+        return rows[0] if rows else None
+
+    def command(self, sql: str) -> None:
+        """Run a statement without parameters, unprepared: BEGIN and its like."""
+        try:
+            self._connection.execute_simple(sql)
+        except DatabaseError as error:
+            raise _failure(error) from None
+        except (InterfaceError, OSError) as error:
+            self.broken = True
+            raise ConnectionLost("The connection to the database broke") from error
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """Everything within commits together, or, when it raises, not at all. Not to be nested."""
+        if self._in_transaction:
+            raise RuntimeError("a transaction is open on this session already")
+        self.command("BEGIN")
+        self._in_transaction = True
+        try:
+            yield
+        except BaseException:
+            if not self.broken:
+                self.command("ROLLBACK")
+            raise
+        else:
+            self.command("COMMIT")
+        finally:
+            self._in_transaction = False
+
+    def show(self, scope: Scope) -> None:
+        """Show the rows of `scope` from now on. Remembered, so that a busy partner costs no statement."""
+        value = "" if scope is None else str(scope)
+        if value != self.scope:
+            self.run("SELECT set_config('app.partner_id', :scope, false)", scope=value)
+            self.scope = value
+
+    def is_stale(self) -> bool:
+        """Whether the server closed this idle connection: an idle PostgreSQL sends nothing, so readable means closed."""
+        socket = cast(Any, self._connection)._usock  # pg8000 has no public way to its socket
+        readable, _, _ = select.select([socket], [], [], 0)
+        return bool(readable)
+
+    def close(self) -> None:
+        try:
+            self._connection.close()
+        except (InterfaceError, OSError):
+            log.warning("database_close_failed")
+
+
+class Database:
+    """A pool of at most `size` connections, the last used first, so that the rest can be closed by the server."""
+
+    def __init__(self, connect: Callable[[], CoreConnection], size: int, *, wait: float = 2.0) -> None:
+        """`connect` opens a connection; `wait` bounds, in seconds, how long a request waits for a free one."""
+        self._connect = connect
+        self._wait = wait
+        self._free = threading.BoundedSemaphore(size)
+        self._idle: list[Session] = []
+
+    @contextmanager
+    def session(self, scope: Scope) -> Generator[Session]:
+        """A session that shows the rows of `scope`: a partner's, every partner's (`PLATFORM`), or no partner's (None).
+
+        Raises:
+            Unavailable: every connection stayed in use for `wait` seconds, or the database cannot be reached.
+        """
+        if not self._free.acquire(timeout=self._wait):
+            raise Unavailable("Every connection to the database is in use")
+        session: Session | None = None
+        try:
+            session = self._checkout()
+            session.show(scope)
+            yield session
+        finally:
+            if session is not None:
+                if session.broken:
+                    session.close()
+                else:
+                    self._idle.append(session)
+            self._free.release()
+
+    def _checkout(self) -> Session:
+        while self._idle:
+            session = self._idle.pop()
+            if not session.is_stale():
+                return session
+            session.close()
+        try:
+            return Session(self._connect())
+        except (InterfaceError, DatabaseError, OSError) as error:
+            raise Unavailable("The database cannot be reached") from error
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._idle.pop().close()

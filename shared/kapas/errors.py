@@ -1,0 +1,116 @@
+"""Problems a caller is told about, as RFC 9457 problem details.
+
+Raise one anywhere in a use case; `kapas.api` answers it as `application/problem+json`. The `detail` and the messages are
+read by people outside: no personal data, no identifier, no stack.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+TYPE_PREFIX = "https://kapas.example.com/problems/"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault of the request. `pointer` is an RFC 6901 JSON pointer into the body, or `header:Name`, `query:name`."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class Problem(Exception):
+    """A failure with a stable `code` (the last part of the problem's type) and an HTTP status."""
+
+    status = 500
+    code = "internal"
+    title = "Something went wrong on our side"
+
+    def __init__(
+        self, detail: str = "", *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+    def to_json(self, instance: str) -> dict[str, Any]:
+        """The members of RFC 9457 section 3.1, and `errors`."""
+        body: dict[str, Any] = {
+            "type": TYPE_PREFIX + self.code,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+        }
+        if self.errors:
+            body["errors"] = [{"pointer": e.pointer, "code": e.code, "message": e.message} for e in self.errors]
+        return body
+
+
+class BadRequest(Problem):
+    status, code, title = 400, "bad-request", "The request cannot be read"
+
+
+class UnsupportedVersion(Problem):
+    status, code, title = 400, "unsupported-version", "This version of the API is not served"
+
+
+class Unauthenticated(Problem):
+    status, code, title = 401, "unauthenticated", "Who is calling could not be established"
+
+
+class Forbidden(Problem):
+    status, code, title = 403, "forbidden", "The caller may not do this"
+
+
+class NotFound(Problem):
+    status, code, title = 404, "not-found", "There is nothing here, or nothing the caller may see"
+
+
+class MethodNotAllowed(Problem):
+    status, code, title = 405, "method-not-allowed", "This method is not served here"
+
+
+class Conflict(Problem):
+    status, code, title = 409, "conflict", "The state of the resource does not allow this"
+
+
+class VersionConflict(Problem):
+    status, code, title = 409, "version-conflict", "Somebody else changed the resource first"
+
+
+class StillRunning(Problem):
+    status, code, title = 409, "still-running", "A request with this Idempotency-Key is still running"
+
+
+class PreconditionFailed(Problem):
+    status, code, title = 412, "precondition-failed", "The resource is no longer what If-Match says"
+
+
+class TooLarge(Problem):
+    status, code, title = 413, "too-large", "The request body is too large"
+
+
+class UnsupportedMediaType(Problem):
+    status, code, title = 415, "unsupported-media-type", "The request body must be application/json"
+
+
+class Invalid(Problem):
+    status, code, title = 422, "invalid", "Some fields are not valid"
+
+
+class IdempotencyKeyReused(Problem):
+    status, code, title = 422, "idempotency-key-reused", "This Idempotency-Key came with another request before"
+
+
+class PreconditionRequired(Problem):
+    status, code, title = 428, "precondition-required", "This change needs If-Match"
+
+
+class Unavailable(Problem):
+    status, code, title = 503, "unavailable", "The service is busy or a part of it does not answer"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})

@@ -1,0 +1,27 @@
+"""Firestore through Google's client, which `FIRESTORE_EMULATOR_HOST` points to a stand-in."""
+
+from collections.abc import Callable
+from typing import Any
+
+from google.cloud import firestore
+
+from kapas.ports import Document
+
+
+class Firestore:
+    """A `kapas.ports.Documents`."""
+
+    def __init__(self, project: str) -> None:
+        self._client: Any = firestore.Client(project=project)
+
+    def update(self, path: str, change: Callable[[Document | None], Document | None]) -> None:
+        reference = self._client.document(path)
+
+        @firestore.transactional
+        def apply(transaction: Any) -> None:
+            snapshot = reference.get(transaction=transaction)
+            document = change(snapshot.to_dict() if snapshot.exists else None)
+            if document is not None:
+                transaction.set(reference, document)
+
+        apply(self._client.transaction())

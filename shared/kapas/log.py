@@ -1,0 +1,49 @@
+"""Structured logs: one JSON object a line on stdout, in the format Cloud Logging reads.
+
+    log.info("trade_offered", trade_id=trade.id, bales=100)
+
+The event's name is static; what varies is fields. Field values are identifiers, numbers and short codes, never personal
+data: the type below is narrow so that nobody logs a body or a model.
+"""
+
+import json
+import sys
+import traceback
+from typing import Any
+from uuid import UUID
+
+from kapas import clock, trace
+
+Field = str | int | float | bool | UUID | None
+
+
+def _write(severity: str, event: str, fields: dict[str, Any]) -> None:
+    entry: dict[str, Any] = {"severity": severity, "message": event, "time": clock.rfc3339(clock.now())}
+    entry |= {
+        name: value if isinstance(value, int | float | bool | None) else str(value) for name, value in fields.items()
+    }
+    current = trace.current()
+    if current is not None:
+        entry["logging.googleapis.com/trace"] = current.resource()
+        entry["logging.googleapis.com/spanId"] = current.span_id
+    sys.stdout.write(json.dumps(entry, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def info(event: str, **fields: Field) -> None:
+    _write("INFO", event, fields)
+
+
+def warning(event: str, **fields: Field) -> None:
+    _write("WARNING", event, fields)
+
+
+def error(event: str, exception: BaseException | None = None, **fields: Field) -> None:
+    """An error with the exception's class and where it was raised; not its message, which may carry a value."""
+    if exception is not None:
+        frames = traceback.extract_tb(exception.__traceback__)
+        fields["exception"] = type(exception).__name__
+        fields["raised_at"] = " < ".join(
+            f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in frames[-1:-6:-1]
+        )
+    _write("ERROR", event, fields)

@@ -1,0 +1,103 @@
+"""Shapes that several resources share."""
+
+import base64
+import binascii
+from decimal import Decimal
+from typing import Generic, Literal, Self, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kapas.errors import FieldError, Invalid
+from kapas.money import MAX_PAISE
+from kapas.units import Price, Quantity, Unit, quantity
+
+T = TypeVar("T")
+MAX_PAGE = 100
+
+
+class Resource(BaseModel):
+    """What the API answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Request(BaseModel):
+    """What a client sends. Unknown fields are refused: a misspelt one would be lost without a word."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class PageQuery(Request):
+    """Which part of a list to answer."""
+
+    limit: int = Field(20, ge=1, le=MAX_PAGE, description="How many items at most")
+    after: str | None = Field(None, description="`next` of the page before")
+
+    def after_id(self) -> UUID | None:
+        """The id that `after` names. Raises `Invalid` if it is no cursor of this API."""
+        return None if self.after is None else _id_of(self.after)
+
+
+class Page(Resource, Generic[T]):
+    """A part of a list, newest first."""
+
+    data: list[T]
+    has_more: bool
+    next: str | None = Field(None, description="Send as `after` to read on")
+
+
+class Amount(BaseModel):
+    """An amount of money."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paise: int = Field(ge=-MAX_PAISE, le=MAX_PAISE, description="Indian rupees in paise: 61,500 rupees are 6150000")
+    currency: Literal["INR"] = "INR"
+
+
+class UnitPrice(BaseModel):
+    """A price per unit of weight, as cotton is quoted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paise: int = Field(gt=0, le=MAX_PAISE, description="Paise per unit: 61,500 rupees a candy are 6150000")
+    currency: Literal["INR"] = "INR"
+    unit: Literal["candy_trade", "candy_mcx", "quintal", "kg"] = Field(
+        description="candy_trade is 355.62 kg, candy_mcx 355.56 kg, quintal 100 kg"
+    )
+
+    def price(self) -> Price:
+        return Price(self.paise, Unit(self.unit))
+
+
+class Weight(BaseModel):
+    """A quantity of cotton in a unit of known weight."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: Decimal
+    unit: str = Field(description="kg, quintal, bale, candy_trade or candy_mcx")
+    kg_per_unit: Decimal | None = Field(None, description="Only for bales: what one weighs; nominally 170 kg")
+
+    @model_validator(mode="after")
+    def _known_and_exact(self) -> Self:
+        self.quantity()
+        return self
+
+    def quantity(self) -> Quantity:
+        """Raises ValueError for an unknown or ambiguous unit (a bare maund), with what to send instead."""
+        return quantity(self.value, self.unit, self.kg_per_unit)
+
+
+def cursor(last: UUID) -> str:
+    """An opaque cursor behind the item with this (time-ordered) id."""
+    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
+
+
+def _id_of(cursor: str) -> UUID:
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
+    except (ValueError, binascii.Error):
+        message = "Send `next` of the page before, as it is"
+        raise Invalid(message, errors=[FieldError("query:after", "cursor", message)]) from None

@@ -1,0 +1,39 @@
+"""Cloud Tasks: one unit of work a task, and the side that handles it."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from flask import Request, Response
+from pydantic import BaseModel, ValidationError
+
+from kapas import calls, log
+from kapas.settings import CallerSettings
+
+P = TypeVar("P", bound=BaseModel)
+
+
+class PermanentFailure(Exception):
+    """Trying again cannot help. The task ends; whoever raises this has recorded the outcome where its user sees it."""
+
+
+def handle(request: Request, settings: CallerSettings, payload: type[P], work: Callable[[P], None]) -> Response:
+    """Answer one dispatch of a task: check the caller, parse the payload, do the work.
+
+    204 ends the task. A failure of the work answers 5xx, and Cloud Tasks tries again as its queue says. A payload that
+    does not parse, or a `PermanentFailure`, ends the task with an error in the log: every later try would fail alike.
+    """
+
+    def run() -> Response:
+        name = request.headers.get("X-CloudTasks-TaskName", "")
+        try:
+            parsed = payload.model_validate_json(request.get_data())
+        except ValidationError:
+            log.error("task_unreadable", task=name)
+            return Response(status=204)
+        try:
+            work(parsed)
+        except PermanentFailure as failure:
+            log.error("task_failed_for_good", failure, task=name)
+        return Response(status=204)
+
+    return calls.answer(request, settings, run)
