@@ -5,7 +5,7 @@ The file survives `kill -9` (the operating system has every finished write); it 
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -26,6 +26,20 @@ class State:
     def delete(self, kind: str, key: str) -> None:
         with self._lock:
             self._db.execute("DELETE FROM entry WHERE kind = ? AND key = ?", (kind, key))
+
+    def put_many(self, kind: str, items: Iterable[tuple[str, bytes]]) -> None:
+        """Put every (key, value), all or none."""
+        with self._lock:
+            self._db.execute("BEGIN")
+            with self._db:
+                self._db.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", ((kind, k, v) for k, v in items))
+
+    def delete_many(self, kind: str, keys: Iterable[str]) -> None:
+        """Delete every key, all or none."""
+        with self._lock:
+            self._db.execute("BEGIN")
+            with self._db:
+                self._db.executemany("DELETE FROM entry WHERE kind = ? AND key = ?", ((kind, key) for key in keys))
 
     def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
         """Every (key, value) of a table, by key."""

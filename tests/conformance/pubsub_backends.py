@@ -1,0 +1,206 @@
+"""The two Pub/Subs that the cases run against, and an endpoint that pushes go to."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import monotonic
+from typing import Any
+
+import grpc
+from google.api_core import exceptions
+from google.cloud import pubsub_v1
+from google.pubsub_v1 import PublisherClient, types
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+from tools.local import gapic
+from tools.local.core import Core
+from tools.local.driver import Driver
+from tools.local.pubsub import PubSub
+from tools.local.state import State
+from tools.local.transport import HttpTransport
+
+from .google_emulators import start_emulator
+
+PROJECT = "projects/kapas-test"
+WITHIN = 10.0
+"""Real seconds within which something that is due must have happened."""
+_SERIAL = itertools.count(1)
+
+
+@dataclass
+class Backend:
+    """Clients of a Pub/Sub, and what the cases do with them again and again."""
+
+    name: str
+    publisher: pubsub_v1.PublisherClient
+    subscriber: pubsub_v1.SubscriberClient
+    requests: PublisherClient
+    """The publisher without batching: one request a call."""
+    advance: Callable[[float], None]
+    """Move time by so many seconds. Google's emulator has only real time, and only waits that a case can afford."""
+
+    def topic(self) -> str:
+        """A topic of its own for a case."""
+        name = f"{PROJECT}/topics/topic-{next(_SERIAL)}"
+        self.publisher.create_topic(name=name)
+        return name
+
+    def subscription(self, topic: str, **fields: Any) -> str:
+        name = f"{PROJECT}/subscriptions/subscription-{next(_SERIAL)}"
+        self.subscriber.create_subscription(request={"name": name, "topic": topic, **fields})
+        return name
+
+    def publish(self, topic: str, *data: bytes, key: str = "", **attributes: str) -> list[str]:
+        """Publish in one request; the message ids."""
+        messages = [types.PubsubMessage(data=d, ordering_key=key, attributes=attributes) for d in data]
+        request = types.PublishRequest(topic=topic, messages=messages)
+        return list(self.requests.publish(request=request, retry=None).message_ids)
+
+    def pull(self, subscription: str, count: int = 1) -> list[types.ReceivedMessage]:
+        """The next `count` messages, or fewer if they do not come in time."""
+        received: list[types.ReceivedMessage] = []
+        end = monotonic() + WITHIN
+        while len(received) < count and monotonic() < end:
+            received += self._pull(subscription, count - len(received), 2.0)
+        return received
+
+    def nothing_for(self, subscription: str) -> bool:
+        """Whether nothing is delivered right now."""
+        return not self._pull(subscription, 1, 0.5)
+
+    def nack(self, subscription: str, *received: types.ReceivedMessage) -> None:
+        self.modify(subscription, 0, *received)
+
+    def modify(self, subscription: str, seconds: int, *received: types.ReceivedMessage) -> None:
+        ids = [message.ack_id for message in received]
+        self.subscriber.modify_ack_deadline(subscription=subscription, ack_ids=ids, ack_deadline_seconds=seconds)
+
+    def ack(self, subscription: str, *received: types.ReceivedMessage) -> None:
+        self.subscriber.acknowledge(subscription=subscription, ack_ids=[message.ack_id for message in received])
+
+    def _pull(self, subscription: str, count: int, timeout: float) -> list[types.ReceivedMessage]:
+        try:
+            answer = self.subscriber.pull(subscription=subscription, max_messages=count, timeout=timeout, retry=None)
+        except exceptions.DeadlineExceeded:
+            return []
+        return list(answer.received_messages)
+
+
+@contextmanager
+def local_backend() -> Generator[Backend]:
+    """The local Pub/Sub, driven from real time, with a clock that can be moved."""
+    transport = HttpTransport(8)
+    core = Core(transport)
+    driver = Driver(core)
+    pubsub = PubSub(core, State(), lambda email, audience: f"{email} for {audience}")
+    server, port = gapic.serve({PublisherGrpcTransport: pubsub, SubscriberGrpcTransport: pubsub}, threads=16)
+
+    def advance(seconds: float) -> None:
+        assert driver.advance(timedelta(seconds=seconds)), "what fell due was not answered in time"
+
+    driver.start()
+    try:
+        with _backend("local", f"127.0.0.1:{port}", advance) as backend:
+            yield backend
+    finally:
+        server.stop(None).wait()
+        driver.stop()
+        transport.close()
+
+
+@contextmanager
+def google_backend() -> Generator[Backend]:
+    """Google's emulator."""
+    with start_emulator("pubsub") as address, _backend("google", address, lambda _: None) as backend:
+        yield backend
+
+
+@contextmanager
+def _backend(name: str, address: str, advance: Callable[[float], None]) -> Generator[Backend]:
+    options = pubsub_v1.types.PublisherOptions(enable_message_ordering=True)
+    with grpc.insecure_channel(address) as channel:
+        transport = PublisherGrpcTransport(channel=channel)
+        publisher = pubsub_v1.PublisherClient(publisher_options=options, transport=transport)
+        subscriber = pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+        yield Backend(name, publisher, subscriber, PublisherClient(transport=transport), advance)
+        publisher.stop()
+
+
+@dataclass
+class Push:
+    """One request that an endpoint got."""
+
+    headers: dict[str, str]
+    """By lower-case name."""
+    body: bytes
+
+    @property
+    def envelope(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = json.loads(self.body)
+        return parsed
+
+
+@dataclass
+class Endpoint:
+    """Answers pushes with `statuses`, one after the other, then 204."""
+
+    url: str = ""
+    statuses: list[int] = field(default_factory=list[int])
+    pushes: list[Push] = field(default_factory=list[Push])
+    hold: bool = False
+    """While true, pushes are not answered."""
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def wait_for(self, count: int) -> list[Push]:
+        """The pushes so far, once there are `count`, or if they do not come in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self.pushes) >= count, WITHIN)
+            return list(self.pushes)
+
+    def release(self) -> None:
+        with self._changed:
+            self.hold = False
+            self._changed.notify_all()
+
+    def receive(self, push: Push) -> int:
+        with self._changed:
+            self.pushes.append(push)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self.hold, WITHIN)
+            return self.statuses.pop(0) if self.statuses else 204
+
+
+@contextmanager
+def endpoint() -> Generator[Endpoint]:
+    """An HTTP server on the loopback."""
+    state = Endpoint()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            status = state.receive(Push({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    state.url = f"http://127.0.0.1:{server.server_port}/push"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        state.release()
+        server.shutdown()
+        thread.join()
+        server.server_close()

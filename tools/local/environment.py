@@ -1,0 +1,96 @@
+"""What each function is told here: the environment that Terraform sets on Google Cloud, with local addresses."""
+
+from dataclasses import dataclass
+
+from tools.catalog import Catalog, Function
+
+PROJECT = "kapas-local"
+TOKEN_ISSUER = "https://identity.example.com/"  # noqa: S105 - the issuer's name, no secret
+TOKEN_AUDIENCE = "https://api.example.com/"  # noqa: S105
+DATABASE = "kapas"
+
+PUSH_CALLER = f"pubsub-push@{PROJECT}.iam.gserviceaccount.com"
+TASK_CALLER = f"cloud-tasks@{PROJECT}.iam.gserviceaccount.com"
+SCHEDULE_CALLER = f"cloud-scheduler@{PROJECT}.iam.gserviceaccount.com"
+CALLERS = {"pubsub": PUSH_CALLER, "task": TASK_CALLER, "schedule": SCHEDULE_CALLER}
+
+
+def service_account(function: str) -> str:
+    """The service account a function runs as."""
+    return f"{function}@{PROJECT}.iam.gserviceaccount.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where things are on this machine."""
+
+    base_url: str
+    """The local cloud's HTTP address, without a slash at the end."""
+    grpc: str
+    """`host:port` of Google's services over gRPC."""
+    postgres_port: int
+
+    def function(self, name: str) -> str:
+        """The address of a function, apart from its public routes: what push, tasks and schedules call."""
+        return f"{self.base_url}/_functions/{name}"
+
+
+def key_name(catalog: Catalog) -> str:
+    """The KMS key that wraps epoch keys."""
+    return f"projects/{PROJECT}/locations/{catalog.region}/keyRings/kapas/cryptoKeys/personal-data"
+
+
+def environment(catalog: Catalog, name: str, at: Addresses) -> dict[str, str]:
+    """The environment of one function."""
+    function = catalog.functions[name]
+    variables = {
+        "FUNCTION": name,
+        "PROJECT": PROJECT,
+        "REGION": catalog.region,
+        "METADATA_URL": f"{at.base_url}/_local/metadata/{name}",
+    }
+    if function.trigger.kind == "http":
+        variables |= {
+            "TOKEN_ISSUER": TOKEN_ISSUER,
+            "TOKEN_AUDIENCE": TOKEN_AUDIENCE,
+            "TOKEN_JWKS_URL": f"{at.base_url}/_local/jwks/platform",
+        }
+    else:
+        variables |= {
+            "SERVICE_AUDIENCE": at.function(name),
+            "SERVICE_JWKS_URL": f"{at.base_url}/_local/jwks/google",
+            "ALLOWED_CALLERS": ",".join(allowed_callers(catalog, function)),
+        }
+    if function.database:
+        variables["DATABASE_URL"] = (
+            f"postgresql://{function.database.role}@127.0.0.1:{at.postgres_port}/{DATABASE}?sslmode=disable"
+        )
+        variables["DATABASE_POOL"] = str(function.database.pool)
+    if function.publishes:
+        variables["RELAY_URL"] = at.function(relay(catalog))
+    if function.encrypts:
+        variables |= {"KMS_KEY": key_name(catalog), "KMS_URL": f"{at.base_url}/_google/kms"}
+    if function.enqueues:
+        urls = {target: at.function(target) for target in function.enqueues.values()}
+        variables |= {
+            "TASKS_ENDPOINT": at.grpc,
+            "TASKS_CALLER": TASK_CALLER,
+            "TASK_URLS": ",".join(f"{target}={url}" for target, url in sorted(urls.items())),
+        }
+    if function.capability == "webhook_delivery":
+        # The receiver of the local cloud is on loopback and speaks plain HTTP, which no real endpoint may.
+        variables["WEBHOOK_ALLOW_HOSTS"] = at.base_url.removeprefix("http://")
+    return variables
+
+
+def relay(catalog: Catalog) -> str:
+    """The function that publishes, and is woken."""
+    return next(name for name, function in catalog.functions.items() if function.woken)
+
+
+def allowed_callers(catalog: Catalog, function: Function) -> list[str]:
+    """The service accounts that may call a function."""
+    callers = [CALLERS[function.trigger.kind]]
+    if function.woken:
+        callers += [service_account(name) for name, other in catalog.functions.items() if other.publishes]
+    return callers
