@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import grpc
 import pytest
+from google.api_core import exceptions
 
 Emulator = Literal["pubsub", "firestore"]
 
@@ -37,6 +38,7 @@ _PROGRAMS: dict[Emulator, _Program] = {
         ("-Duser.language=en", "-cp", "{jar}", "com.google.cloud.datastore.emulator.firestore.CloudFirestore", "start"),
     ),
 }
+_DIFFERENCES = (AssertionError, exceptions.MethodNotImplemented, exceptions.DeadlineExceeded)
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 
@@ -132,7 +134,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def differing(known_differences: Mapping[str, str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorates a case so that on the backend `google` it must fail if it is in `known_differences`.
 
-    A case takes a `backend` with a `name`. Only a failed assertion counts as the difference; any other error is one.
+    A case takes a `backend` with a `name`. A failed assertion, a method that is not there and a request that is never
+    answered count as the difference; any other error stays one.
     """
 
     def decorate(case: Callable[..., None]) -> Callable[..., None]:
@@ -143,7 +146,7 @@ def differing(known_differences: Mapping[str, str]) -> Callable[[Callable[..., N
                 return
             try:
                 case(backend=backend, **arguments)
-            except (AssertionError, pytest.fail.Exception):
+            except (*_DIFFERENCES, pytest.fail.Exception):
                 return
             pytest.fail(f"Google's emulator no longer differs: drop {case.__name__} from the known differences")
 

@@ -50,6 +50,8 @@ def server() -> Iterator[Server]:
             status, answer = state.handle(self.path, headers, body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(answer)))
+            if status == 302:
+                self.send_header("Location", "/elsewhere")
             self.end_headers()
             self.wfile.write(answer)
 

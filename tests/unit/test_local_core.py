@@ -11,7 +11,7 @@ import pytest
 
 from tests.receiver import Receiver
 from tools.local.core import Answer, Core, Done, Outgoing, VirtualClock
-from tools.local.driver import Driver, earliest_tick
+from tools.local.driver import Driver
 from tools.local.faults import Faults, Rule
 from tools.local.transport import HttpTransport
 
@@ -99,7 +99,7 @@ def test_a_schedule_is_thinned_out_only_during_an_advance(receiver: Receiver) ->
     seen: list[datetime] = []
 
     def look() -> None:
-        seen.append(earliest_tick(receiver.core, receiver.core.now()))
+        seen.append(receiver.core.earliest_tick(receiver.core.now()))
 
     receiver.core.after(0, look)
     receiver.core.step()

@@ -85,6 +85,14 @@ class Entry:
         self.cancelled = True
 
 
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Time being moved far: `spacing` is the least time between two ticks of a schedule, `target` where it stops."""
+
+    spacing: timedelta
+    target: datetime
+
+
 class Core:
     """The heap, the clock, the lock that guards every service's state, and the way out to the network.
 
@@ -99,6 +107,7 @@ class Core:
         self.changed = threading.Condition(self.lock)
         self.interrupt: Interrupt | None = None
         self.in_flight = 0
+        self.advance: Advance | None = None
         self._send = send
         self._heap: list[Entry] = []
         self._sequence = itertools.count()
@@ -135,6 +144,15 @@ class Core:
                 return False
             heapq.heappop(self._heap).action()
             return True
+
+    def earliest_tick(self, previous: datetime) -> datetime:
+        """When a schedule that ticked at `previous` may tick again: later than that only while time is moved far.
+
+        Never later than the end of the advance, so that every schedule goes on from there at its own pace.
+        """
+        if self.advance is None:
+            return previous
+        return max(previous, min(previous + self.advance.spacing, self.advance.target))
 
     def send(self, request: Outgoing, done: Done) -> None:
         """Make `request`; `done` runs later, under the lock, exactly once."""

@@ -8,26 +8,13 @@ import logging
 import threading
 import time
 from datetime import datetime, timedelta
-from weakref import WeakKeyDictionary
 
-from tools.local.core import Core
+from tools.local.core import Advance, Core
 
 TICKS = 60
 """How many ticks of one schedule an advance plays, about: every minute of eight years would be four million."""
 
 _LONGEST_WAIT = 1.0
-
-_advances: WeakKeyDictionary[Core, tuple[timedelta, datetime]] = WeakKeyDictionary()
-"""The cores whose time is being moved: the least time between two ticks of a schedule, and where it will stop."""
-
-
-def earliest_tick(core: Core, previous: datetime) -> datetime:
-    """When a schedule that ticked at `previous` may tick again: later than that only while time is moved far.
-
-    Never later than the end of the advance, so that every schedule goes on from there at its own pace.
-    """
-    spacing, target = _advances.get(core, (timedelta(0), previous))
-    return max(previous, min(previous + spacing, target))
 
 
 class Driver:
@@ -63,7 +50,7 @@ class Driver:
             raise ValueError("time only moves forward: advance by a positive duration")
         with self._turn:
             target = self._core.now() + delta
-            _advances[self._core] = (delta / TICKS, target)
+            self._core.advance = Advance(delta / TICKS, target)
             try:
                 self.settle(settle_timeout)
                 while (due := self._core.next_due()) and due <= target:
@@ -71,7 +58,7 @@ class Driver:
                     self.settle(settle_timeout)
                 self._move_to(target)
             finally:
-                del _advances[self._core]
+                self._core.advance = None
             return self.settle(settle_timeout)
 
     def settle(self, timeout: float = 10.0) -> bool:

@@ -17,7 +17,6 @@ from google.rpc import status_pb2
 
 from tools.local import targets
 from tools.local.core import Answer, Core, Entry, Outgoing
-from tools.local.driver import earliest_tick
 from tools.local.state import State
 
 ATTEMPT_DEADLINE = timedelta(minutes=3)
@@ -170,7 +169,7 @@ class CloudScheduler:
         if scheduled.retry:
             scheduled.retry.cancel()
             scheduled.retry = None
-        self._plan_tick(scheduled, max(due, self._core.now()), earliest_tick(self._core, due))
+        self._plan_tick(scheduled, max(due, self._core.now()), self._core.earliest_tick(due))
         if scheduled.running:
             scheduled.waiting = due
             self._store(scheduled)

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Request, Response
 from tools.local.storage import batch, errors
 from tools.local.storage.errors import StorageError
 from tools.local.storage.json_api import JsonApi
+from tools.local.storage.uploads import received
 from tools.local.storage.xml_api import XmlApi
 
 _JSON_PATHS = ("/storage/v1", "/download/storage/v1", "/upload/storage/v1", "/resumable/upload/storage/v1", "/batch")
@@ -16,6 +17,15 @@ _JSON_PATHS = ("/storage/v1", "/download/storage/v1", "/upload/storage/v1", "/re
 
 def answer(request: Request, json_api: JsonApi, xml_api: XmlApi) -> Response:
     """Answer a request of either API."""
+    response = _answer(request, json_api, xml_api)
+    if response.status_code >= 400:
+        # A client that still sends would see a broken connection instead of the answer.
+        for _ in received(request.stream):
+            pass
+    return response
+
+
+def _answer(request: Request, json_api: JsonApi, xml_api: XmlApi) -> Response:
     path = path_of(request)
     if path.startswith("/batch/storage/v1") and request.method == "POST":
         return _guarded(errors.as_json, lambda: batch.answer(request, lambda call: _json(call, json_api)))

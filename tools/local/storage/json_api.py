@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -50,8 +50,18 @@ def resume(uploads: Uploads, session: Session, request: Request) -> ObjectVersio
     return response
 
 
+def whole_body(request: Request) -> Iterator[bytes]:
+    """A request's body, refused when the client broke off before its end."""
+    size = 0
+    for block in received(request.stream):
+        size += len(block)
+        yield block
+    if request.content_length is not None and size < request.content_length:
+        raise errors.invalid("The request ended before its body did.")
+
+
 class JsonApi:
-    """Answers a request, or None for a path that is not the JSON API's. Raises StorageError."""
+    """Takes the core's lock itself. Raises StorageError."""
 
     def __init__(self, core: Core, store: Store, uploads: Uploads) -> None:
         self._core = core
@@ -85,15 +95,13 @@ class JsonApi:
             )
         ]
 
-    def answer(self, request: Request, path: str) -> Response | None:
+    def answer(self, request: Request, path: str) -> Response:
         """`path` is the request's as it was on the wire, so that a name may hold an escaped slash."""
         for method, pattern, handler in self._routes:
             match = pattern.fullmatch(path)
             if match and method == request.method:
                 return handler(request, *(unquote(part) for part in match.groups()))
-        if path.startswith(("/storage/v1/", "/download/storage/v1/", "/upload/storage/v1/")):
-            raise errors.StorageError(404, "notFound", "NotFound", "Not Found")
-        return None
+        raise errors.StorageError(404, "notFound", "NotFound", "Not Found")
 
     # Buckets
 
@@ -177,7 +185,7 @@ class JsonApi:
         kind = request.args.get("uploadType")
         if kind == "media":
             draft = _draft(request, bucket, {"contentType": request.headers.get("Content-Type")})
-            return self._object(request, self._uploads.whole(draft, _complete(request)))
+            return self._object(request, self._uploads.whole(draft, whole_body(request)))
         if kind == "multipart":
             related = multipart.read(request.headers.get("Content-Type", ""), request.stream)
             draft = _draft(request, bucket, {"contentType": related.content_type} | related.metadata)
@@ -231,16 +239,6 @@ def _body(request: Request) -> Resource:
     if not isinstance(body, dict):
         raise errors.StorageError(400, "parseError", "InvalidArgument", "Parse Error")
     return body
-
-
-def _complete(request: Request) -> Any:
-    """A request's body, refused when the client broke off before its end."""
-    size = 0
-    for block in received(request.stream):
-        size += len(block)
-        yield block
-    if request.content_length is not None and size < request.content_length:
-        raise errors.invalid("The request ended before its body did.")
 
 
 def _draft(request: Request, bucket: str, metadata: Resource) -> Draft:

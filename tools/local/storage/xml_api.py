@@ -11,12 +11,12 @@ from werkzeug.wrappers import Request, Response
 
 from tools.local.core import Core
 from tools.local.storage import downloads, errors, signed_urls
-from tools.local.storage.json_api import checksums_of, resume
+from tools.local.storage.json_api import checksums_of, resume, whole_body
 from tools.local.storage.model import ObjectVersion, Preconditions, integer
 from tools.local.storage.objects import check_name
 from tools.local.storage.signed_urls import Signed, Signers
 from tools.local.storage.store import Store
-from tools.local.storage.uploads import Draft, Uploads, received
+from tools.local.storage.uploads import Draft, Uploads
 
 _PATH = re.compile(r"/([a-z0-9][a-z0-9._-]+)/(.+)")
 _FIELDS = {
@@ -74,8 +74,7 @@ class XmlApi:
         headers = {name.lower(): value for name, value in request.headers.items()}
         signed = Signed(request.method, path, request.query_string.decode(), headers)
         with self._core.lock:
-            now, public_key = self._core.now(), self._signers.public_key
-        signed_urls.verify(signed, public_key, now)
+            signed_urls.verify(signed, self._signers.public_key, self._core.now())
 
     def _get(self, request: Request, bucket: str, name: str) -> Response:
         with self._core.lock:
@@ -96,10 +95,7 @@ class XmlApi:
         if request.content_length is None:
             raise errors.StorageError(411, "required", "MissingContentLength", "You must provide Content-Length.")
         draft.check_size(request.content_length)
-        version = self._uploads.whole(draft, received(request.stream))
-        if version.size < request.content_length:
-            raise errors.invalid("The request ended before its body did.")
-        return _made(version)
+        return _made(self._uploads.whole(draft, whole_body(request)))
 
     def _delete(self, request: Request, bucket: str, name: str) -> Response:
         generation = integer(request.args, "generation")

@@ -1,0 +1,48 @@
+"""Serves the local Cloud Storage to the real client, for the tests of it."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+from werkzeug.serving import make_server
+
+from tools.local.core import Core, Done, Outgoing
+from tools.local.state import State
+from tools.local.storage import Storage
+
+PROJECT = "kapas-test"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running service: what it is, where it is, and a client of it."""
+
+    core: Core
+    service: Storage
+    url: str
+    client: storage.Client
+
+
+def no_network(request: Outgoing, done: Done) -> None:
+    raise AssertionError(f"Cloud Storage calls nobody, but called {request.url}")
+
+
+@contextmanager
+def serving(core: Core, state: State, folder: Path | None = None) -> Iterator[Served]:
+    service = Storage(core, state, folder)
+    server = make_server("127.0.0.1", 0, service, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    url = f"http://127.0.0.1:{server.port}"
+    client = storage.Client(project=PROJECT, credentials=AnonymousCredentials(), client_options={"api_endpoint": url})
+    try:
+        yield Served(core, service, url, client)
+    finally:
+        client.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
