@@ -124,7 +124,7 @@ def play(demo: Demo) -> None:
     mill = client.as_user("ravi", mill_id, "owner")
     onboard(demo, ginner, mill, ginner_id, mill_id)
     secret = subscribe(demo, mill)
-    with listening(client, mill_id) as changes:
+    with listening(client) as changes:
         trade_id = trade(demo, ginner, mill)
         show_live_document(demo, changes, trade_id)
     show_events(demo, trade_id)
@@ -155,7 +155,7 @@ def subscribe(demo: Demo, mill: Client) -> str:
 
 
 @contextmanager
-def listening(client: Client, partner_id: UUID) -> Generator[list[dict[str, Any]]]:
+def listening(client: Client) -> Generator[list[dict[str, Any]]]:
     """The documents that a mill's app sees change, through Google's own Firestore client."""
     os.environ["FIRESTORE_EMULATOR_HOST"] = client.get("/_local/endpoints").body["FIRESTORE_EMULATOR_HOST"]
     changes: list[dict[str, Any]] = []

@@ -1,9 +1,9 @@
 """The audit trail: one row per event and per access to personal data, from every topic."""
 
-import functions_framework
 from flask import Request, Response
 
 from kapas import events
+from kapas.calls import entry_point
 from kapas.db import PLATFORM, Database
 from kapas.db.connect import open_database
 from kapas.once import once
@@ -26,7 +26,7 @@ def database() -> Database:
     return open_database(settings())
 
 
-@functions_framework.http
+@entry_point
 def audit_trail(request: Request) -> Response:
     def record(event: events.CloudEvent) -> None:
         with database().session(PLATFORM) as db:

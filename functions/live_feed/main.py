@@ -1,9 +1,9 @@
 """The live feed: projects events to the Firestore documents that clients listen to."""
 
-import functions_framework
 from flask import Request, Response
 
 from kapas import events
+from kapas.calls import entry_point
 from kapas.once import once
 from kapas.ports import Documents
 from kapas.settings import CallerSettings, load
@@ -23,6 +23,6 @@ def documents() -> Documents:
     return Firestore(settings().project)
 
 
-@functions_framework.http
+@entry_point
 def live_feed(request: Request) -> Response:
     return events.receive(request, settings(), lambda event: service.project(documents(), event))

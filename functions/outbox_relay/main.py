@@ -1,6 +1,5 @@
 """The outbox relay: the one publisher. Woken by functions after a commit, and every minute by Cloud Scheduler."""
 
-import functions_framework
 from flask import Request, Response
 
 from kapas import calls
@@ -34,7 +33,7 @@ def bus() -> Bus:
     return PubSub(settings().project)
 
 
-@functions_framework.http
+@calls.entry_point
 def outbox_relay(request: Request) -> Response:
     def work() -> Response:
         service.drain(database(), bus())

@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-import functions_framework
 from flask import Request, Response
 
 from kapas.api import App
+from kapas.calls import entry_point
 from kapas.db import Database
 from kapas.db.connect import open_database
 from kapas.gcp.kms import CloudKms
@@ -75,6 +75,6 @@ def activate(path: PartnerPath) -> Response:
         return app.commit(db, service.activate(db, keyring(), app.caller, path.partner_id, app.if_match()))
 
 
-@functions_framework.http
+@entry_point
 def partner_onboarding(request: Request) -> Response:
     return app.serve(request)

@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-import functions_framework
 from flask import Request, Response
 
 from kapas.api import App
+from kapas.calls import entry_point
 from kapas.db import Database
 from kapas.db.connect import open_database
 from kapas.once import once
@@ -70,6 +70,6 @@ def list_events(path: TradePath) -> Response:
         return app.answer(service.timeline(db, path.trade_id))
 
 
-@functions_framework.http
+@entry_point
 def trade_events(request: Request) -> Response:
     return app.serve(request)

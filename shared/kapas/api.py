@@ -23,7 +23,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NoReturn, cast
 
-import functions_framework
 from flask import Request, Response, g, request
 from flask.json.provider import DefaultJSONProvider
 from flask_openapi3.models.info import Info
@@ -32,15 +31,13 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from kapas import log, outbox, trace
-from kapas.calls import problem_response
+from kapas.calls import SECURITY_HEADERS, as_problem, problem_response
 from kapas.db import PLATFORM, Database, DatabaseFailure, LockTimeout, Session
 from kapas.errors import (
     BadRequest,
     FieldError,
     Forbidden,
     Invalid,
-    MethodNotAllowed,
-    NotFound,
     PreconditionFailed,
     PreconditionRequired,
     Problem,
@@ -73,22 +70,6 @@ class Version:
 
 VERSIONS: dict[str, Version] = {"2026-11-01": Version()}
 """What `X-API-Version` may ask for; without the header, the last."""
-
-SECURITY_HEADERS = {
-    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-
-_HTTP_PROBLEMS: dict[int, type[Problem]] = {
-    400: BadRequest,
-    404: NotFound,
-    405: MethodNotAllowed,
-    413: TooLarge,
-    415: UnsupportedMediaType,
-}
 
 
 class _ExactJson(DefaultJSONProvider):
@@ -134,7 +115,6 @@ class App(OpenAPI):
         self.before_request(self._check)
         self.after_request(self._finish)
         self.register_error_handler(Exception, self._failed)
-        _answer_framework_errors()
 
     # What the views use
 
@@ -258,7 +238,7 @@ class App(OpenAPI):
 
     def _finish(self, response: Response) -> Response:
         headers = response.headers
-        headers.extend(SECURITY_HEADERS)
+        headers.update(SECURITY_HEADERS)
         name = g.get("version")
         version = VERSIONS.get(name or "")
         if version is not None:
@@ -288,13 +268,9 @@ def _respond(answer: Answer) -> Response:
 def _as_problem(error: Exception) -> Problem:
     if isinstance(error, VersionConflict) and g.get("if_match"):
         return PreconditionFailed()
-    if isinstance(error, Problem):
-        return error
     if isinstance(error, LockTimeout):
         return StillRunning()
-    if isinstance(error, HTTPException) and error.code in _HTTP_PROBLEMS:
-        return _HTTP_PROBLEMS[error.code]()
-    return Problem()
+    return as_problem(error)
 
 
 def _invalid(error: ValidationError) -> NoReturn:
@@ -311,19 +287,3 @@ def _invalid(error: ValidationError) -> NoReturn:
             pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in fault["loc"])
         faults.append(FieldError(pointer, fault["type"], fault["msg"]))
     raise Invalid(f"{len(faults)} field{'s are' if len(faults) > 1 else ' is'} not valid", errors=faults)
-
-
-def _answer_framework_errors() -> None:
-    """Have the functions-framework's own app, outside this one, answer problem+json too: its 404, 405 and 500 are HTML."""
-    register: Callable[..., Any] | None = getattr(functions_framework, "errorhandler", None)
-    if register is not None:
-        register(Exception)(_framework_failed)
-
-
-def _framework_failed(error: Exception) -> Response:
-    problem = _as_problem(error)
-    if problem.status >= 500:
-        log.error("function_failed", error)
-    response = problem_response(problem, request.path)
-    response.headers.extend(SECURITY_HEADERS)
-    return response

@@ -1,4 +1,4 @@
-"""Calls from Google's services and between functions: who may call, and what their answer means.
+"""The edge of every function: its target, the calls of Google's services and of other functions, and failures.
 
 Pub/Sub, Cloud Tasks and Cloud Scheduler sign each call with a Google OIDC token of a service account.
 """
@@ -6,13 +6,73 @@ Pub/Sub, Cloud Tasks and Cloud Scheduler sign each call with a Google OIDC token
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
+from typing import Any, cast
 
-from flask import Request, Response, json
+import functions_framework
+from flask import Request, Response, json, request
+from werkzeug.exceptions import HTTPException
 
 from kapas import log, trace
-from kapas.errors import Problem, Unauthenticated
+from kapas.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
 from kapas.identity import InvalidToken, ServiceVerifier, bearer
 from kapas.settings import CallerSettings, Settings
+
+SECURITY_HEADERS = {
+    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+_HTTP_PROBLEMS: dict[int, type[Problem]] = {
+    400: BadRequest,
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: TooLarge,
+    415: UnsupportedMediaType,
+}
+
+View = Callable[[Request], Response]
+
+
+def entry_point(function: View) -> View:
+    """A target of functions-framework, whose own failures are problem+json too: its 404, 405 and 500 are HTML."""
+    register: Callable[..., Any] | None = getattr(functions_framework, "errorhandler", None)
+    if register is not None:  # there is an app around this module: the framework made it, and imports the module within
+        register(Exception)(_framework_failed)
+    return cast(View, functions_framework.http(function))
+
+
+def _framework_failed(error: Exception) -> Response:
+    problem = as_problem(error)
+    if problem.status >= 500:
+        log.error("function_failed", error)
+    return problem_response(problem, request.path)
+
+
+def as_problem(error: Exception) -> Problem:
+    """What to tell of any failure: a `Problem` as it is, one of HTTP by its status, everything else as an internal one."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException) and error.code in _HTTP_PROBLEMS:
+        return _HTTP_PROBLEMS[error.code]()
+    return Problem()
+
+
+def problem_response(problem: Problem, instance: str) -> Response:
+    """`problem` as `application/problem+json`."""
+    body = json.dumps(problem.to_json(instance))
+    headers = {**SECURITY_HEADERS, **problem.headers}
+    return Response(body, problem.status, headers, content_type="application/problem+json")
 
 
 @cache
@@ -46,9 +106,3 @@ def answer(request: Request, settings: CallerSettings, work: Callable[[], Respon
         except Exception as error:
             log.error("call_failed", error)
             return problem_response(Problem(), request.path)
-
-
-def problem_response(problem: Problem, instance: str) -> Response:
-    """`problem` as `application/problem+json`."""
-    body = json.dumps(problem.to_json(instance))
-    return Response(body, problem.status, problem.headers, content_type="application/problem+json")

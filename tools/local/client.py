@@ -1,5 +1,6 @@
 """A client of the local cloud, over HTTP only: what the demo, the tests and a curious person use."""
 
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import urllib3
+
+ANY = 0
+"""As `expect`: every status is fine."""
 
 
 class Refused(Exception):
@@ -33,7 +37,7 @@ class Client:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url
-        self._token = token
+        self.token = token
         self._pool = urllib3.PoolManager(maxsize=4, retries=False, timeout=30.0)
 
     def as_user(self, sub: str, partner_id: UUID | str | None, role: str, tier: str = "basic") -> "Client":
@@ -68,16 +72,23 @@ class Client:
         headers: Mapping[str, str] | None = None,
         expect: int | None = None,
     ) -> Answer:
-        """One request. Raises `Refused` unless the status is `expect`, or any 2xx where that is None."""
+        """One request. Raises `Refused` unless the status is `expect`: None for any 2xx, `ANY` for whatever comes."""
         sent = dict(headers or {})
-        if self._token is not None:
-            sent.setdefault("Authorization", f"Bearer {self._token}")
-        response = self._pool.request(method, self.url + path, json=body, headers=sent)
-        is_json = "json" in response.headers.get("Content-Type", "")
-        answer = Answer(response.status, response.headers, response.json() if is_json else response.data)
-        if expect is None and not 200 <= answer.status < 300 or expect is not None and answer.status != expect:
+        if self.token is not None:
+            sent.setdefault("Authorization", f"Bearer {self.token}")
+        data = None
+        if body is not None:
+            data, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
+        answer = self.raw(method, path, data, sent)
+        if expect != ANY and not (200 <= answer.status < 300 if expect is None else answer.status == expect):
             raise Refused(f"{method} {path} answered {answer.status}: {_reason(answer)}")
         return answer
+
+    def raw(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """One request with exactly this body and these headers, whatever comes of it."""
+        response = self._pool.request(method, self.url + path, body=data, headers=headers)
+        is_json = "json" in response.headers.get("Content-Type", "")
+        return Answer(response.status, response.headers, response.json() if is_json else response.data)
 
     def settle(self) -> None:
         """Wait until what is due has been delivered."""

@@ -7,6 +7,7 @@ Every source file is named `main` and is imported as such: so each target gets a
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import functions_framework
@@ -17,12 +18,13 @@ from tools.catalog import Catalog, Function
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def load(folder: Path, function: Function) -> Wsgi:
-    """The WSGI application of one function, imported afresh."""
+def load(folder: Path, function: Function) -> tuple[ModuleType, Wsgi]:
+    """The module and the WSGI application of one function, imported afresh."""
     for name in [name for name in sys.modules if name == "main" or name.startswith("main.")]:
         del sys.modules[name]
     source = folder / function.capability / "main.py"
-    return functions_framework.create_app(target=function.entry_point, source=str(source), signature_type="http")
+    app = functions_framework.create_app(target=function.entry_point, source=str(source), signature_type="http")
+    return sys.modules["main"], app
 
 
 class Functions:
@@ -30,22 +32,26 @@ class Functions:
 
     def __init__(self, catalog: Catalog, folder: Path, environments: Mapping[str, Mapping[str, str]]) -> None:
         self._environments = environments
-        self._apps = {name: load(folder, function) for name, function in catalog.functions.items()}
+        self._loaded = {name: load(folder, function) for name, function in catalog.functions.items()}
         self._routes = {route: name for name, f in catalog.functions.items() for route in f.trigger.routes}
 
     def at(self, path: str) -> tuple[str, str] | None:
         """The function that serves `path`, and the path as it sees it."""
         if path.startswith("/_functions/"):
             name, slash, rest = path.removeprefix("/_functions/").partition("/")
-            return (name, slash + rest or "/") if name in self._apps else None
+            return (name, slash + rest or "/") if name in self._loaded else None
         # The load balancer's path rules: `/v1/trades` and everything below.
         prefix = "/".join(path.split("/", 3)[:3])
         name = self._routes.get(prefix)
         return None if name is None else (name, path)
+
+    def module(self, name: str) -> Any:
+        """The `main` module of one function, for tests that put a fault into it."""
+        return self._loaded[name][0]
 
     def call(
         self, name: str, path: str, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         environ["PATH_INFO"] = path
         with settings.use(self._environments[name]):
-            return self._apps[name](environ, start_response)
+            return self._loaded[name][1](environ, start_response)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.pubsub_v1 import types
 
 from kapas.clock import rfc3339
@@ -106,6 +107,8 @@ class Broker:
     def publish(self, topic: str, messages: Iterable[Pb]) -> list[str]:
         """Give each message its id and time, and queue it where the filter lets it through."""
         now = self._core.now()
+        publish_time = Timestamp()
+        publish_time.FromDatetime(now)
         attached = self.attached(topic)
         published: list[Message] = []
         deliveries: list[tuple[str, bytes]] = []
@@ -120,7 +123,7 @@ class Broker:
             pb = types.PubsubMessage.pb()()
             pb.CopyFrom(source)
             pb.message_id = ids[-1]
-            pb.publish_time.FromDatetime(now)
+            pb.publish_time.CopyFrom(publish_time)
             message = Message(number, pb, now, pb.ByteSize(), len(takers))
             published.append(message)
             for subscription in takers:

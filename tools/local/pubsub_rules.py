@@ -1,7 +1,8 @@
 """What Pub/Sub accepts and what it fills in: names, limits, defaults, update masks, pages.
 
-Source: cloud.google.com/pubsub/quotas (resource limits) and the field comments of google.pubsub.v1. Every check raises
-InvalidArgument. Messages are the raw protobuf ones, not the clients' wrappers: those cost more than all the rest.
+Source: cloud.google.com/pubsub/quotas (resource limits) and the field comments of google.pubsub.v1. A check raises
+InvalidArgument unless it says otherwise. Messages are the raw protobuf ones, not the clients' wrappers: those cost more
+than all the rest.
 """
 
 import re
@@ -71,7 +72,10 @@ def _check_attributes(attributes: Mapping[str, str]) -> None:
 
 
 def complete_subscription(spec: Pb) -> None:
-    """Check `spec` and fill in, in place, the defaults that the service answers."""
+    """Check `spec` and fill in, in place, the defaults that the service answers.
+
+    Raises OutOfRange for `max_delivery_attempts`.
+    """
     spec.ack_deadline_seconds = spec.ack_deadline_seconds or 10
     check_ack_deadline(spec.ack_deadline_seconds)
     if spec.filter:
@@ -82,7 +86,8 @@ def complete_subscription(spec: Pb) -> None:
         check_name(policy.dead_letter_topic, "topics")
         policy.max_delivery_attempts = policy.max_delivery_attempts or 5
         if not 5 <= policy.max_delivery_attempts <= 100:
-            raise exceptions.InvalidArgument(
+            # Of all checks only this one answers OUT_OF_RANGE, in Google's own emulator too.
+            raise exceptions.OutOfRange(
                 f"Invalid max_delivery_attempts ({policy.max_delivery_attempts}): must be between 5 and 100."
             )
     if spec.HasField("retry_policy"):

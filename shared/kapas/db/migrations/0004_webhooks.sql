@@ -1,16 +1,19 @@
 -- Webhooks: where partners listen, what they are sent, and how each attempt went.
+
+-- A deleted endpoint stays for the history of its messages, without its secret.
 CREATE TABLE webhook_endpoints (
   id          uuid PRIMARY KEY,
   version     bigint NOT NULL CHECK (version > 0),
   partner_id  uuid NOT NULL,
   url         text NOT NULL,
-  event_types text[] NOT NULL,
-  secret      bytea NOT NULL,
-  status      text NOT NULL CHECK (status IN ('enabled', 'disabled')),
+  event_types text[] NOT NULL CHECK (cardinality(event_types) > 0),
+  secret      bytea,
+  status      text NOT NULL CHECK (status IN ('enabled', 'disabled', 'deleted')),
   created_at  timestamptz NOT NULL,
-  updated_at  timestamptz NOT NULL
+  updated_at  timestamptz NOT NULL,
+  CHECK ((status = 'deleted') = (secret IS NULL))
 );
-CREATE INDEX webhook_endpoints_partner ON webhook_endpoints (partner_id, id);
+CREATE INDEX webhook_endpoints_partner ON webhook_endpoints (partner_id, id) WHERE status <> 'deleted';
 
 -- One message per endpoint and event, whatever happens to be delivered twice.
 CREATE TABLE webhook_messages (
@@ -21,12 +24,15 @@ CREATE TABLE webhook_messages (
   event_type      text NOT NULL,
   payload         text NOT NULL,
   status          text NOT NULL CHECK (status IN ('pending', 'delivered', 'exhausted', 'discarded')),
-  attempts        integer NOT NULL DEFAULT 0,
-  next_attempt_at timestamptz NOT NULL,
+  attempt_count   integer NOT NULL CHECK (attempt_count >= 0),
+  next_attempt_at timestamptz,
   lease_token     uuid,
   lease_until     timestamptz,
   created_at      timestamptz NOT NULL,
-  CONSTRAINT webhook_messages_once UNIQUE (endpoint_id, event_id)
+  CONSTRAINT webhook_messages_once UNIQUE (endpoint_id, event_id),
+  CHECK ((status = 'pending') = (next_attempt_at IS NOT NULL)),
+  CHECK ((lease_token IS NULL) = (lease_until IS NULL)),
+  CHECK (lease_token IS NULL OR status = 'pending')
 );
 CREATE INDEX webhook_messages_due ON webhook_messages (next_attempt_at, id) WHERE status = 'pending';
 CREATE INDEX webhook_messages_endpoint ON webhook_messages (endpoint_id, id);
@@ -36,11 +42,12 @@ CREATE TABLE webhook_attempts (
   number       integer NOT NULL CHECK (number > 0),
   partner_id   uuid NOT NULL,
   started_at   timestamptz NOT NULL,
-  milliseconds integer NOT NULL,
+  milliseconds integer NOT NULL CHECK (milliseconds >= 0),
   status_code  integer,
   failure      text,
-  response     text,
-  PRIMARY KEY (message_id, number)
+  response     text NOT NULL,
+  PRIMARY KEY (message_id, number),
+  CHECK (status_code IS NOT NULL OR failure IS NOT NULL)
 );
 
 ALTER TABLE webhook_endpoints ENABLE ROW LEVEL SECURITY;
@@ -50,5 +57,8 @@ CREATE POLICY own_endpoints ON webhook_endpoints USING (may_see(partner_id)) WIT
 CREATE POLICY own_messages ON webhook_messages USING (may_see(partner_id)) WITH CHECK (may_see(partner_id));
 CREATE POLICY own_attempts ON webhook_attempts USING (may_see(partner_id)) WITH CHECK (may_see(partner_id));
 
-GRANT SELECT, INSERT, UPDATE ON webhook_endpoints, webhook_messages TO webhook_delivery;
+GRANT SELECT, INSERT, UPDATE (version, url, event_types, secret, status, updated_at) ON webhook_endpoints
+  TO webhook_delivery;
+GRANT SELECT, INSERT, UPDATE (status, attempt_count, next_attempt_at, lease_token, lease_until) ON webhook_messages
+  TO webhook_delivery;
 GRANT SELECT, INSERT ON webhook_attempts TO webhook_delivery;

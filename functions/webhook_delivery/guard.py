@@ -1,0 +1,152 @@
+"""Where webhooks may go: public https addresses, and never into our own network (server-side request forgery, CWE-918).
+
+A name is resolved once per attempt, every answer is checked, and a checked address is what gets dialled: a name that
+answers differently the next time it is asked (DNS rebinding) gains nothing.
+"""
+
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import urlsplit
+
+Resolve = Callable[[str, int], list[str]]
+"""The addresses of a host name, for a port. Raises `socket.gaierror`."""
+
+# Every block that the IANA special-purpose registry (RFC 6890) does not call globally reachable, and multicast.
+_FORBIDDEN_V4 = tuple(
+    IPv4Network(block)
+    for block in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # carrier-grade NAT
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local, the metadata server among them
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # IETF protocols
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarking
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, broadcast
+    )
+)
+# Global unicast is the only block of IPv6 that is allowed at all: so IPv4-mapped, NAT64, unique local, link-local and
+# multicast addresses are out. Of it, what embeds IPv4 or is not reachable is out as well.
+_GLOBAL_V6 = IPv6Network("2000::/3")
+_FORBIDDEN_V6 = tuple(
+    IPv6Network(block)
+    for block in (
+        "2001::/23",  # IETF protocols, Teredo among them
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
+)
+
+# The last label begins with a letter: whatever a C library reads as an IPv4 address (2130706433, 0x7f.1, 127.1) has none.
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])\Z")
+_URL = re.compile(r"[!-\[\]-~]+\Z")
+"""Visible ASCII without the backslash, which some parsers take for a slash."""
+
+
+class Refused(Exception):
+    """The URL, or an address of its host, is not one that webhooks may go to. The message is for the partner."""
+
+
+class AddressRefused(Refused):
+    """The host resolves to an address that is not on the public internet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL taken apart. Nothing else parses it, so that no two parsers can disagree about its host."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    """Path and query."""
+    trusted: bool = False
+    """Whether it is one of the hosts that settings allow, which may be plain http and on loopback."""
+
+    @property
+    def authority(self) -> str:
+        """The Host header."""
+        return self.host if (self.scheme, self.port) == ("https", 443) else f"{self.host}:{self.port}"
+
+
+def allowed_hosts(setting: str) -> frozenset[str]:
+    """The `host:port` pairs of a list separated by commas."""
+    return frozenset(pair.strip().lower() for pair in setting.split(",") if pair.strip())
+
+
+def check(url: str, allowed: frozenset[str]) -> Target:
+    """`url` taken apart, if its form is one that webhooks may go to.
+
+    Raises:
+        Refused: it is not https to a full host name on port 443 or 1024 and above, or has user information, a fragment
+            or characters beyond visible ASCII; unless its `host:port` is in `allowed`.
+    """
+    if not _URL.match(url):
+        raise Refused("A URL has visible ASCII characters only; write an international name in its xn-- form")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise Refused("This is not a URL") from None
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    port = port if port is not None else {"https": 443, "http": 80}.get(scheme, 0)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if "@" in parts.netloc:
+        raise Refused("A URL must not hold a user name or password; deliveries are signed instead")
+    if "#" in url:
+        raise Refused("A URL with a fragment cannot be requested")
+    if f"{host}:{port}" in allowed and scheme in ("http", "https"):
+        return Target(scheme, host, port, path, trusted=True)
+    if scheme != "https":
+        raise Refused("Webhooks are sent to https addresses only")
+    if not _HOST.match(host):
+        raise Refused("The host must be a full domain name, not an address")
+    if port != 443 and not 1024 <= port <= 65535:
+        raise Refused("The port must be 443, or 1024 and above")
+    return Target(scheme, host, port, path)
+
+
+def address(target: Target, resolve: Resolve) -> str:
+    """The address to dial for `target`, its host resolved once.
+
+    Raises:
+        AddressRefused: any of its addresses is not on the public internet, whichever would have been dialled.
+        socket.gaierror: the name does not resolve.
+    """
+    answers = resolve(target.host, target.port)
+    if not target.trusted and not all(is_public(answer) for answer in answers):
+        raise AddressRefused("The host has an address that is not on the public internet")
+    return answers[0]
+
+
+def is_public(text: str) -> bool:
+    """Whether an IP address is globally reachable unicast."""
+    try:
+        ip: IPv4Address | IPv6Address = ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(ip, IPv4Address):
+        return not any(ip in block for block in _FORBIDDEN_V4)
+    return ip in _GLOBAL_V6 and not any(ip in block for block in _FORBIDDEN_V6)
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """The addresses of `host` by the system's resolver, in its order of preference (RFC 6724).
+
+    It waits about ten seconds at most (resolv.conf(5): twice five). Raises `socket.gaierror`.
+    """
+    # A final dot keeps the resolver from trying the name inside our own domains.
+    name = host if host[-1].isdigit() or "." not in host else host + "."
+    return [str(answer[4][0]) for answer in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]

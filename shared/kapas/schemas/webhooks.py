@@ -1,0 +1,123 @@
+"""Webhook endpoints, messages and attempts as the API shows them."""
+
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema, model_validator
+
+from kapas.schemas.common import Page, PageQuery, Request, Resource
+from kapas.schemas.events import EVENTS
+
+EndpointStatus = Literal["enabled", "disabled"]
+MessageStatus = Literal["pending", "delivered", "exhausted", "discarded"]
+AttemptFailure = Literal["url_refused", "address_refused", "dns", "connection", "tls", "timeout"]
+
+ALL_EVENTS = "*"
+PRIVATE_TOPICS = frozenset({"audit-events"})
+"""Topics whose events no partner's endpoint is told of."""
+
+EVENT_TYPES: tuple[str, ...] = tuple(sorted(name for name, model in EVENTS.items() if model.topic not in PRIVATE_TOPICS))
+"""What an endpoint may subscribe to, apart from `*`."""
+
+
+def _known(event_type: str) -> str:
+    if event_type != ALL_EVENTS and event_type not in EVENT_TYPES:
+        raise ValueError(f"Must be * or one of {', '.join(EVENT_TYPES)}")
+    return event_type
+
+
+EventType = Annotated[
+    str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [ALL_EVENTS, *EVENT_TYPES]})
+]
+EventTypes = Annotated[
+    list[EventType], Field(min_length=1, max_length=100, description="Which events to send; * sends all, also new ones")
+]
+Url = Annotated[
+    str, Field(max_length=2048, description="An https address on the public internet, port 443 or 1024 and above")
+]
+
+
+class WebhookEndpointCreate(Request):
+    """Where a partner wants to be told of events."""
+
+    url: Url
+    event_types: EventTypes
+
+
+class WebhookEndpointChange(Request):
+    """What to change of an endpoint; what is left out stays."""
+
+    url: Url | None = None
+    event_types: EventTypes | None = None
+    status: EndpointStatus | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.url is None and self.event_types is None and self.status is None:
+            raise ValueError("Name at least one of url, event_types, status")
+        return self
+
+
+class WebhookEndpoint(Resource):
+    """Where a partner is told of events. Its secret is shown once, when it is created."""
+
+    id: UUID
+    version: int
+    url: str
+    event_types: list[str]
+    status: EndpointStatus = Field(description="An endpoint that answers 410 Gone becomes disabled")
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class WebhookEndpointCreated(WebhookEndpoint):
+    """A new endpoint, with what its deliveries are signed with."""
+
+    secret: str = Field(description="whsec_ and base64 (Standard Webhooks). It is not shown again")
+
+
+class WebhookEndpointPage(Page[WebhookEndpoint]):
+    """Endpoints, newest first."""
+
+
+class MessageQuery(PageQuery):
+    """The messages of one endpoint."""
+
+    endpoint_id: UUID
+
+
+class WebhookMessage(Resource):
+    """One event on its way to one endpoint."""
+
+    id: UUID = Field(description="The webhook-id header of every attempt")
+    endpoint_id: UUID
+    event_id: UUID
+    event_type: str
+    status: MessageStatus = Field(
+        description="exhausted: every attempt failed; discarded: the endpoint was gone, disabled or deleted"
+    )
+    attempt_count: int
+    next_attempt_at: AwareDatetime | None = Field(description="While pending")
+    created_at: AwareDatetime
+
+
+class WebhookMessagePage(Page[WebhookMessage]):
+    """Messages, newest first."""
+
+
+class WebhookAttempt(Resource):
+    """One delivery of a message."""
+
+    number: int
+    started_at: AwareDatetime
+    milliseconds: int
+    status_code: int | None = Field(description="What the endpoint answered; 200 to 299 is success")
+    failure: AttemptFailure | None = Field(description="Why there is no complete answer")
+    response: str = Field(description="The beginning of the answer's body, at most 16 KiB")
+
+
+class WebhookMessageDetail(WebhookMessage):
+    """A message with its body and attempts."""
+
+    payload: str = Field(description="The body of every attempt, as it is signed")
+    attempts: list[WebhookAttempt] = Field(description="Oldest first")

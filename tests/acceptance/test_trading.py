@@ -1,0 +1,178 @@
+"""Trading over HTTP: the good path, who may do what, versions, and what a repeated request does."""
+
+import threading
+from uuid import uuid4
+
+import pytest
+
+from tests.journey import ASK, Partner, active_partner, bid, contracted, lot, offer, register
+from tools.local.client import ANY, Answer, Client
+
+
+@pytest.fixture
+def seller(client: Client) -> Partner:
+    return active_partner(client)
+
+
+@pytest.fixture
+def buyer(client: Client) -> Partner:
+    return active_partner(client, type="spinning_mill")
+
+
+def test_a_lot_is_offered_bid_for_matched_and_contracted(seller: Partner, buyer: Partner) -> None:
+    trade = contracted(seller, buyer)
+
+    assert (trade["status"], trade["version"]) == ("CONTRACTED", 4)
+    assert trade["buyer_id"] == str(buyer.id)
+    # 16,350 kg x 61,200 rupees / 355.62 kg = 28,13,733.7607... rupees, to the paisa.
+    assert trade["amount"] == {"paise": 28_13_733_76, "currency": "INR"}
+    timeline = buyer.owner.get(f"/v1/trades/{trade['id']}/events").body["data"]
+    assert [(e["sequence"], e["type"]) for e in timeline] == [
+        (1, "lot_offered"),
+        (2, "bid_placed"),
+        (3, "bid_accepted"),
+        (4, "contract_signed"),
+    ]
+
+
+def test_a_step_needs_the_version_last_read(seller: Partner, buyer: Partner) -> None:
+    trade = offer(seller)
+    answer = buyer.owner.post(f"/v1/trades/{trade['id']}/events", bid(7), expect=409)
+    assert answer.body["type"].endswith("/version-conflict")
+    assert seller.owner.get(f"/v1/trades/{trade['id']}").body == trade
+
+
+def test_of_two_bids_at_the_same_version_one_wins(client: Client, seller: Partner) -> None:
+    trade = offer(seller)
+    bidders = [active_partner(client) for _ in range(4)]
+    answers: list[Answer] = []
+
+    def place(bidder: Partner) -> None:
+        answers.append(bidder.owner.post(f"/v1/trades/{trade['id']}/events", bid(1), expect=ANY))
+
+    threads = [threading.Thread(target=place, args=(bidder,)) for bidder in bidders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(answer.status for answer in answers) == [201, 409, 409, 409]
+    assert seller.owner.get(f"/v1/trades/{trade['id']}").body["version"] == 2
+
+
+@pytest.mark.parametrize("party", ["seller_bids", "buyer_accepts", "stranger_signs"])
+def test_each_step_belongs_to_one_party(client: Client, seller: Partner, buyer: Partner, party: str) -> None:
+    trade = offer(seller)
+    events = f"/v1/trades/{trade['id']}/events"
+    accept = {"event": {"type": "bid_accepted", "expected_version": 2, "bid_sequence": 2}}
+    if party == "seller_bids":
+        seller.owner.post(events, bid(1), expect=403)
+        return
+    buyer.owner.post(events, bid(1))
+    if party == "buyer_accepts":
+        buyer.owner.post(events, accept, expect=403)
+        return
+    seller.owner.post(events, accept)
+    stranger = active_partner(client)
+    stranger.owner.post(events, {"event": {"type": "contract_signed", "expected_version": 3}}, expect=404)
+
+
+def test_a_step_out_of_turn_is_refused_and_changes_nothing(seller: Partner, buyer: Partner) -> None:
+    trade = offer(seller)
+    sign = {"event": {"type": "contract_signed", "expected_version": 1}}
+    answer = buyer.owner.post(f"/v1/trades/{trade['id']}/events", sign, expect=409)
+    assert "MATCHED" in answer.body["detail"]
+    assert seller.owner.get(f"/v1/trades/{trade['id']}").body == trade
+
+
+def test_a_partner_that_is_not_active_does_not_trade(client: Client) -> None:
+    newcomer, _ = register(client)
+    newcomer.owner.post("/v1/trades", {"lot": lot(), "ask": ASK}, expect=403)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"lot": lot(bales=0), "ask": ASK}, "/lot/bales"),
+        ({"lot": lot(net_weight={"value": "400", "unit": "maund"}), "ask": ASK}, "/lot/net_weight"),
+        ({"lot": lot(net_weight={"value": "-1", "unit": "kg"}), "ask": ASK}, "/lot/net_weight"),
+        ({"lot": lot(), "ask": {"paise": 1.5, "unit": "candy_trade"}}, "/ask/paise"),
+        ({"lot": lot(), "ask": ASK, "discount": 5}, "/discount"),
+        ({"lot": lot(quality={"micronaire": 42}), "ask": ASK}, "/lot/quality/micronaire"),
+        ([], ""),
+    ],
+)
+def test_a_bad_lot_is_told_field_by_field(seller: Partner, body: object, pointer: str) -> None:
+    answer = seller.owner.post("/v1/trades", body, expect=422)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert pointer in [error["pointer"] for error in answer.body["errors"]]
+
+
+def test_an_ambiguous_unit_is_refused_with_what_to_send(seller: Partner) -> None:
+    body = {"lot": lot(net_weight={"value": "400", "unit": "maund"}), "ask": ASK}
+    (error,) = seller.owner.post("/v1/trades", body, expect=422).body["errors"]
+    assert "send kg or quintal" in error["message"]
+
+
+def test_a_repeated_request_gets_the_first_answer_and_does_nothing_again(seller: Partner, buyer: Partner) -> None:
+    trade, key = offer(seller), str(uuid4())
+    events = f"/v1/trades/{trade['id']}/events"
+    first = buyer.owner.post(events, bid(1), key=key, expect=201)
+    again = buyer.owner.post(events, bid(1), key=key, expect=201)
+
+    assert again.body == first.body
+    assert again.headers["ETag"] == first.headers["ETag"] == '"2"'
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert seller.owner.get(f"/v1/trades/{trade['id']}").body["version"] == 2
+
+
+def test_a_creation_sent_many_times_at_once_happens_once(seller: Partner) -> None:
+    key, answers = str(uuid4()), list[Answer]()
+    body = {"lot": lot(station=f"Rajkot {key[:8]}"), "ask": ASK}
+
+    def create() -> None:
+        answers.append(seller.owner.post("/v1/trades", body, key=key, expect=201))
+
+    threads = [threading.Thread(target=create) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len({answer.body["id"] for answer in answers}) == 1
+    assert len(answers) == 6
+    trades = seller.owner.get("/v1/trades?limit=100").body["data"]
+    assert sum(trade["lot"]["station"] == body["lot"]["station"] for trade in trades) == 1
+
+
+def test_a_key_with_another_request_is_refused(seller: Partner) -> None:
+    key = str(uuid4())
+    seller.owner.post("/v1/trades", {"lot": lot(), "ask": ASK}, key=key, expect=201)
+    answer = seller.owner.post("/v1/trades", {"lot": lot(bales=50), "ask": ASK}, key=key, expect=422)
+    assert answer.body["type"].endswith("/idempotency-key-reused")
+
+
+def test_keys_of_two_callers_never_meet(seller: Partner, buyer: Partner) -> None:
+    key, body = str(uuid4()), {"lot": lot(), "ask": ASK}
+    first = seller.owner.post("/v1/trades", body, key=key, expect=201)
+    second = buyer.owner.post("/v1/trades", body, key=key, expect=201)
+    assert first.body["id"] != second.body["id"]
+
+
+def test_trades_are_listed_newest_first_page_by_page(seller: Partner) -> None:
+    made = [offer(seller)["id"] for _ in range(5)]
+    seen, path = list[str](), "/v1/trades?limit=2"
+    while True:
+        page = seller.owner.get(path).body
+        assert len(page["data"]) <= 2
+        seen += [trade["id"] for trade in page["data"] if trade["seller_id"] == str(seller.id)]
+        if not page["has_more"]:
+            break
+        path = f"/v1/trades?limit=2&after={page['next']}"
+    assert seen == made[::-1]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "after=%21%21", "colour=red"])
+def test_a_bad_query_is_refused(seller: Partner, query: str) -> None:
+    answer = seller.owner.get(f"/v1/trades?{query}", expect=422)
+    assert answer.body["errors"][0]["pointer"].startswith("query:")
