@@ -1,11 +1,13 @@
 """Serves the local Cloud Storage to the real client, for the tests of it."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from werkzeug.serving import make_server
@@ -46,3 +48,17 @@ def serving(core: Core, state: State, folder: Path | None = None) -> Iterator[Se
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def put(bucket: storage.Bucket, name: str, data: bytes = b"x") -> storage.Blob:
+    """Write an object in one request."""
+    blob = bucket.blob(name)
+    blob.upload_from_string(data)
+    return blob
+
+
+def refused(call: Callable[[], object], reason: str) -> None:
+    """Assert that `call` is forbidden for `reason`, in the words of the JSON API."""
+    with pytest.raises(exceptions.Forbidden) as caught:
+        call()
+    assert caught.value.response.json()["error"]["errors"][0]["reason"] == reason

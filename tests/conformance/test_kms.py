@@ -1,59 +1,37 @@
 """Cloud KMS through the official client over gRPC, and through plain HTTP over REST."""
 
-import base64
 import hashlib
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
-import grpc
 import pytest
-import urllib3
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding
 from google.api_core import exceptions
-from google.cloud import kms_v1
 from google.cloud.kms_v1 import types
-from google.cloud.kms_v1.services.key_management_service.transports import KeyManagementServiceGrpcTransport
-from werkzeug.serving import make_server
 
-from tools.local import gapic
-from tools.local.core import Core, Done, Outgoing
+from tests.conformance.kms_server import (
+    LOCATION,
+    RING,
+    Algorithm,
+    Client,
+    Purpose,
+    kms_client,
+    new_key,
+    new_symmetric_key,
+    no_network,
+    verifier,
+)
+from tools.local.core import Core
 from tools.local.kms import Kms
-from tools.local.kms_rest import KmsRest
 from tools.local.state import State
-
-LOCATION = "projects/kapas-test/locations/asia-south1"
-RING = f"{LOCATION}/keyRings/identity"
-Algorithm = types.CryptoKeyVersion.CryptoKeyVersionAlgorithm
-Purpose = types.CryptoKey.CryptoKeyPurpose
-Client = kms_v1.KeyManagementServiceClient
-
-
-def _no_network(request: Outgoing, done: Done) -> None:
-    raise AssertionError(f"KMS calls nobody, but called {request.url}")
-
-
-@contextmanager
-def kms_client(core: Core, state: State) -> Iterator[tuple[Client, Kms]]:
-    kms = Kms(core, state)
-    server, port = gapic.serve({KeyManagementServiceGrpcTransport: kms}, threads=4)
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-    try:
-        yield Client(transport=KeyManagementServiceGrpcTransport(channel=channel)), kms
-    finally:
-        channel.close()
-        server.stop(None).wait()
 
 
 @pytest.fixture
 def core() -> Core:
-    return Core(_no_network)
+    return Core(no_network)
 
 
 @pytest.fixture
@@ -74,19 +52,8 @@ def _move(core: Core, by: timedelta) -> None:
         pass
 
 
-def _new_key(client: Client, identifier: str, purpose: Purpose, algorithm: Algorithm) -> str:
-    template = {"algorithm": algorithm}
-    key = {"purpose": purpose, "version_template": template}
-    return client.create_crypto_key(parent=RING, crypto_key_id=identifier, crypto_key=key).name
-
-
-def _symmetric(client: Client, identifier: str = "epoch", **fields: Any) -> types.CryptoKey:
-    key = {"purpose": Purpose.ENCRYPT_DECRYPT, **fields}
-    return client.create_crypto_key(parent=RING, crypto_key_id=identifier, crypto_key=key)
-
-
 def test_encrypts_and_decrypts_with_integrity_fields(client: Client) -> None:
-    key = _symmetric(client)
+    key = new_symmetric_key(client)
     assert key.primary.state == types.CryptoKeyVersion.CryptoKeyVersionState.ENABLED
     assert key.version_template.algorithm == Algorithm.GOOGLE_SYMMETRIC_ENCRYPTION
     sealed = client.encrypt(
@@ -117,7 +84,7 @@ def test_encrypts_and_decrypts_with_integrity_fields(client: Client) -> None:
 
 
 def test_a_checksum_that_does_not_match_is_refused(client: Client) -> None:
-    key = _symmetric(client)
+    key = new_symmetric_key(client)
     with pytest.raises(exceptions.InvalidArgument, match="plaintext_crc32c"):
         client.encrypt(request={"name": key.name, "plaintext": b"a", "plaintext_crc32c": 1})
     unchecked = client.encrypt(name=key.name, plaintext=b"a")
@@ -127,7 +94,7 @@ def test_a_checksum_that_does_not_match_is_refused(client: Client) -> None:
 
 
 def test_decryption_fails_for_another_context_key_or_ciphertext(client: Client) -> None:
-    key, other = _symmetric(client), _symmetric(client, "other")
+    key, other = new_symmetric_key(client), new_symmetric_key(client, "other")
     sealed = client.encrypt(
         request={"name": key.name, "plaintext": b"secret", "additional_authenticated_data": b"row 1"}
     ).ciphertext
@@ -145,24 +112,24 @@ def test_decryption_fails_for_another_context_key_or_ciphertext(client: Client) 
 
 
 def test_limits_names_and_duplicates(client: Client) -> None:
-    key = _symmetric(client)
+    key = new_symmetric_key(client)
     with pytest.raises(exceptions.InvalidArgument, match="at most 65536"):
         client.encrypt(name=key.name, plaintext=bytes(65537))
     assert client.encrypt(name=key.name, plaintext=bytes(65536)).ciphertext
     with pytest.raises(exceptions.NotFound):
         client.encrypt(name=f"{RING}/cryptoKeys/absent", plaintext=b"x")
     with pytest.raises(exceptions.AlreadyExists):
-        _symmetric(client)
+        new_symmetric_key(client)
     with pytest.raises(exceptions.AlreadyExists):
         client.create_key_ring(parent=LOCATION, key_ring_id="identity", key_ring={})
     with pytest.raises(exceptions.InvalidArgument):
-        _symmetric(client, "no spaces")
+        new_symmetric_key(client, "no spaces")
     with pytest.raises(exceptions.InvalidArgument):
-        _new_key(client, "mixed", Purpose.MAC, Algorithm.EC_SIGN_P256_SHA256)
+        new_key(client, "mixed", Purpose.MAC, Algorithm.EC_SIGN_P256_SHA256)
 
 
 def test_a_new_primary_encrypts_and_the_old_one_still_decrypts(client: Client) -> None:
-    key = _symmetric(client)
+    key = new_symmetric_key(client)
     old = client.encrypt(name=key.name, plaintext=b"old").ciphertext
     version = client.create_crypto_key_version(parent=key.name, crypto_key_version={})
     assert version.name.endswith("/2")
@@ -179,10 +146,10 @@ def test_a_new_primary_encrypts_and_the_old_one_still_decrypts(client: Client) -
 def test_rotates_by_itself_on_schedule(client: Client, core: Core) -> None:
     period = timedelta(days=90)
     with pytest.raises(exceptions.InvalidArgument):
-        _symmetric(client, rotation_period=period)
+        new_symmetric_key(client, rotation_period=period)
     with pytest.raises(exceptions.InvalidArgument):
-        _symmetric(client, rotation_period=timedelta(hours=1), next_rotation_time=core.now() + period)
-    key = _symmetric(client, rotation_period=period, next_rotation_time=core.now() + period)
+        new_symmetric_key(client, rotation_period=timedelta(hours=1), next_rotation_time=core.now() + period)
+    key = new_symmetric_key(client, rotation_period=period, next_rotation_time=core.now() + period)
     _move(core, timedelta(days=89))
     assert client.get_crypto_key(name=key.name).primary.name.endswith("/1")
     _move(core, timedelta(days=2))
@@ -198,7 +165,7 @@ def test_rotates_by_itself_on_schedule(client: Client, core: Core) -> None:
 
 
 def test_a_disabled_version_refuses_until_enabled(client: Client) -> None:
-    key = _symmetric(client)
+    key = new_symmetric_key(client)
     sealed = client.encrypt(name=key.name, plaintext=b"x").ciphertext
     states = types.CryptoKeyVersion.CryptoKeyVersionState
 
@@ -219,7 +186,7 @@ def test_a_disabled_version_refuses_until_enabled(client: Client) -> None:
 
 
 def test_destruction_is_scheduled_can_be_undone_and_is_final(client: Client, core: Core) -> None:
-    key = _symmetric(client, destroy_scheduled_duration=timedelta(days=7))
+    key = new_symmetric_key(client, destroy_scheduled_duration=timedelta(days=7))
     sealed = client.encrypt(name=key.name, plaintext=b"x").ciphertext
     states = types.CryptoKeyVersion.CryptoKeyVersionState
     name = key.primary.name
@@ -249,7 +216,7 @@ def test_destruction_is_scheduled_can_be_undone_and_is_final(client: Client, cor
 
 
 def test_mac(client: Client) -> None:
-    key = _new_key(client, "blind-index", Purpose.MAC, Algorithm.HMAC_SHA256)
+    key = new_key(client, "blind-index", Purpose.MAC, Algorithm.HMAC_SHA256)
     version = f"{key}/cryptoKeyVersions/1"
     signed = client.mac_sign(request={"name": version, "data": b"GSTIN", "data_crc32c": google_crc32c.value(b"GSTIN")})
     assert len(signed.mac) == 32
@@ -274,7 +241,7 @@ def test_mac(client: Client) -> None:
     ],
 )
 def test_signatures_verify_with_the_public_key(client: Client, algorithm: Algorithm, digest_field: str) -> None:
-    key = _new_key(client, "signing", Purpose.ASYMMETRIC_SIGN, algorithm)
+    key = new_key(client, "signing", Purpose.ASYMMETRIC_SIGN, algorithm)
     assert not client.get_crypto_key(name=key).primary.name
     version = f"{key}/cryptoKeyVersions/1"
     message = b"a contract"
@@ -282,7 +249,7 @@ def test_signatures_verify_with_the_public_key(client: Client, algorithm: Algori
     public = client.get_public_key(name=version)
     assert public.algorithm == algorithm
     assert public.pem_crc32c == google_crc32c.value(public.pem.encode())
-    verify = _verifier(public.pem, algorithm)
+    verify = verifier(public.pem, algorithm)
     by_digest = client.asymmetric_sign(
         request={
             "name": version,
@@ -302,16 +269,6 @@ def test_signatures_verify_with_the_public_key(client: Client, algorithm: Algori
         client.asymmetric_sign(request={"name": version, "digest": {digest_field: digest[:-1]}})
 
 
-def _verifier(pem: str, algorithm: Algorithm) -> Callable[[bytes, bytes], None]:
-    key: Any = serialization.load_pem_public_key(pem.encode())
-    name = algorithm.name
-    digest = hashes.SHA384() if name.endswith("384") else hashes.SHA256()
-    if name.startswith("EC"):
-        return lambda signature, message: key.verify(signature, message, ec.ECDSA(digest))
-    scheme = padding.PSS(padding.MGF1(digest), digest.digest_size) if "PSS" in name else padding.PKCS1v15()
-    return lambda signature, message: key.verify(signature, message, scheme, digest)
-
-
 def test_random_bytes(client: Client) -> None:
     def draw(length: int, level: types.ProtectionLevel = types.ProtectionLevel.HSM) -> Any:
         return client.generate_random_bytes(location=LOCATION, length_bytes=length, protection_level=level)
@@ -327,7 +284,7 @@ def test_random_bytes(client: Client) -> None:
 
 
 def test_lists_in_pages(client: Client) -> None:
-    names = [_symmetric(client, f"key-{i}").name for i in range(3)]
+    names = [new_symmetric_key(client, f"key-{i}").name for i in range(3)]
     first = next(client.list_crypto_keys(request={"parent": RING, "page_size": 2}).pages)
     assert [key.name for key in first.crypto_keys] == names[:2]
     assert first.total_size == 3
@@ -342,9 +299,9 @@ def test_everything_survives_a_restart(core: Core, tmp_path: Path) -> None:
     period = timedelta(days=90)
     with kms_client(core, state := State(path)) as (client, _):
         client.create_key_ring(parent=LOCATION, key_ring_id="identity", key_ring={})
-        key = _symmetric(client, rotation_period=period, next_rotation_time=core.now() + period)
-        _new_key(client, "mac", Purpose.MAC, Algorithm.HMAC_SHA256)
-        _new_key(client, "sign", Purpose.ASYMMETRIC_SIGN, Algorithm.EC_SIGN_P256_SHA256)
+        key = new_symmetric_key(client, rotation_period=period, next_rotation_time=core.now() + period)
+        new_key(client, "mac", Purpose.MAC, Algorithm.HMAC_SHA256)
+        new_key(client, "sign", Purpose.ASYMMETRIC_SIGN, Algorithm.EC_SIGN_P256_SHA256)
         first = client.encrypt(name=key.name, plaintext=b"first").ciphertext
         client.create_crypto_key_version(parent=key.name, crypto_key_version={})
         client.update_crypto_key_primary_version(name=key.name, crypto_key_version_id="2")
@@ -355,7 +312,7 @@ def test_everything_survives_a_restart(core: Core, tmp_path: Path) -> None:
         client.destroy_crypto_key_version(name=f"{key.name}/cryptoKeyVersions/3")
         before = client.get_crypto_key(name=key.name)
     state.close()
-    later = Core(_no_network, clock=core.clock)
+    later = Core(no_network, clock=core.clock)
     with kms_client(later, State(path)) as (client, _):
         assert client.get_crypto_key(name=key.name) == before
         assert client.decrypt(name=key.name, ciphertext=first).plaintext == b"first"
@@ -366,101 +323,3 @@ def test_everything_survives_a_restart(core: Core, tmp_path: Path) -> None:
         third = client.get_crypto_key_version(name=f"{key.name}/cryptoKeyVersions/3")
         assert third.state == types.CryptoKeyVersion.CryptoKeyVersionState.DESTROYED
         assert client.get_crypto_key(name=key.name).primary.name.endswith("/4")
-
-
-@pytest.fixture
-def rest(served: tuple[Client, Kms]) -> Iterator[Callable[..., tuple[int, Any]]]:
-    server = make_server("127.0.0.1", 0, KmsRest(served[1]), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    http = urllib3.PoolManager()
-
-    def call(method: str, path: str, **options: Any) -> tuple[int, Any]:
-        answer = http.request(method, f"http://127.0.0.1:{server.port}/v1/{path}", **options)
-        return answer.status, answer.json()
-
-    try:
-        yield call
-    finally:
-        http.clear()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def test_rest_encrypts_and_decrypts_what_grpc_does(client: Client, rest: Callable[..., tuple[int, Any]]) -> None:
-    key = _symmetric(client).name
-    body = {
-        "plaintext": _b64(b"epoch"),
-        "additionalAuthenticatedData": _b64(b"2026-11"),
-        "plaintextCrc32c": str(google_crc32c.value(b"epoch")),
-    }
-    status, sealed = rest("POST", f"{key}:encrypt", json=body)
-    assert status == 200
-    assert sealed["name"] == f"{key}/cryptoKeyVersions/1"
-    assert sealed["verifiedPlaintextCrc32c"] is True
-    assert "verifiedAdditionalAuthenticatedDataCrc32c" not in sealed
-    ciphertext = base64.b64decode(sealed["ciphertext"])
-    assert sealed["ciphertextCrc32c"] == str(google_crc32c.value(ciphertext))
-    opened = client.decrypt(
-        request={"name": key, "ciphertext": ciphertext, "additional_authenticated_data": b"2026-11"}
-    )
-    assert opened.plaintext == b"epoch"
-    status, answer = rest(
-        "POST",
-        f"{key}:decrypt",
-        json={"ciphertext": sealed["ciphertext"], "additionalAuthenticatedData": _b64(b"2026-11")},
-    )
-    assert (status, base64.b64decode(answer["plaintext"])) == (200, b"epoch")
-    assert answer["protectionLevel"] == "SOFTWARE"
-
-
-def test_rest_reads_signs_and_draws(client: Client, rest: Callable[..., tuple[int, Any]]) -> None:
-    key = _symmetric(client).name
-    mac_version = _new_key(client, "mac", Purpose.MAC, Algorithm.HMAC_SHA256) + "/cryptoKeyVersions/1"
-    sign = _new_key(client, "sign", Purpose.ASYMMETRIC_SIGN, Algorithm.EC_SIGN_P256_SHA256) + "/cryptoKeyVersions/1"
-    assert rest("GET", key)[1]["primary"]["state"] == "ENABLED"
-    assert rest("GET", f"{key}/cryptoKeyVersions/1")[1]["algorithm"] == "GOOGLE_SYMMETRIC_ENCRYPTION"
-    assert rest("GET", RING)[1]["name"] == RING
-    tag = rest("POST", f"{mac_version}:macSign", json={"data": _b64(b"x")})[1]["mac"]
-    assert rest("POST", f"{mac_version}:macVerify", json={"data": _b64(b"x"), "mac": tag})[1]["success"] is True
-    assert "success" not in rest("POST", f"{mac_version}:macVerify", json={"data": _b64(b"y"), "mac": tag})[1]
-    public = rest("GET", f"{sign}/publicKey")[1]
-    digest = {"digest": {"sha256": _b64(hashlib.sha256(b"x").digest())}}
-    signature = rest("POST", f"{sign}:asymmetricSign", json=digest)[1]["signature"]
-    _verifier(public["pem"], Algorithm.EC_SIGN_P256_SHA256)(base64.b64decode(signature), b"x")
-    drawn = rest("POST", f"{LOCATION}:generateRandomBytes", json={"lengthBytes": 16, "protectionLevel": "HSM"})[1]
-    assert len(base64.b64decode(drawn["data"])) == 16
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "options", "code", "status"),
-    [
-        ("POST", f"{RING}/cryptoKeys/absent:encrypt", {"json": {"plaintext": "eA=="}}, 404, "NOT_FOUND"),
-        ("GET", f"{RING}/cryptoKeys/absent", {}, 404, "NOT_FOUND"),
-        ("POST", f"{RING}/cryptoKeys/epoch:decrypt", {"json": {"ciphertext": "eA=="}}, 400, "INVALID_ARGUMENT"),
-        ("POST", f"{RING}/cryptoKeys/epoch:encrypt", {"body": b"{"}, 400, "INVALID_ARGUMENT"),
-        ("POST", f"{RING}/cryptoKeys/epoch:encrypt", {"json": {"plain": "eA=="}}, 400, "INVALID_ARGUMENT"),
-        ("POST", f"{RING}/cryptoKeys/epoch:explode", {"json": {}}, 404, "NOT_FOUND"),
-        ("GET", f"{RING}/cryptoKeys/epoch/cryptoKeyVersions/1/publicKey", {}, 400, "FAILED_PRECONDITION"),
-    ],
-)
-def test_rest_errors(
-    client: Client,
-    rest: Callable[..., tuple[int, Any]],
-    method: str,
-    path: str,
-    options: dict[str, Any],
-    code: int,
-    status: str,
-) -> None:
-    _symmetric(client)
-    answered, body = rest(method, path, **options)
-    assert answered == code
-    assert body["error"]["code"] == code
-    assert body["error"]["status"] == status
-    assert body["error"]["message"]

@@ -22,6 +22,7 @@ from kapas.gcp import kms as kms_module
 from kapas.gcp.kms import CloudKms, crc32c
 from kapas.gcp.metadata import MARGIN, MetadataTokens
 from kapas.keys import Tampered
+from tests.unit.times import Time, moving_time
 
 KEY_NAME = "projects/p/locations/asia-south1/keyRings/kapas/cryptoKeys/epochs"
 NOW = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
@@ -70,11 +71,9 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def now() -> Iterator[list[datetime]]:
-    current = [NOW]
-    clock.install(lambda: current[0])
-    yield current
-    clock.install(None)
+def time() -> Iterator[Time]:
+    with moving_time(NOW) as time:
+        yield time
 
 
 # Cloud KMS
@@ -245,17 +244,17 @@ def serve_tokens(server: Server, lifetime: timedelta = timedelta(hours=1)) -> No
     server.handle = handle
 
 
-def test_keeps_an_access_token_until_shortly_before_it_expires(server: Server, now: list[datetime]) -> None:
+def test_keeps_an_access_token_until_shortly_before_it_expires(server: Server, time: Time) -> None:
     serve_tokens(server)
     tokens = MetadataTokens(server.url)
     assert [tokens.access_token(), tokens.access_token()] == ["ya29.1", "ya29.1"]
-    now[0] += timedelta(hours=1) - MARGIN - timedelta(seconds=1)
+    time.now += timedelta(hours=1) - MARGIN - timedelta(seconds=1)
     assert tokens.access_token() == "ya29.1"
-    now[0] += timedelta(seconds=1)
+    time.now += timedelta(seconds=1)
     assert tokens.access_token() == "ya29.2"
 
 
-def test_keeps_one_id_token_for_each_audience(server: Server, now: list[datetime]) -> None:
+def test_keeps_one_id_token_for_each_audience(server: Server, time: Time) -> None:
     serve_tokens(server)
     tokens = MetadataTokens(server.url)
     relay, sweep = "https://relay.example.com", "https://sweep.example.com"
@@ -265,14 +264,14 @@ def test_keeps_one_id_token_for_each_audience(server: Server, now: list[datetime
     assert tokens.id_token(sweep) != first
     assert tokens.id_token(relay) == first
     assert len(server.seen) == 2
-    now[0] += timedelta(hours=1) - MARGIN
+    time.now += timedelta(hours=1) - MARGIN
     assert tokens.id_token(relay) != first
 
 
 @pytest.mark.parametrize(
     "answer", [(404, b"no account"), (200, b"<html>"), (200, b"{}"), (200, b"[]"), (200, b"\xff.\xff.\xff")]
 )
-def test_no_token_is_unavailable(server: Server, now: list[datetime], answer: Answer) -> None:
+def test_no_token_is_unavailable(server: Server, time: Time, answer: Answer) -> None:
     server.handle = lambda *_: answer
     tokens = MetadataTokens(server.url)
     with pytest.raises(Unavailable):

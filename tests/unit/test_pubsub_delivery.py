@@ -109,6 +109,15 @@ def test_an_extended_deadline_counts_from_the_extension() -> None:
     assert list(cloud.pull(subscription)) == ["lot"]
 
 
+def test_a_shortened_deadline_counts_too() -> None:
+    cloud = Cloud()
+    subscription = cloud.subscribe()
+    cloud.publish("lot")
+    cloud.broker.modify_deadline(subscription, cloud.pull(subscription).values(), 1)
+    cloud.advance(1)
+    assert list(cloud.pull(subscription)) == ["lot"]
+
+
 def test_a_message_that_comes_back_takes_the_later_ones_of_its_key_along_even_acknowledged() -> None:
     cloud = Cloud()
     subscription = cloud.subscribe(enable_message_ordering=True)
@@ -129,7 +138,11 @@ def test_deadlines_of_a_key_that_pass_together_count_one_attempt_each() -> None:
     cloud.publish("a1", "a2", key="a")
     cloud.pull(subscription)
     cloud.advance(10)
-    assert [(d.message.pb.data, d.failures) for d in cloud.broker.lease(subscription, 9)] == [(b"a1", 1), (b"a2", 1)]
+    again = cloud.broker.lease(subscription, 9)
+    assert [(d.message.pb.data, d.failures) for d in again] == [(b"a1", 1), (b"a2", 1)]
+    cloud.broker.acknowledge(subscription, [d.ack_id for d in again])
+    cloud.publish("a3", key="a")
+    assert list(cloud.pull(subscription)) == ["a3"]
 
 
 def test_without_ordering_a_failed_message_goes_behind_the_others() -> None:
@@ -333,6 +346,7 @@ def test_everything_undelivered_outlives_the_process(tmp_path: Path) -> None:
     before.broker.acknowledge(subscription, [leased["a1"]])
     before.broker.modify_deadline(subscription, [leased["a2"]], 0)
 
+    Cloud(State(path)).state.close()
     after = Cloud(State(path))
     revived = after.broker.subscriptions[SUBSCRIPTION]
     assert set(after.broker.topics) == {TOPIC, DEAD}
@@ -482,7 +496,7 @@ def test_filter_language(text: str, matches: bool | None) -> None:
 )
 def test_subscriptions_that_the_service_refuses(fields: dict[str, object]) -> None:
     spec = types.Subscription.pb(types.Subscription(name=SUBSCRIPTION, topic=TOPIC, **fields))
-    with pytest.raises(exceptions.InvalidArgument):
+    with pytest.raises((exceptions.InvalidArgument, exceptions.OutOfRange)):
         rules.complete_subscription(spec)
 
 

@@ -213,8 +213,8 @@ class Broker:
                 if not taken:
                     break
                 for delivery in taken:
-                    subscription.pushing += 1
                     request = push_request(subscription.spec, delivery, self._identity)
+                    subscription.pushing += 1
                     self._core.send(request, partial(self._pushed, subscription, delivery.ack_id))
         finally:
             subscription.pumping = False

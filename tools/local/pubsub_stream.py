@@ -74,8 +74,8 @@ class Stream:
         return types.StreamingPullResponse.wrap(response)
 
     def _read(self, requests: Iterator[types.StreamingPullRequest]) -> None:
-        # The iterator raises when the call ends, in whichever way; so does `_find` when the subscription is gone.
-        with contextlib.suppress(grpc.RpcError, Exception):
+        # The iterator raises a bare Exception when the call ends; `_find` raises when the subscription is gone.
+        with contextlib.suppress(Exception):
             for request in requests:
                 self._receive(request)
         self._over = True

@@ -10,13 +10,10 @@ from typing import Any, TypeVar
 import google_crc32c
 from google.api_core import exceptions
 from google.cloud.secretmanager_v1 import types
-from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 from google.protobuf import empty_pb2
 
 from tools.local.core import Core
 from tools.local.state import State
-
-TRANSPORT = SecretManagerServiceGrpcTransport
 
 VersionState = types.SecretVersion.State
 

@@ -18,10 +18,9 @@ _JSON_PATHS = ("/storage/v1", "/download/storage/v1", "/upload/storage/v1", "/re
 def answer(request: Request, json_api: JsonApi, xml_api: XmlApi) -> Response:
     """Answer a request of either API."""
     response = _answer(request, json_api, xml_api)
-    if response.status_code >= 400:
-        # A client that still sends would see a broken connection instead of the answer.
-        for _ in received(request.stream):
-            pass
+    # A client that still sends (what is refused, or known already) would see a broken connection for an answer.
+    for _ in received(request.stream):
+        pass
     return response
 
 

@@ -246,7 +246,8 @@ class Uploads:
         return version
 
     def _save(self, session: Session) -> None:
-        self._state.put("storage.upload", session.id, session.dump())
+        with self._core.lock:
+            self._state.put("storage.upload", session.id, session.dump())
 
     def _await_expiry(self, session: Session) -> None:
         self._core.at(datetime.fromisoformat(session.expires), lambda: self.cancel(session))

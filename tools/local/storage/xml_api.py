@@ -88,6 +88,9 @@ class XmlApi:
         ):
             if parameter in request.args:
                 response.headers[header] = request.args[parameter]
+        if request.method == "HEAD":
+            # No body is sent, so that nothing else closes the file.
+            response.close()
         return response
 
     def _put(self, request: Request, bucket: str, name: str) -> Response:
