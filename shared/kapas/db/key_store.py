@@ -1,11 +1,15 @@
 """The rows of wrapped keys, in PostgreSQL: what `kapas.keys.Keyring` reads and writes within a session."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from kapas import clock
 from kapas.db import Row, Session
+from kapas.errors import Unavailable
 from kapas.keys import SubjectKey, WrappedKey
+
+K = TypeVar("K")
 
 _SUBJECT = """SELECT s.subject_id, s.epoch, e.wrapped, s.wrapped
   FROM subject_keys s JOIN epoch_keys e ON e.name = s.epoch"""
@@ -28,7 +32,7 @@ class SqlKeyStore:
             wrapped=key.wrapped,
             at=clock.now(),
         )
-        return self.epoch_key(key.name) or key
+        return _there(self.epoch_key(key.name))
 
     def replace_epoch_key(self, old: WrappedKey, new: WrappedKey) -> bool:
         replaced = self._db.run(
@@ -58,7 +62,7 @@ class SqlKeyStore:
             wrapped=key.wrapped,
             at=clock.now(),
         )
-        return self.subject_key(key.subject_id) or key
+        return _there(self.subject_key(key.subject_id))
 
     def replace_subject_key(self, old: SubjectKey, new: SubjectKey) -> bool:
         replaced = self._db.run(
@@ -74,6 +78,13 @@ class SqlKeyStore:
 
     def delete_subject_key(self, subject_id: UUID) -> None:
         self._db.run("DELETE FROM subject_keys WHERE subject_id = :subject_id", subject_id=subject_id)
+
+
+def _there(key: K | None) -> K:
+    """The row after its insert. It is missing only if it was deleted at this moment: sealing under it would lose data."""
+    if key is None:
+        raise Unavailable("The key was deleted while it was being made")
+    return key
 
 
 def _subject_key(row: Row) -> SubjectKey:

@@ -16,7 +16,9 @@ ALL_EVENTS = "*"
 PRIVATE_TOPICS = frozenset({"audit-events"})
 """Topics whose events no partner's endpoint is told of."""
 
-EVENT_TYPES: tuple[str, ...] = tuple(sorted(name for name, model in EVENTS.items() if model.topic not in PRIVATE_TOPICS))
+EVENT_TYPES: tuple[str, ...] = tuple(
+    sorted(name for name, model in EVENTS.items() if model.topic not in PRIVATE_TOPICS)
+)
 """What an endpoint may subscribe to, apart from `*`."""
 
 

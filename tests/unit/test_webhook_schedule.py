@@ -1,0 +1,73 @@
+"""When a failed webhook is tried again."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.webhook_delivery.schedule import CAP, SCHEDULE, delay, retry_after
+
+NOW = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
+
+chances = st.floats(0, 1, exclude_max=True)
+asked_for = st.none() | st.timedeltas(timedelta(0), timedelta(days=400))
+
+
+def test_is_the_published_one() -> None:
+    waits = [delay(failed, None, 0.0) for failed in range(1, 10)]
+    hours = [timedelta(hours=count) for count in (2, 5, 10, 14, 20, 24)]
+    assert waits == [timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30), *hours]
+    assert delay(10, None, 0.0) is None
+
+
+@given(failed=st.integers(1, 9), asked=asked_for, chance=chances)
+def test_waits_as_long_as_asked_within_the_cap_and_never_shorter_than_the_schedule(
+    failed: int, asked: timedelta | None, chance: float
+) -> None:
+    wait = delay(failed, asked, chance)
+    assert wait is not None
+    base = min(max(SCHEDULE[failed], asked or timedelta(0)), CAP)
+    assert base <= wait <= base * 1.2
+
+
+@given(failed=st.integers(10, 1000), asked=asked_for, chance=chances)
+def test_no_retry_after_brings_back_what_is_exhausted(failed: int, asked: timedelta | None, chance: float) -> None:
+    assert delay(failed, asked, chance) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("120", timedelta(minutes=2)),
+        (" 0 ", timedelta(0)),
+        ("86401", CAP),
+        ("9" * 5000, CAP),
+        ("Tue, 24 Nov 2026 06:35:00 GMT", timedelta(minutes=5)),
+        ("Tuesday, 24-Nov-26 06:35:00 GMT", timedelta(minutes=5)),
+        ("Tue Nov 24 06:35:00 2026", timedelta(minutes=5)),
+        ("Tue, 24 Nov 2026 12:05:00 +0530", timedelta(minutes=5)),
+        ("Tue, 24 Nov 2026 06:29:00 GMT", timedelta(0)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", CAP),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_reads_retry_after_in_its_two_forms(header: str | None, expected: timedelta | None) -> None:
+    assert retry_after(header, NOW) == expected
+
+
+@given(st.text() | st.from_regex(r"\A[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [+-]\d{1,6}\Z"))
+def test_no_retry_after_can_break_it(header: str) -> None:
+    asked = retry_after(header, NOW)
+    assert asked is None or timedelta(0) <= asked <= CAP
+
+
+@given(st.datetimes(datetime(2026, 11, 24, 6, 30), datetime(2026, 11, 25, 6, 30)))
+def test_a_date_is_waited_for(moment: datetime) -> None:
+    whole = moment.replace(microsecond=0, tzinfo=UTC)
+    assert retry_after(format_datetime(whole, usegmt=True), NOW) == max(whole - NOW, timedelta(0))

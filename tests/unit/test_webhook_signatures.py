@@ -1,0 +1,53 @@
+"""Webhook signatures, against the independent `standardwebhooks` package."""
+
+import base64
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from functions.webhook_delivery import signatures
+from kapas import ids
+
+secrets = st.binary(min_size=24, max_size=64).map(lambda key: "whsec_" + base64.b64encode(key).decode())
+
+
+@given(secret=secrets, message_id=st.uuids(), body=st.text())
+def test_another_implementation_accepts_them(secret: str, message_id: object, body: str) -> None:
+    headers = signatures.headers(secret, str(message_id), datetime.now(UTC), body.encode())
+    Webhook(secret).verify(body.encode(), headers, json_parse=False)
+
+
+def test_signs_the_specification_s_example() -> None:
+    headers = signatures.headers(
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        datetime.fromtimestamp(1614265330, UTC),
+        b'{"test": 2432232314}',
+    )
+    assert headers == {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+
+
+@pytest.mark.parametrize("changed", ["webhook-id", "webhook-timestamp", "body", "secret"])
+def test_covers_id_time_and_body(changed: str) -> None:
+    secret, body, now = signatures.new_secret(), b"{}", datetime.now(UTC)
+    headers = signatures.headers(secret, "msg-1", now, body)
+    if changed == "secret":
+        secret = signatures.new_secret()
+    elif changed == "body":
+        body = b"{ }"
+    else:
+        headers[changed] = {"webhook-id": "msg-2", "webhook-timestamp": str(int(now.timestamp()) + 1)}[changed]
+    with pytest.raises(WebhookVerificationError):
+        Webhook(secret).verify(body, headers)
+
+
+def test_a_new_secret_is_32_bytes_of_the_injected_randomness() -> None:
+    with ids.use(lambda count: b"k" * count):
+        assert signatures.new_secret() == "whsec_" + base64.b64encode(b"k" * 32).decode()
