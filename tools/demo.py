@@ -157,6 +157,7 @@ def subscribe(demo: Demo, mill: Client) -> str:
 @contextmanager
 def listening(client: Client) -> Generator[list[dict[str, Any]]]:
     """The documents that a mill's app sees change, through Google's own Firestore client."""
+    os.environ["GRPC_VERBOSITY"] = "NONE"  # it would tell of the server's end among the steps
     os.environ["FIRESTORE_EMULATOR_HOST"] = client.get("/_local/endpoints").body["FIRESTORE_EMULATOR_HOST"]
     changes: list[dict[str, Any]] = []
     arrived = threading.Condition()
@@ -233,7 +234,7 @@ def verify_webhooks(demo: Demo, secret: str, trade_id: str) -> None:
         expected = {"trade.bid_placed.v1", "trade.matched.v1", "trade.contracted.v1"}
 
         def arrived() -> dict[str, Any]:
-            deliveries = demo.client.get("/_local/receiver/mill").body["deliveries"]
+            deliveries = demo.client.get("/_local/receiver/mill").body["data"]
             return {
                 json.loads(d["body"])["type"]: d for d in deliveries if json.loads(d["body"])["subject"] == trade_id
             }

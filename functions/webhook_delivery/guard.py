@@ -125,7 +125,8 @@ def address(target: Target, resolve: Resolve) -> str:
         AddressRefused: any of its addresses is not on the public internet, whichever would have been dialled.
         socket.gaierror: the name does not resolve.
     """
-    answers = resolve(target.host, target.port)
+    # A final dot keeps the resolver from trying the name inside our own domains.
+    answers = resolve(target.host if target.trusted else target.host + ".", target.port)
     if not target.trusted and not all(is_public(answer) for answer in answers):
         raise AddressRefused("The host has an address that is not on the public internet")
     return answers[0]
@@ -147,6 +148,4 @@ def resolve(host: str, port: int) -> list[str]:
 
     It waits about ten seconds at most (resolv.conf(5): twice five). Raises `socket.gaierror`.
     """
-    # A final dot keeps the resolver from trying the name inside our own domains.
-    name = host if host[-1].isdigit() or "." not in host else host + "."
-    return [str(answer[4][0]) for answer in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+    return [str(answer[4][0]) for answer in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]

@@ -15,7 +15,7 @@ SCHEDULE = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-"""The wait before each attempt, the first included (the schedule that Standard Webhooks suggests, extended by a day)."""
+"""The wait before each attempt, the first included (the schedule that the Standard Webhooks specification suggests)."""
 
 CAP = timedelta(hours=24)
 """The longest wait that a Retry-After can ask for."""

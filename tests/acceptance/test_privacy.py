@@ -21,10 +21,9 @@ def test_no_identifier_leaves_its_column(tmp_path: Path) -> None:
     log = tmp_path / "kapas.log"
     with running(log, "--port", "0", "--folder", str(tmp_path / "data")) as (client, _):
         seller, buyer = active_partner(client), active_partner(client)
-        buyer.owner.post(
-            "/v1/webhook-endpoints",
-            {"url": f"{client.url}/_local/receiver/buyer", "event_types": ["*"]},
-        )
+        url = f"{client.url}/_local/receiver/buyer"
+        endpoint = buyer.owner.post("/v1/webhook-endpoints", {"url": url, "event_types": ["*"]}).body
+        client.call("PUT", "/_local/receiver/buyer", {"secret": endpoint["secret"]})
         # Every delivery to the live feed fails until its messages are dead letters.
         client.post("/_local/faults", {"edge": "push", "kind": "fail", "match": "live-feed", "times": 10_000})
         contracted(seller, buyer)

@@ -3,12 +3,13 @@
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import pytest
 from google.cloud import firestore
 from google.cloud.firestore_v1 import types
@@ -87,10 +88,10 @@ def new_core(*, frozen: bool = False) -> Core:
 
 
 @contextmanager
-def local_backend(core: Core | None = None, state: State | None = None) -> Generator[Backend]:
-    """The local Firestore."""
-    service = Firestore(core or new_core(), state or State())
-    server, port = gapic.serve({FirestoreGrpcTransport: service}, threads=32)
+def local_backend(service: Firestore | None = None) -> Generator[Backend]:
+    """The local Firestore: `service`, or an empty one."""
+    handler = service or Firestore(new_core(), State())
+    server, port = gapic.serve({FirestoreGrpcTransport: handler}, threads=32)
     try:
         with _backend("local", f"127.0.0.1:{port}") as backend:
             yield backend
@@ -158,7 +159,8 @@ class Stream:
     def __init__(self, backend: Backend) -> None:
         self._database = backend.database
         self._requests: queue.Queue[types.ListenRequest | None] = queue.Queue()
-        self.responses: Iterator[types.ListenResponse] = backend.api.listen(
+        # Not through the client's `listen`, which waits for the first response.
+        self.responses: Any = backend.api.transport.listen(
             iter(self._requests.get, None),
             metadata=[("google-cloud-resource-prefix", backend.database)],
             timeout=WITHIN,
@@ -171,17 +173,20 @@ class Stream:
         self._requests.put(types.ListenRequest(database=self._database, remove_target=target_id))
 
     def until(self, last: Callable[[types.ListenResponse], bool]) -> list[types.ListenResponse]:
-        """The responses up to the one that is `last`. Raises DeadlineExceeded if it does not come."""
+        """The responses up to the one that is `last`. Raises AssertionError if it does not come."""
         result: list[types.ListenResponse] = []
-        for response in self.responses:
-            result.append(response)
-            if last(response):
-                return result
+        try:
+            for response in self.responses:
+                result.append(response)
+                if last(response):
+                    return result
+        except grpc.RpcError as error:
+            raise AssertionError(f"the stream failed after {result}") from error
         raise AssertionError(f"the stream ended after {result}")
 
     def close(self) -> None:
         self._requests.put(None)
-        self.responses.cancel()  # type: ignore[attr-defined]  # the client types it as a plain iterator
+        self.responses.cancel()
 
 
 @contextmanager

@@ -25,12 +25,35 @@ from tools.local.pubsub import PubSub
 from tools.local.state import State
 from tools.local.transport import HttpTransport
 
-from .google_emulators import start_emulator
+from .google_emulators import differing, start_emulator
 
 PROJECT = "projects/kapas-test"
 WITHIN = 10.0
 """Real seconds within which something that is due must have happened."""
 _SERIAL = itertools.count(1)
+
+KNOWN_DIFFERENCES = {
+    "test_an_ack_deadline_is_at_least_10_seconds": "It takes shorter deadlines.",
+    "test_labels_are_replaced_by_an_update": "It cannot update labels.",
+    "test_a_detached_subscription_delivers_no_more": "It cannot detach.",
+    "test_ordering_keys_and_attributes_have_a_longest_length": "It takes keys of any length.",
+    "test_a_request_has_at_most_10_megabytes": "It never answers a request that is too large.",
+    "test_filtered_messages_are_not_delivered": "It ignores filters.",
+    "test_a_malformed_filter_is_refused": "It does not parse filters.",
+    "test_a_deadline_is_modified_to_at_most_600_seconds": "It takes longer deadlines.",
+    "test_a_retry_policy_delays_the_redelivery_of_a_pull": "It has no back-off for pulls: a nack redelivers at once.",
+    "test_a_key_comes_back_in_order_from_what_was_nacked": "It redelivers a key's message without the later ones.",
+    "test_a_nack_of_a_subscriber_brings_the_rest_of_the_key_again": "The same, on a stream.",
+    "test_a_stream_keeps_to_its_flow_control": "It sends a stream everything, whatever its limits.",
+    "test_a_push_bears_the_token_of_its_service_account": "It sends no token.",
+    "test_a_push_tells_the_delivery_attempt": "It counts attempts of pushes, but does not tell.",
+    "test_a_push_tells_the_ordering_key": "It keeps the order, but does not tell the key.",
+    "test_a_push_subscription_cannot_be_pulled": "It lets one pull a push subscription.",
+}
+"""What Google's emulator does otherwise than the service. A case named here must fail against it."""
+
+case = differing(KNOWN_DIFFERENCES)
+"""Marks a function as a case that both backends are held to."""
 
 
 @dataclass

@@ -14,6 +14,7 @@ from google.cloud import firestore
 from google.cloud.firestore_v1 import types
 from google.cloud.firestore_v1.base_query import FieldFilter
 
+from tools.local.firestore import Firestore
 from tools.local.state import State
 
 from .firestore_backends import WITHIN, Backend, advance, backend_for, local_backend, new_core
@@ -190,7 +191,7 @@ def test_a_transaction_ends_once(backend: Backend) -> None:
 def test_a_transaction_expires(steps: list[int], survives: bool) -> None:
     """After 60 seconds without a request, and after 270 in all."""
     core = new_core(frozen=True)
-    with local_backend(core) as backend:
+    with local_backend(Firestore(core, State())) as backend:
         (name,) = lots(backend, 1)
         transaction = backend.begin()
         try:
@@ -216,7 +217,7 @@ def test_a_transaction_reads_one_snapshot_and_is_aborted_when_it_is_stale() -> N
 
 
 def test_commit_times_increase_while_the_clock_stands_still() -> None:
-    with local_backend(new_core(frozen=True), State()) as backend:
+    with local_backend(Firestore(new_core(frozen=True), State())) as backend:
         document = backend.collection().document("lot")
         times = [document.set({"bales": count}).update_time for count in range(5)]
         assert times == sorted(set(times))

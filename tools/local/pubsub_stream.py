@@ -47,8 +47,9 @@ class Stream:
         context.add_callback(self._core.wake)
         # gRPC gives what the caller sends as a blocking iterator, so reading it takes a thread; it ends with the call.
         threading.Thread(target=self._read, args=(requests,), daemon=True).start()
-        # The first response only tells the subscription's properties.
-        yield self._response([])
+        with self._core.lock:
+            properties = self._response([])
+        yield properties
         while context.is_active() and not self._over:
             with self._core.changed:
                 taken = self._core.changed.wait_for(lambda: self._lease(context), _POLL)

@@ -49,6 +49,9 @@ class ConnectionLost(Unavailable):
     """The connection broke. Whether the last statement was applied is unknown: repeat it with its idempotency key."""
 
 
+_NETWORK_FAILURES = ("network error", "connection is closed")
+"""What pg8000's InterfaceError says when the connection broke; with other words it is a misuse of the driver."""
+
 _FAILURES: dict[str, type[DatabaseFailure]] = {"23505": UniqueViolation, "55P03": LockTimeout}
 
 
@@ -87,8 +90,7 @@ class Session:
                 raise ConnectionLost("The database restarted") from error
             raise failure from None
         except (InterfaceError, OSError) as error:
-            self.broken = True
-            raise ConnectionLost("The connection to the database broke") from error
+            raise self._lost(error) from error
 
     def one(self, sql: str, **parameters: Any) -> Row | None:
         """The first row of a statement, or None."""
@@ -102,8 +104,14 @@ class Session:
         except DatabaseError as error:
             raise _failure(error) from None
         except (InterfaceError, OSError) as error:
-            self.broken = True
-            raise ConnectionLost("The connection to the database broke") from error
+            raise self._lost(error) from error
+
+    def _lost(self, error: Exception) -> Exception:
+        """What to raise for a failure below SQL: a lost connection, or our own mistake (a parameter missing) as it is."""
+        if isinstance(error, InterfaceError) and str(error) not in _NETWORK_FAILURES:
+            return error
+        self.broken = True
+        return ConnectionLost("The connection to the database broke")
 
     @contextmanager
     def transaction(self) -> Generator[None]:

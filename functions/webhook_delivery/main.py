@@ -1,0 +1,186 @@
+"""Webhooks: endpoints and messages over HTTP, events from Pub/Sub, attempts from Cloud Tasks, the reaper by schedule."""
+
+from uuid import UUID
+
+from flask import Request, Response
+
+from kapas import calls, events
+from kapas import tasks as task_handling
+from kapas.api import App
+from kapas.db import Database
+from kapas.db.connect import open_database
+from kapas.gcp.kms import CloudKms
+from kapas.keys import Keyring
+from kapas.once import once
+from kapas.ports import Tasks
+from kapas.schemas.common import PageQuery
+from kapas.schemas.common import Request as Model
+from kapas.schemas.webhooks import (
+    MessageQuery,
+    WebhookEndpoint,
+    WebhookEndpointChange,
+    WebhookEndpointCreate,
+    WebhookEndpointCreated,
+    WebhookEndpointPage,
+    WebhookMessageDetail,
+    WebhookMessagePage,
+)
+from kapas.settings import ApiSettings, CallerSettings, DatabaseSettings, KeySettings, Settings, TaskSettings, load
+
+from . import guard, service
+from .transport import HttpSender
+
+
+class HostSettings(Settings):
+    """Where webhooks may go besides the public internet."""
+
+    webhook_allow_hosts: str = ""
+    """`host:port` pairs, separated by commas, that may be plain http and on loopback. Empty on Google Cloud."""
+
+
+class EndpointsSettings(ApiSettings, KeySettings, HostSettings):
+    """What the function for partners is told."""
+
+
+class FanOutSettings(DatabaseSettings, CallerSettings, TaskSettings):
+    """What the fan-out and the reaper are told."""
+
+
+class AttemptSettings(FanOutSettings, KeySettings, HostSettings):
+    """What the attempts are told."""
+
+
+# Each entry point is a function of its own, with settings of its own; what several of them make is told what it needs.
+
+
+@once
+def endpoints_settings() -> EndpointsSettings:
+    return load(EndpointsSettings)
+
+
+@once
+def fan_out_settings() -> FanOutSettings:
+    return load(FanOutSettings)
+
+
+@once
+def attempt_settings() -> AttemptSettings:
+    return load(AttemptSettings)
+
+
+@once
+def database() -> Database:
+    return open_database(load(DatabaseSettings))
+
+
+@once
+def keyring() -> Keyring:
+    settings = load(KeySettings)
+    return Keyring(CloudKms(settings.kms_key, settings.kms_url))
+
+
+@once
+def tasks() -> Tasks:
+    from kapas.gcp.tasks import CloudTasks
+
+    return CloudTasks(load(TaskSettings))
+
+
+@once
+def allowed_hosts() -> frozenset[str]:
+    return guard.allowed_hosts(load(HostSettings).webhook_allow_hosts)
+
+
+@once
+def sender() -> service.Sender:
+    return HttpSender(allowed_hosts())
+
+
+app = App("Webhooks", settings=endpoints_settings, database=database)
+
+
+class EndpointPath(Model):
+    endpoint_id: UUID
+
+
+class MessagePath(Model):
+    message_id: UUID
+
+
+@app.post("/v1/webhook-endpoints", responses={201: WebhookEndpointCreated})
+def create_endpoint(body: WebhookEndpointCreate) -> Response:
+    """Be told of events at a URL. The answer holds the signing secret; it is shown once."""
+    with app.session() as db:
+        return app.commit(db, service.create(db, keyring(), app.caller, body, allowed_hosts()), status=201)
+
+
+@app.get("/v1/webhook-endpoints/<uuid:endpoint_id>", responses={200: WebhookEndpoint})
+def read_endpoint(path: EndpointPath) -> Response:
+    """One endpoint of the caller's partner."""
+    with app.session() as db:
+        endpoint = service.read(db, app.caller, path.endpoint_id)
+        return app.answer(endpoint, version=endpoint.version)
+
+
+@app.get("/v1/webhook-endpoints", responses={200: WebhookEndpointPage})
+def list_endpoints(query: PageQuery) -> Response:
+    """The endpoints of the caller's partner, newest first."""
+    with app.session() as db:
+        return app.answer(service.list_page(db, app.caller, query))
+
+
+@app.patch("/v1/webhook-endpoints/<uuid:endpoint_id>", responses={200: WebhookEndpoint})
+def change_endpoint(path: EndpointPath, body: WebhookEndpointChange) -> Response:
+    """Change the URL, the event types or the status; needs If-Match. What comes due while disabled is discarded."""
+    with app.session() as db:
+        outcome = service.change(db, app.caller, path.endpoint_id, app.if_match(), body, allowed_hosts())
+        return app.commit(db, outcome)
+
+
+@app.delete("/v1/webhook-endpoints/<uuid:endpoint_id>", responses={204: None})
+def delete_endpoint(path: EndpointPath) -> Response:
+    """Delete an endpoint and its secret. Its messages can still be read."""
+    with app.session() as db:
+        service.delete(db, app.caller, path.endpoint_id)
+        return Response(status=204)
+
+
+@app.get("/v1/webhook-messages", responses={200: WebhookMessagePage})
+def list_messages(query: MessageQuery) -> Response:
+    """The messages of one endpoint, newest first."""
+    with app.session() as db:
+        return app.answer(service.list_messages(db, app.caller, query))
+
+
+@app.get("/v1/webhook-messages/<uuid:message_id>", responses={200: WebhookMessageDetail})
+def read_message(path: MessagePath) -> Response:
+    """One message with its body and every attempt to deliver it."""
+    with app.session() as db:
+        return app.answer(service.read_message(db, app.caller, path.message_id))
+
+
+@calls.entry_point
+def webhook_endpoints(request: Request) -> Response:
+    return app.serve(request)
+
+
+@calls.entry_point
+def webhook_fan_out(request: Request) -> Response:
+    return events.receive(request, fan_out_settings(), lambda event: service.fan_out(database(), tasks(), event))
+
+
+@calls.entry_point
+def webhook_attempt(request: Request) -> Response:
+    def work(task: service.AttemptTask) -> None:
+        service.attempt(database(), keyring(), tasks(), sender(), task)
+
+    return task_handling.handle(request, attempt_settings(), service.AttemptTask, work)
+
+
+@calls.entry_point
+def webhook_reaper(request: Request) -> Response:
+    def work() -> Response:
+        service.reap(database(), tasks())
+        return Response(status=204)
+
+    return calls.answer(request, fan_out_settings(), work)
