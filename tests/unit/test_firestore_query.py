@@ -77,7 +77,7 @@ def test_integers_and_doubles_compare_exactly(integer: int, double: float) -> No
 
 def test_numeric_ids_are_ordered_as_numbers_before_others() -> None:
     ids = ["__id-3__", "__id2__", "__id10__", "A", "a", "é"]
-    assert sorted(reversed(ids), key=names.order_key) == ids
+    assert sorted(set(ids), key=names.order_key) == ids
 
 
 # Field paths
