@@ -20,12 +20,12 @@ SEARCHED = """SELECT coalesce(string_agg(t.row, ' '), '') FROM (
 def test_no_identifier_leaves_its_column(tmp_path: Path) -> None:
     log = tmp_path / "kapas.log"
     with running(log, "--port", "0", "--folder", str(tmp_path / "data")) as (client, _):
+        # Every delivery to the live feed fails until its messages are dead letters.
+        client.post("/_local/faults", {"edge": "push", "kind": "fail", "match": "live-feed", "times": 10_000})
         seller, buyer = active_partner(client), active_partner(client)
         url = f"{client.url}/_local/receiver/buyer"
         endpoint = buyer.owner.post("/v1/webhook-endpoints", {"url": url, "event_types": ["*"]}).body
         client.call("PUT", "/_local/receiver/buyer", {"secret": endpoint["secret"]})
-        # Every delivery to the live feed fails until its messages are dead letters.
-        client.post("/_local/faults", {"edge": "push", "kind": "fail", "match": "live-feed", "times": 10_000})
         contracted(seller, buyer)
         seller.owner.get(f"/v1/partners/{seller.id}")
         for broken in ({**seller.body, "state_code": "Gujarat"}, {**seller.body, "surprise": seller.body["pan"]}):

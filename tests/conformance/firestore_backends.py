@@ -26,6 +26,8 @@ from .google_emulators import start_emulator
 PROJECT = "kapas-test"
 WITHIN = 10.0
 """Real seconds within which something must have happened."""
+STREAM = 5.0
+"""Real seconds that a stream of requests and responses lives."""
 OWNER = [("authorization", "Bearer owner")]
 """Google's emulator wants to see an administrator for BatchWrite."""
 _SERIAL = itertools.count(1)

@@ -15,6 +15,7 @@ from .google_emulators import differing
 
 KNOWN_DIFFERENCES: dict[str, str] = {
     "test_a_listener_that_comes_back_is_told_what_it_missed": "It tells the whole state again.",
+    "test_a_document_that_leaves_a_query_is_removed_not_deleted": "It resets the target.",
     "test_a_target_for_once_ends_when_it_is_current": "It keeps the target.",
     "test_a_target_that_cannot_be_served_is_removed_with_the_cause": "It breaks the stream off without a reason.",
 }

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from kapas import clock
 from kapas.errors import Unavailable
-from kapas.gcp import kms as kms_module
-from kapas.gcp.kms import CloudKms, crc32c
+from kapas.gcp import kms_rest
+from kapas.gcp.kms import CloudKms
+from kapas.gcp.kms_rest import crc32c
 from kapas.gcp.metadata import MARGIN, MetadataTokens
 from kapas.keys import Tampered
 from tests.unit.times import Time, moving_time
@@ -138,7 +139,7 @@ def test_wraps_and_unwraps_without_a_token_outside_google(kms: CloudKms, server:
 
 def test_sends_the_service_account_s_token_to_google(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.handle = FakeKms()
-    monkeypatch.setattr(kms_module, "GOOGLE_URL", server.url)
+    monkeypatch.setattr(kms_rest, "GOOGLE_URL", server.url)
     monkeypatch.setattr(MetadataTokens, "access_token", lambda _: "ya29.token")
     CloudKms(KEY_NAME, server.url).wrap(b"k" * 32, b"context")
     assert server.seen[0][1]["authorization"] == "Bearer ya29.token"
