@@ -133,13 +133,21 @@ def test_follows_no_redirect(status: int) -> None:
         assert target.connections == 0
 
 
-def test_reads_only_the_beginning_of_an_answer() -> None:
-    with server(answering(b"HTTP/1.1 500 No\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 100_000)) as running:
+def test_reads_only_the_beginning_of_an_answer_and_hangs_up() -> None:
+    hung_up = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 99999999\r\n\r\n" + b"x" * MAX_RESPONSE)
+        if connection.recv(1) == b"":
+            hung_up.set()
+
+    with server(serve) as running:
         sender = running.sender()
-        for _ in range(2):
-            reply = sender.post(running.url, {}, BODY)
-            assert (reply.status, reply.failure, len(reply.body)) == (500, None, MAX_RESPONSE)
-        assert running.connections == 2  # one that holds the rest of an answer cannot be used again
+        reply = sender.post(running.url, {}, BODY)
+        assert (reply.status, reply.failure, len(reply.body)) == (500, None, MAX_RESPONSE)
+        assert hung_up.wait(5)
+        assert sender.post(running.url, {}, BODY).status == 500
 
 
 def test_does_not_unpack_an_answer() -> None:
@@ -210,12 +218,12 @@ def test_silence_ends_at_the_deadline() -> None:
     assert (reply.status, reply.failure) == (None, "timeout")
 
 
-def test_a_peer_that_does_not_read_is_left_at_the_deadline() -> None:
+def test_a_peer_that_reads_slowly_is_left_at_the_deadline() -> None:
     done = threading.Event()
 
     def serve(connection: socket.socket) -> None:
-        while not done.wait(0.05):
-            connection.recv(1024)
+        while not done.wait(0.02):  # each write of the sender's makes progress, well within its own timeout
+            connection.recv(32 * 1024)
 
     with server(serve) as running:
         reply = running.sender(total=0.4).post(running.url, {}, b"x" * 20_000_000)
