@@ -1,0 +1,258 @@
+"""Sessions, transactions and the pool, on a real server."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from pg8000.core import CoreConnection
+from pg8000.exceptions import InterfaceError
+from pg8000.native import Connection
+
+from kapas import ids
+from kapas.db import PLATFORM, ConnectionLost, Database, DatabaseFailure, LockTimeout, UniqueViolation
+from kapas.db.connect import connector, tls
+from kapas.errors import Unavailable
+from kapas.settings import DatabaseSettings
+from tools.local.postgres import Postgres
+
+Open = Callable[..., Database]
+
+
+@pytest.fixture
+def database(open_as: Open) -> Database:
+    return open_as("postgres")
+
+
+@pytest.fixture
+def table(admin: Connection) -> Iterator[str]:
+    admin.run("CREATE TABLE scratch (id int PRIMARY KEY)")
+    yield "scratch"
+    admin.run("DROP TABLE scratch")
+
+
+def test_a_transaction_commits_whole_or_not_at_all(database: Database, table: str) -> None:
+    def insert(number: int, then: Callable[[], None]) -> None:
+        with database.session(None) as db, db.transaction():
+            db.run(f"INSERT INTO {table} VALUES (:id)", id=number)
+            then()
+
+    with pytest.raises(ZeroDivisionError):
+        insert(1, lambda: divmod(1, 0) and None)
+    insert(2, lambda: None)
+    with database.session(None) as db:
+        assert db.run(f"SELECT id FROM {table} ORDER BY id") == [[2]]
+
+
+def test_a_failed_statement_says_what_it_broke_and_leaves_the_connection_usable(database: Database, table: str) -> None:
+    with database.session(None) as db:
+        db.run(f"INSERT INTO {table} VALUES (:id)", id=1)
+        with pytest.raises(UniqueViolation) as violated:
+            db.run(f"INSERT INTO {table} VALUES (:id)", id=1)
+        assert violated.value.constraint == "scratch_pkey"
+        with pytest.raises(DatabaseFailure, match="42P01"):
+            db.run("SELECT * FROM nowhere")
+        assert db.one("SELECT 1") == [1]
+
+
+def test_our_own_mistake_is_not_taken_for_a_lost_connection(database: Database) -> None:
+    with database.session(None) as db:
+        with pytest.raises(InterfaceError, match="placeholder"):
+            db.run("SELECT :missing::int", given=1)
+        assert db.one("SELECT 1") == [1]
+
+
+def test_a_connection_that_the_server_closed_is_replaced(database: Database, admin: Connection) -> None:
+    with database.session(None) as db:
+        first = db.one("SELECT pg_backend_pid()")
+    assert first is not None
+    admin.run("SELECT pg_terminate_backend(:pid, 5000)", pid=first[0])
+    with database.session(None) as db:
+        second = db.one("SELECT pg_backend_pid()")
+    assert second is not None
+    assert second != first
+
+
+def test_a_connection_lost_in_use_is_told_and_not_used_again(database: Database, admin: Connection) -> None:
+    with database.session(None) as db:
+        pid = db.one("SELECT pg_backend_pid()")
+        assert pid is not None
+        admin.run("SELECT pg_terminate_backend(:pid, 5000)", pid=pid[0])
+        with pytest.raises(ConnectionLost):
+            db.run("SELECT 1")
+    with database.session(None) as db:
+        assert db.one("SELECT 1") == [1]
+
+
+def test_a_session_shows_its_partner_only_whoever_had_the_connection_before(database: Database) -> None:
+    one, other = ids.uuid7(), ids.uuid7()
+    for scope, shown in ((one, str(one)), (other, str(other)), (None, ""), (PLATFORM, "*"), (one, str(one))):
+        with database.session(scope) as db:
+            assert db.one("SELECT current_setting('app.partner_id', true)") == [shown]
+
+
+def test_a_rolled_back_transaction_does_not_change_the_scope(database: Database) -> None:
+    partner_id = ids.uuid7()
+    with pytest.raises(ZeroDivisionError), database.session(partner_id) as db, db.transaction():
+        raise ZeroDivisionError
+    with database.session(partner_id) as db:
+        assert db.one("SELECT current_setting('app.partner_id', true)") == [str(partner_id)]
+
+
+def test_the_pool_is_bounded_and_waits_only_so_long(login: Callable[[str], Callable[[], CoreConnection]]) -> None:
+    database = Database(login("postgres"), 1, wait=0.05)
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with database.session(None):
+            entered.set()
+            leave.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    entered.wait(10)
+    with pytest.raises(Unavailable, match="in use"), database.session(None):
+        pass
+    leave.set()
+    holder.join()
+    with database.session(None) as db:
+        assert db.one("SELECT 1") == [1]
+    database.close()
+
+
+def test_a_server_that_cannot_be_reached_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    database = Database(partial(CoreConnection, "postgres", host="127.0.0.1", port=port), 1)
+    with pytest.raises(Unavailable, match="reached"), database.session(None):
+        pass
+
+
+def settings_for(postgres: Postgres, query: str = "?sslmode=disable") -> DatabaseSettings:
+    return DatabaseSettings(
+        function="test",
+        project="kapas-local",
+        database_url=f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres{query}",
+        database_pool=1,
+    )
+
+
+def test_statements_and_lock_waits_are_bounded_by_the_server(postgres: Postgres, admin: Connection, table: str) -> None:
+    database = Database(connector(settings_for(postgres)), 1)
+    with database.session(None) as db:
+        assert db.run(
+            "SELECT name, setting FROM pg_settings WHERE name LIKE '%\\_timeout' AND setting <> '0' ORDER BY name"
+        )
+        db.run("SELECT set_config('lock_timeout', '20', false)")
+        admin.run("BEGIN")
+        admin.run(f"LOCK TABLE {table}")
+        with pytest.raises(LockTimeout):
+            db.run(f"INSERT INTO {table} VALUES (:id)", id=1)
+        admin.run("ROLLBACK")
+    database.close()
+
+
+def test_without_a_word_about_tls_the_server_must_prove_who_it_is(postgres: Postgres) -> None:
+    with pytest.raises(Unavailable), Database(connector(settings_for(postgres, "")), 1).session(None):
+        pass
+
+
+def test_a_server_is_reached_over_tls_under_the_name_of_its_certificate(postgres: Postgres, tmp_path: Path) -> None:
+    with tls_proxy("localhost", postgres.port, tmp_path) as (port, root):
+        plain = settings_for(postgres).database_url.split("?")[0]
+        url = f"{plain.replace(str(postgres.port), str(port))}?sslmode=verify-full&sslrootcert={root}"
+        settings = settings_for(postgres)
+        by_name = settings.model_copy(update={"database_url": url.replace("127.0.0.1", "localhost")})
+        database = Database(connector(by_name), 1)
+        with database.session(None) as db:
+            assert db.one("SELECT 1") == [1]
+        database.close()
+        by_address = settings.model_copy(update={"database_url": url})
+        with pytest.raises(Unavailable), Database(connector(by_address), 1).session(None):
+            pass
+
+
+@contextmanager
+def tls_proxy(name: str, server: int, folder: Path) -> Iterator[tuple[int, Path]]:
+    """PostgreSQL's own TLS handshake in front of a server without TLS (the wheel's build has none): port, certificate."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    write_certificate(name, certificate, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pipe(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+    def serve(client: socket.socket) -> None:
+        client.recv(8)  # SSLRequest
+        client.sendall(b"S")
+        with (
+            suppress(OSError),
+            context.wrap_socket(client, server_side=True) as secure,
+            socket.create_connection(("127.0.0.1", server)) as behind,
+        ):
+            threading.Thread(target=pipe, args=(behind, secure), daemon=True).start()
+            pipe(secure, behind)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1], certificate
+    finally:
+        listener.close()
+
+
+def write_certificate(name: str, certificate: Path, key: Path) -> None:
+    """A self-signed certificate for `name`, and its key."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(subject, subject, private.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(private, hashes.SHA256())
+    )
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+
+
+def test_one_tls_context_verifies_certificate_and_name(tmp_path: Path) -> None:
+    context = tls("verify-full", None)
+    assert context is not None
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert tls("disable", None) is None
+    with pytest.raises(ValueError, match="verify-full"):
+        tls("require", None)
+
+
+def test_the_cloud_sql_connector_is_imported_only_when_asked_for() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, kapas.db.connect; print('google.cloud.sql' in sys.modules, 'aiohttp' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "False"]
