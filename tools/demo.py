@@ -97,7 +97,7 @@ class Demo:
 
 
 def main() -> int:
-    console = Console()
+    console = Console(soft_wrap=True)
     console.print("\n[bold]Kapas[/]: one cotton trade, through the whole system, on this machine\n")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kapas-demo-") as folder:
