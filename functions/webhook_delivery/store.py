@@ -35,7 +35,7 @@ _DELETE = """UPDATE webhook_endpoints SET version = version + 1, status = 'delet
   WHERE id = :id AND status <> 'deleted' RETURNING id"""
 
 _SUBSCRIBERS = """SELECT id FROM webhook_endpoints
-  WHERE partner_id = ANY(:partner_ids) AND status = 'enabled' AND event_types && :types::text[] ORDER BY id"""
+  WHERE partner_id = ANY(:partner_ids) AND status = 'enabled' AND event_types && :wanted::text[] ORDER BY id"""
 
 _ADD_MESSAGES = """INSERT INTO webhook_messages
     (id, endpoint_id, partner_id, event_id, event_type, payload, status, attempt_count, next_attempt_at, created_at)
@@ -186,7 +186,7 @@ def count(db: Session, partner_id: UUID) -> int:
 
 def subscribers(db: Session, event: CloudEvent) -> list[UUID]:
     """The enabled endpoints that the event is for: subscribed to its type, and of a partner who may see it."""
-    rows = db.run(_SUBSCRIBERS, partner_ids=list(event.partner_ids), types=[event.type, ALL_EVENTS])
+    rows = db.run(_SUBSCRIBERS, partner_ids=list(event.partner_ids), wanted=[event.type, ALL_EVENTS])
     return [row[0] for row in rows]
 
 

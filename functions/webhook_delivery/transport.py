@@ -15,7 +15,7 @@ from typing import Any, cast
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as WaitedTooLong
 
 from kapas.once import once
@@ -121,6 +121,8 @@ def _failure(error: Exception) -> AttemptFailure | None:
             return "url_refused"
         case socket.gaierror():
             return "dns"
+        case NewConnectionError():  # which urllib3 calls a timeout too
+            return "connection"
         case TimeoutError() | WaitedTooLong():
             return "timeout"
         case HTTPError() if time.monotonic() >= _deadline.get():

@@ -165,7 +165,7 @@ class Stream:
         self.responses: Any = backend.api.transport.listen(
             iter(self._requests.get, None),
             metadata=[("google-cloud-resource-prefix", backend.database)],
-            timeout=WITHIN,
+            timeout=STREAM,
         )
 
     def add(self, target_id: int, **target: Any) -> None:

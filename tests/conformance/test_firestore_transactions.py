@@ -217,9 +217,11 @@ def test_a_transaction_reads_one_snapshot_and_is_aborted_when_it_is_stale() -> N
 
 
 def test_commit_times_increase_while_the_clock_stands_still() -> None:
-    with local_backend(Firestore(new_core(frozen=True), State())) as backend:
+    core = new_core(frozen=True)
+    with local_backend(Firestore(core, State())) as backend:
         document = backend.collection().document("lot")
         times = [document.set({"bales": count}).update_time for count in range(5)]
         assert times == sorted(set(times))
+        advance(core, seconds=1)
         read_time = document.get().read_time
         assert read_time < document.set({"bales": 9}).update_time

@@ -46,10 +46,10 @@ def import_entry_point(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CATALOG.functions)
 def test_an_import_keeps_to_its_budget(name: str, record_property: Any) -> None:
     function = CATALOG.functions[name]
-    for _ in range(TRIES):  # the best counts: others use this machine too
-        found = import_entry_point(name)
-        if found["milliseconds"] <= function.import_budget_ms:
-            break
+    found = import_entry_point(name)
+    for _ in range(TRIES - 1):  # the best counts: others use this machine too
+        if found["milliseconds"] > function.import_budget_ms:
+            found = import_entry_point(name)
     record_property("milliseconds", found["milliseconds"])
     print(f"{name}: {found['milliseconds']} of {function.import_budget_ms} ms")  # noqa: T201 - the figures, with pytest -s
     assert found["milliseconds"] <= function.import_budget_ms

@@ -10,7 +10,8 @@ FUNCTIONS = sources("functions")
 KAPAS = sources("shared/kapas")
 
 OWN_CODE = {"functions", "tools", "tests"}
-GOOGLE = {"google", "grpc", "proto"}
+GOOGLE = {"google", "grpc", "proto", "requests"}
+"""Google's clients and what they stand on."""
 
 INJECTED = {
     "time": "the time comes from kapas.clock, and nothing waits for it to pass",
@@ -27,7 +28,6 @@ INJECTED = {
     "concurrent.futures.ThreadPoolExecutor": "a request is served on its own thread",
     "multiprocessing": "an instance is one process",
     "asyncio": "requests are served on threads",
-    "requests": "urllib3 is what the functions bring",
     "os.environ": "what a function is told is read by kapas.settings",
     "os.getenv": "what a function is told is read by kapas.settings",
 }

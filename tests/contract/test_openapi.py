@@ -1,15 +1,17 @@
 """The OpenAPI document holds to the rules of OpenAPI 3.1 that its readers rely on, and says what the code does."""
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kapas.api import VERSIONS
-from tools.catalog import catalog
-from tools.docs.apps import Operation
+from tools.catalog import ROOT, catalog
+from tools.docs.apps import Operation, Undocumented
 from tools.docs.openapi import DuplicateOperation, check_names, document
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -72,7 +74,7 @@ def walk(value: Any) -> Iterator[dict[str, Any]]:
             yield from walk(child)
 
 
-def schemas(value: Any) -> Iterator[dict[str, Any]]:
+def schemas(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Every schema within a schema, itself first."""
     yield value
     for child in value.get("properties", {}).values():
@@ -136,6 +138,13 @@ def test_two_views_of_one_name_are_refused() -> None:
     twice = [Operation("GET", "/v1/partners", view, {}), Operation("GET", "/v1/trades", view, {})]
     with pytest.raises(DuplicateOperation, match="GET /v1/partners and GET /v1/trades are both named view"):
         check_names(twice)
+
+
+def test_a_capability_without_a_readme_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "functions", tmp_path / "functions")
+    (tmp_path / "functions/trade_events/README.md").unlink()
+    with pytest.raises(Undocumented, match="functions/trade_events has no README.md"):
+        document(folder=tmp_path / "functions")
 
 
 def test_the_parameters_of_a_path_are_those_in_it(openapi: dict[str, Any]) -> None:

@@ -1,174 +1,29 @@
-"""Webhook delivery on a real PostgreSQL, with fakes where Google and the partners would be."""
+"""Webhook endpoints, and the events fanned out to them, on a real PostgreSQL."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 import pytest
-from pg8000.core import CoreConnection
 from pg8000.native import Connection
 from standardwebhooks import Webhook
 
-import kapas.db
-from functions.webhook_delivery import schedule, service, store
-from functions.webhook_delivery.service import AttemptTask, Reply
-from kapas import clock, ids, outbox
-from kapas.db import PLATFORM, Database, DatabaseFailure
-from kapas.db.key_store import SqlKeyStore
-from kapas.db.migrate import migrate
-from kapas.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, Unavailable, VersionConflict
-from kapas.events import CloudEvent, SequenceGap
+from functions.webhook_delivery import service
+from kapas import ids, outbox
+from kapas.db import Database, DatabaseFailure
+from kapas.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, VersionConflict
+from kapas.events import SequenceGap
 from kapas.identity import Identity, Role, Tier
-from kapas.keys import Keyring
-from kapas.ports import Task
 from kapas.schemas.common import PageQuery
-from kapas.schemas.webhooks import (
-    MessageQuery,
-    WebhookEndpointChange,
-    WebhookEndpointCreate,
-    WebhookEndpointCreated,
-    WebhookMessageDetail,
-)
-from tests.unit.fake_keys import Kms
-from tests.unit.times import Time, moving_time
-from tools.local.postgres import Postgres
-
-START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
-URL = "https://hooks.example.com/kapas"
-NO_HOSTS: frozenset[str] = frozenset()
-
-
-class Queue:
-    """Cloud Tasks: a name is taken once, and stays taken."""
-
-    def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.names: set[str] = set()
-        self.down = False
-
-    def enqueue(self, task: Task) -> bool:
-        if self.down:
-            raise Unavailable
-        if task.name in self.names:
-            return False
-        self.names.add(task.name)
-        self.tasks.append(task)
-        return True
-
-    def take(self) -> Task:
-        """The one task that is queued."""
-        [task] = self.tasks
-        self.tasks = []
-        return task
-
-
-@dataclass
-class Partner:
-    """The other end: records what comes and answers `reply`, after `meanwhile`."""
-
-    reply: Reply = field(default_factory=lambda: Reply(200, body="ok"))
-    meanwhile: Callable[[], None] = lambda: None
-    posts: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
-
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        self.posts.append((url, headers, body))
-        self.meanwhile()
-        return self.reply
-
-    @property
-    def ids(self) -> list[str]:
-        return [headers["webhook-id"] for _, headers, _ in self.posts]
-
-
-class Killed(BaseException):
-    """The instance is gone in this moment."""
-
-
-@dataclass
-class System:
-    """One deployment: the database, the queue, the keys and the partner's server."""
-
-    database: Database
-    time: Time
-    kms: Kms = field(default_factory=Kms)
-    queue: Queue = field(default_factory=Queue)
-    partner: Partner = field(default_factory=Partner)
-
-    def __post_init__(self) -> None:
-        self.keyring = Keyring(self.kms)
-
-    def register(self) -> Identity:
-        """The owner of a new partner, which has a data key."""
-        partner_id = ids.uuid7()
-        with self.database.session(partner_id) as db, db.transaction():
-            self.keyring.create_subject(SqlKeyStore(db), partner_id)
-        return Identity("user-1", partner_id, Role.OWNER, Tier.FREE)
-
-    def create(self, caller: Identity, *event_types: str, url: str = URL) -> WebhookEndpointCreated:
-        with self.database.session(caller.partner_id) as db:
-            body = WebhookEndpointCreate(url=url, event_types=list(event_types or ("*",)))
-            outcome = service.create(db, self.keyring, caller, body, NO_HOSTS)
-            outbox.commit(db, outcome.change)
-        assert isinstance(outcome.resource, WebhookEndpointCreated)
-        return outcome.resource
-
-    def change(self, caller: Identity, endpoint_id: UUID, version: int, body: WebhookEndpointChange) -> None:
-        with self.database.session(caller.partner_id) as db:
-            outbox.commit(db, service.change(db, caller, endpoint_id, version, body, NO_HOSTS).change)
-
-    def delete(self, caller: Identity, endpoint_id: UUID) -> None:
-        with self.database.session(caller.partner_id) as db:
-            service.delete(db, caller, endpoint_id)
-
-    def fan_out(self, event: CloudEvent) -> None:
-        service.fan_out(self.database, self.queue, event)
-
-    def attempt(self, task: Task) -> None:
-        work = AttemptTask.model_validate_json(task.body)
-        service.attempt(self.database, self.keyring, self.queue, self.partner, work)
-
-    def reap(self) -> int:
-        return service.reap(self.database, self.queue)
-
-    def messages(self, caller: Identity, endpoint_id: UUID) -> list[WebhookMessageDetail]:
-        with self.database.session(caller.partner_id) as db:
-            page = service.list_messages(db, caller, MessageQuery(endpoint_id=endpoint_id))
-            return [service.read_message(db, caller, message.id) for message in page.data]
-
-    def message(self, caller: Identity, endpoint_id: UUID) -> WebhookMessageDetail:
-        [message] = self.messages(caller, endpoint_id)
-        return message
-
-    def endpoint_status(self, caller: Identity, endpoint_id: UUID) -> str:
-        with self.database.session(caller.partner_id) as db:
-            return service.read(db, caller, endpoint_id).status
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
-        with Connection("postgres", host="127.0.0.1", port=server.port, database="postgres") as admin:
-            migrate(admin, Path(kapas.db.__file__).parent / "migrations")
-            admin.run("ALTER ROLE webhook_delivery LOGIN")
-        yield server.port
+from kapas.schemas.webhooks import MessageQuery, WebhookEndpointChange, WebhookEndpointCreate
+from tests.integration.webhook_system import NO_HOSTS, START, URL, System, matched, running
 
 
 @pytest.fixture
-def system(port: int) -> Iterator[System]:
-    """A database without the rows of other tests, which the reaper would find."""
-    with Connection("postgres", host="127.0.0.1", port=port, database="postgres") as admin:
-        admin.run("TRUNCATE webhook_endpoints, webhook_messages, webhook_attempts, inbox, subject_keys, epoch_keys")
-    database = Database(
-        lambda: CoreConnection("webhook_delivery", host="127.0.0.1", port=port, database="postgres"), size=4
-    )
-    with moving_time(START) as time:
-        yield System(database, time)
-    database.close()
+def system(open_as: Callable[..., Database], admin: Connection) -> Iterator[System]:
+    with running(open_as("webhook_delivery", 4), admin) as system:
+        yield system
 
 
 @pytest.fixture
@@ -176,29 +31,10 @@ def caller(system: System) -> Identity:
     return system.register()
 
 
-def matched(*partners: Identity, subject: UUID | None = None, sequence: int = 1) -> CloudEvent:
-    """A trade was matched between these."""
-    subject = subject or ids.uuid7()
-    return CloudEvent(
-        specversion="1.0",
-        id=ids.uuid7(),
-        type="trade.matched.v1",
-        source="/trade_events",
-        subject=subject,
-        time=clock.now(),
-        dataschema="https://kapas.example.com/schemas/trade.matched.v1.json",
-        partitionkey=subject,
-        sequence=sequence,
-        partnerids=",".join(str(partner.partner_id) for partner in partners),
-        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        data={"trade_id": str(subject), "note": "कपास"},
-    )
-
-
 # Endpoints
 
 
-def test_shows_the_secret_once_and_stores_it_sealed(system: System, caller: Identity, port: int) -> None:
+def test_shows_the_secret_once_and_stores_it_sealed(system: System, caller: Identity, admin: Connection) -> None:
     created = system.create(caller, "trade.matched.v1")
     assert created.secret.startswith("whsec_")
     with system.database.session(caller.partner_id) as db:
@@ -206,9 +42,8 @@ def test_shows_the_secret_once_and_stores_it_sealed(system: System, caller: Iden
         [listed] = service.list_page(db, caller, PageQuery()).data
     assert read == listed
     assert read.model_dump() == {name: value for name, value in created.model_dump().items() if name != "secret"}
-    with Connection("postgres", host="127.0.0.1", port=port, database="postgres") as admin:
-        [[row]] = admin.run("SELECT e::text FROM webhook_endpoints e")
-        [[sealed]] = admin.run("SELECT secret FROM webhook_endpoints")
+    [[row]] = admin.run("SELECT e::text FROM webhook_endpoints e")
+    [[sealed]] = admin.run("SELECT secret FROM webhook_endpoints")
     assert created.secret not in row
     assert created.secret.encode() not in bytes(sealed)
 
@@ -263,7 +98,9 @@ def test_changes_what_is_named_at_the_version_that_was_read(system: System, call
             outbox.commit(db, ours.change)
 
 
-def test_a_deleted_endpoint_keeps_its_messages_and_not_its_secret(system: System, caller: Identity, port: int) -> None:
+def test_a_deleted_endpoint_keeps_its_messages_and_not_its_secret(
+    system: System, caller: Identity, admin: Connection
+) -> None:
     created = system.create(caller)
     system.fan_out(matched(caller))
     system.delete(caller, created.id)
@@ -276,8 +113,7 @@ def test_a_deleted_endpoint_keeps_its_messages_and_not_its_secret(system: System
         with pytest.raises(NotFound):
             service.read(db, caller, created.id)
         assert service.list_page(db, caller, PageQuery()).data == []
-    with Connection("postgres", host="127.0.0.1", port=port, database="postgres") as admin:
-        assert admin.run("SELECT secret FROM webhook_endpoints") == [[None]]
+    assert admin.run("SELECT secret FROM webhook_endpoints") == [[None]]
     system.fan_out(matched(caller))
     assert system.queue.tasks == []
 
@@ -392,256 +228,3 @@ def test_a_body_beyond_the_bound_is_discarded_where_its_partner_sees_it(system: 
     assert system.message(caller, created.id).status == "discarded"
     system.fan_out(matched(caller, subject=event.subject, sequence=2))
     assert len(system.queue.tasks) == 1
-
-
-# Attempts
-
-
-def test_success_is_recorded_and_final(system: System, caller: Identity) -> None:
-    created = system.create(caller)
-    system.fan_out(matched(caller))
-    task = system.queue.take()
-    system.partner.reply = Reply(204, body="nul \0 is not text", milliseconds=12)
-    system.attempt(task)
-    message = system.message(caller, created.id)
-    assert (message.status, message.attempt_count, message.next_attempt_at) == ("delivered", 1, None)
-    [attempt] = message.attempts
-    assert (attempt.number, attempt.status_code, attempt.failure, attempt.milliseconds) == (1, 204, None, 12)
-    assert (attempt.started_at, attempt.response) == (START, "nul \ufffd is not text")
-    system.time.advance(days=2)
-    system.attempt(task)
-    assert (system.reap(), len(system.partner.posts)) == (0, 1)
-
-
-@pytest.mark.parametrize("status", [302, 400, 401, 404, 429, 500, 503])
-def test_what_is_not_2xx_is_tried_again_by_a_task_at_its_time(system: System, caller: Identity, status: int) -> None:
-    created = system.create(caller)
-    system.fan_out(matched(caller))
-    first = system.queue.take()
-    system.partner.reply = Reply(status)
-    system.attempt(first)
-    message = system.message(caller, created.id)
-    assert (message.status, message.attempt_count) == ("pending", 1)
-    second = system.queue.take()
-    assert second.name != first.name
-    assert AttemptTask.model_validate_json(second.body) == AttemptTask(message_id=message.id, number=2)
-    assert second.schedule_time == message.next_attempt_at
-    assert second.schedule_time is not None
-    assert START + timedelta(seconds=5) <= second.schedule_time < START + timedelta(seconds=6)
-    # Neither a duplicate of the first task nor one that comes early sends anything.
-    system.attempt(first)
-    system.attempt(second)
-    assert len(system.partner.posts) == 1
-    system.time.now = second.schedule_time
-    system.attempt(first)
-    assert len(system.partner.posts) == 1
-    system.partner.reply = Reply(200)
-    system.attempt(second)
-    assert system.partner.ids == [str(message.id)] * 2
-    times = [headers["webhook-timestamp"] for _, headers, _ in system.partner.posts]
-    assert int(times[1]) - int(times[0]) in (5, 6)
-    assert system.message(caller, created.id).status == "delivered"
-
-
-def test_waits_as_long_as_retry_after_asks(system: System, caller: Identity) -> None:
-    system.create(caller)
-    system.fan_out(matched(caller))
-    system.partner.reply = Reply(503, retry_after="3600")
-    system.attempt(system.queue.take())
-    at = system.queue.take().schedule_time
-    assert at is not None
-    assert START + timedelta(hours=1) <= at <= START + timedelta(hours=1.2)
-
-
-def test_gives_up_after_the_schedule(system: System, caller: Identity) -> None:
-    created = system.create(caller)
-    system.fan_out(matched(caller))
-    system.partner.reply = Reply(None, "timeout")
-    for number in range(1, len(schedule.SCHEDULE) + 1):
-        task = system.queue.take()
-        assert AttemptTask.model_validate_json(task.body).number == number
-        system.time.now = task.schedule_time or system.time.now
-        system.attempt(task)
-    assert system.queue.tasks == []
-    message = system.message(caller, created.id)
-    assert (message.status, message.attempt_count, message.next_attempt_at) == ("exhausted", 10, None)
-    assert [attempt.failure for attempt in message.attempts] == ["timeout"] * 10
-    span = sum(schedule.SCHEDULE, timedelta(0))
-    assert span <= system.time.now - START <= span * 1.2
-    system.time.advance(days=7)
-    assert system.reap() == 0
-
-
-def test_410_disables_the_endpoint(system: System, caller: Identity) -> None:
-    created, other = system.create(caller), system.create(caller)
-    system.fan_out(matched(caller))
-    first, second = system.queue.tasks
-    system.queue.tasks = []
-    later = matched(caller)
-    system.fan_out(later)
-    system.partner.reply = Reply(410)
-    system.attempt(first)
-    statuses = {endpoint.id: system.endpoint_status(caller, endpoint.id) for endpoint in (created, other)}
-    assert sorted(statuses.values()) == ["disabled", "enabled"]
-    system.partner.reply = Reply(200)
-    for task in [second, *system.queue.tasks]:
-        system.attempt(task)
-    gone = next(endpoint_id for endpoint_id, status in statuses.items() if status == "disabled")
-    kept = next(endpoint_id for endpoint_id, status in statuses.items() if status == "enabled")
-    assert [message.status for message in system.messages(caller, gone)] == ["discarded"] * 2
-    assert [message.status for message in system.messages(caller, kept)] == ["delivered"] * 2
-    assert len(system.partner.posts) == 3
-
-
-def test_an_endpoint_that_is_enabled_again_gets_what_comes_then(system: System, caller: Identity) -> None:
-    created = system.create(caller)
-    system.change(caller, created.id, 1, WebhookEndpointChange(status="disabled"))
-    system.fan_out(matched(caller))
-    assert system.queue.tasks == []
-    system.change(caller, created.id, 2, WebhookEndpointChange(status="enabled"))
-    system.fan_out(matched(caller))
-    system.attempt(system.queue.take())
-    assert [message.status for message in system.messages(caller, created.id)] == ["delivered"]
-
-
-def test_a_shredded_partner_s_messages_are_discarded(system: System, caller: Identity, port: int) -> None:
-    created = system.create(caller)
-    system.fan_out(matched(caller))
-    with Connection("postgres", host="127.0.0.1", port=port, database="postgres") as admin:
-        admin.run("DELETE FROM subject_keys")
-    system.keyring = Keyring(system.kms)
-    system.attempt(system.queue.take())
-    assert system.partner.posts == []
-    assert system.message(caller, created.id).status == "discarded"
-
-
-# Killed, twice, at once
-
-
-def test_killed_between_the_commit_and_the_task_the_reaper_has_it_sent(system: System, caller: Identity) -> None:
-    created = system.create(caller)
-    system.queue.down = True
-    system.fan_out(matched(caller))
-    system.queue.down = False
-    assert (system.reap(), system.queue.tasks) == (0, [])  # its task may still be on its way
-    system.time.advance(seconds=31)
-    assert system.reap() == 1
-    system.attempt(system.queue.take())
-    assert system.message(caller, created.id).status == "delivered"
-
-
-def test_killed_between_the_result_and_the_next_task_the_reaper_has_it_sent(system: System, caller: Identity) -> None:
-    created = system.create(caller)
-    system.fan_out(matched(caller))
-    task = system.queue.take()
-    system.partner.reply = Reply(500)
-    system.queue.down = True
-    system.attempt(task)
-    system.queue.down = False
-    system.time.advance(minutes=1)
-    assert system.reap() == 1
-    system.partner.reply = Reply(200)
-    system.attempt(system.queue.take())
-    message = system.message(caller, created.id)
-    assert (message.status, message.attempt_count) == ("delivered", 2)
-
-
-def test_killed_after_the_send_it_is_sent_again_with_the_same_id(system: System, caller: Identity) -> None:
-    created = system.create(caller)
-    system.fan_out(matched(caller))
-    task = system.queue.take()
-
-    def kill() -> None:
-        raise Killed
-
-    system.partner.meanwhile = kill
-    with pytest.raises(Killed):
-        system.attempt(task)
-    system.partner.meanwhile = lambda: None
-    system.attempt(task)  # Cloud Tasks tries again at once, while the lease is live
-    assert len(system.partner.posts) == 1
-    system.time.advance(seconds=59)
-    assert system.reap() == 0
-    system.time.advance(seconds=2)
-    assert system.reap() == 1
-    assert system.reap() == 1  # the same minute, from a schedule that fired twice: the same name, one task
-    system.attempt(system.queue.take())
-    message = system.message(caller, created.id)
-    assert system.partner.ids == [str(message.id)] * 2
-    assert (message.status, message.attempt_count, len(message.attempts)) == ("delivered", 1, 1)
-
-
-def test_of_two_attempts_at_once_one_sends(system: System, caller: Identity) -> None:
-    system.create(caller)
-    system.fan_out(matched(caller))
-    task = system.queue.take()
-    other_is_done = threading.Event()
-    system.partner.meanwhile = lambda: other_is_done.wait(10) and None
-
-    def run() -> None:
-        system.attempt(task)
-        other_is_done.set()  # the one that found a lease ends first
-
-    with ThreadPoolExecutor(2) as threads:
-        for attempt in [threads.submit(run), threads.submit(run)]:
-            attempt.result(20)
-    assert len(system.partner.posts) == 1
-
-
-def test_a_late_writer_loses(system: System, caller: Identity) -> None:
-    """An attempt outlives its lease, and another one is made and recorded meanwhile."""
-    created = system.create(caller)
-    system.fan_out(matched(caller))
-    task = system.queue.take()
-
-    def overtake() -> None:
-        system.partner.meanwhile = lambda: None
-        system.time.advance(seconds=61)
-        system.attempt(task)
-        system.partner.reply = Reply(500, body="late")
-
-    system.partner.meanwhile = overtake
-    system.attempt(task)
-    message = system.message(caller, created.id)
-    assert (message.status, message.attempt_count) == ("delivered", 1)
-    assert [attempt.response for attempt in message.attempts] == ["ok"]
-    assert system.queue.tasks == []
-
-
-def test_an_expired_lease_that_nobody_took_still_records(system: System, caller: Identity) -> None:
-    created = system.create(caller)
-    system.fan_out(matched(caller))
-    system.partner.meanwhile = lambda: system.time.advance(seconds=120)
-    system.attempt(system.queue.take())
-    assert system.message(caller, created.id).status == "delivered"
-
-
-def test_keys_that_cannot_be_had_leave_the_message_for_later(system: System, caller: Identity) -> None:
-    created = system.create(caller)
-    system.fan_out(matched(caller))
-    task = system.queue.take()
-    system.keyring, system.kms.down = Keyring(system.kms), True
-    with pytest.raises(Unavailable):
-        system.attempt(task)
-    system.kms.down = False
-    system.time.advance(seconds=61)
-    assert system.reap() == 1
-    system.attempt(system.queue.take())
-    assert (system.message(caller, created.id).status, len(system.partner.posts)) == ("delivered", 1)
-
-
-def test_the_reaper_takes_the_longest_overdue_first_and_no_more_than_it_may(
-    system: System, caller: Identity, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    system.create(caller)
-    system.queue.down = True
-    for _ in range(3):
-        system.fan_out(matched(caller))
-        system.time.advance(minutes=1)
-    system.queue.down = False
-    monkeypatch.setattr(service, "REAP_LIMIT", 2)
-    assert system.reap() == 2
-    with system.database.session(PLATFORM) as db:
-        waiting = [message_id for message_id, _ in store.due(db, clock.now(), clock.now(), 3)]
-    assert [AttemptTask.model_validate_json(task.body).message_id for task in system.queue.tasks] == waiting[:2]
-    assert waiting == sorted(waiting)

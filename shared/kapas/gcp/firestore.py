@@ -8,6 +8,10 @@ from google.cloud import firestore
 from kapas.ports import Document
 
 
+ATTEMPTS = 20
+"""Tries of one transaction; the client makes them without a pause, and its default of 5 is soon used up on a busy one."""
+
+
 class Firestore:
     """A `kapas.ports.Documents`."""
 
@@ -24,4 +28,4 @@ class Firestore:
             if document is not None:
                 transaction.set(reference, document)
 
-        apply(self._client.transaction())
+        apply(self._client.transaction(max_attempts=ATTEMPTS))

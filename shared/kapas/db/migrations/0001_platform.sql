@@ -38,7 +38,7 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_unpublished ON outbox (subject, sequence) WHERE published_at IS NULL;
 
-GRANT INSERT ON outbox TO partner_onboarding, trade_events, webhook_delivery;
+GRANT INSERT ON outbox TO partner_onboarding, trade_events;
 GRANT SELECT, UPDATE (published_at) ON outbox TO outbox_relay;
 
 -- How far each consumer has come with each aggregate, committed with the effect.
@@ -72,4 +72,5 @@ CREATE TABLE subject_keys (
   wrapped    bytea NOT NULL,
   created_at timestamptz NOT NULL
 );
-GRANT SELECT, INSERT ON epoch_keys, subject_keys TO partner_onboarding, webhook_delivery;
+GRANT SELECT, INSERT ON epoch_keys, subject_keys TO partner_onboarding;
+GRANT SELECT ON epoch_keys, subject_keys TO webhook_delivery;

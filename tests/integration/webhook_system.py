@@ -1,0 +1,166 @@
+"""One deployment of webhook delivery on a real PostgreSQL, with fakes where Google and the partners would be."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from pg8000.native import Connection
+
+from functions.webhook_delivery import service
+from functions.webhook_delivery.service import AttemptTask, Reply
+from kapas import clock, ids, outbox
+from kapas.db import Database
+from kapas.db.key_store import SqlKeyStore
+from kapas.errors import Unavailable
+from kapas.events import CloudEvent
+from kapas.identity import Identity, Role, Tier
+from kapas.keys import Keyring
+from kapas.ports import Task
+from kapas.schemas.webhooks import (
+    MessageQuery,
+    WebhookEndpointChange,
+    WebhookEndpointCreate,
+    WebhookEndpointCreated,
+    WebhookMessageDetail,
+)
+from tests.unit.fake_keys import Kms
+from tests.unit.times import Time, moving_time
+
+START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
+URL = "https://hooks.example.com/kapas"
+NO_HOSTS: frozenset[str] = frozenset()
+
+
+class Queue:
+    """Cloud Tasks: a name is taken once, and stays taken."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.names: set[str] = set()
+        self.down = False
+
+    def enqueue(self, task: Task) -> bool:
+        if self.down:
+            raise Unavailable
+        if task.name in self.names:
+            return False
+        self.names.add(task.name)
+        self.tasks.append(task)
+        return True
+
+    def take(self) -> Task:
+        """The one task that is queued."""
+        [task] = self.tasks
+        self.tasks = []
+        return task
+
+
+@dataclass
+class Partner:
+    """The other end: records what comes and answers `reply`, after `meanwhile`."""
+
+    reply: Reply = field(default_factory=lambda: Reply(200, body="ok"))
+    meanwhile: Callable[[], None] = lambda: None
+    posts: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        self.posts.append((url, headers, body))
+        self.meanwhile()
+        return self.reply
+
+    @property
+    def ids(self) -> list[str]:
+        return [headers["webhook-id"] for _, headers, _ in self.posts]
+
+
+class Killed(BaseException):
+    """The instance is gone in this moment."""
+
+
+@dataclass
+class System:
+    """One deployment: the database, the queue, the keys and the partner's server."""
+
+    database: Database
+    time: Time
+    kms: Kms = field(default_factory=Kms)
+    queue: Queue = field(default_factory=Queue)
+    partner: Partner = field(default_factory=Partner)
+
+    def __post_init__(self) -> None:
+        self.keyring = Keyring(self.kms)
+
+    def register(self) -> Identity:
+        """The owner of a new partner, which has a data key."""
+        partner_id = ids.uuid7()
+        with self.database.session(partner_id) as db, db.transaction():
+            self.keyring.create_subject(SqlKeyStore(db), partner_id)
+        return Identity("user-1", partner_id, Role.OWNER, Tier.FREE)
+
+    def create(self, caller: Identity, *event_types: str, url: str = URL) -> WebhookEndpointCreated:
+        with self.database.session(caller.partner_id) as db:
+            body = WebhookEndpointCreate(url=url, event_types=list(event_types or ("*",)))
+            outcome = service.create(db, self.keyring, caller, body, NO_HOSTS)
+            outbox.commit(db, outcome.change)
+        assert isinstance(outcome.resource, WebhookEndpointCreated)
+        return outcome.resource
+
+    def change(self, caller: Identity, endpoint_id: UUID, version: int, body: WebhookEndpointChange) -> None:
+        with self.database.session(caller.partner_id) as db:
+            outbox.commit(db, service.change(db, caller, endpoint_id, version, body, NO_HOSTS).change)
+
+    def delete(self, caller: Identity, endpoint_id: UUID) -> None:
+        with self.database.session(caller.partner_id) as db:
+            service.delete(db, caller, endpoint_id)
+
+    def fan_out(self, event: CloudEvent) -> None:
+        service.fan_out(self.database, self.queue, event)
+
+    def attempt(self, task: Task) -> None:
+        work = AttemptTask.model_validate_json(task.body)
+        service.attempt(self.database, self.keyring, self.queue, self.partner, work)
+
+    def reap(self) -> int:
+        return service.reap(self.database, self.queue)
+
+    def messages(self, caller: Identity, endpoint_id: UUID) -> list[WebhookMessageDetail]:
+        with self.database.session(caller.partner_id) as db:
+            page = service.list_messages(db, caller, MessageQuery(endpoint_id=endpoint_id))
+            return [service.read_message(db, caller, message.id) for message in page.data]
+
+    def message(self, caller: Identity, endpoint_id: UUID) -> WebhookMessageDetail:
+        [message] = self.messages(caller, endpoint_id)
+        return message
+
+    def endpoint_status(self, caller: Identity, endpoint_id: UUID) -> str:
+        with self.database.session(caller.partner_id) as db:
+            return service.read(db, caller, endpoint_id).status
+
+
+@contextmanager
+def running(database: Database, admin: Connection) -> Iterator[System]:
+    """A deployment without the rows of other tests, which the reaper would find."""
+    admin.run("TRUNCATE webhook_endpoints, webhook_messages, webhook_attempts, inbox, subject_keys, epoch_keys")
+    with moving_time(START) as time:
+        yield System(database, time)
+
+
+def matched(*partners: Identity, subject: UUID | None = None, sequence: int = 1) -> CloudEvent:
+    """A trade was matched between these."""
+    subject = subject or ids.uuid7()
+    return CloudEvent(
+        specversion="1.0",
+        id=ids.uuid7(),
+        type="trade.matched.v1",
+        source="/trade_events",
+        subject=subject,
+        time=clock.now(),
+        dataschema="https://kapas.example.com/schemas/trade.matched.v1.json",
+        partitionkey=subject,
+        sequence=sequence,
+        partnerids=",".join(str(partner.partner_id) for partner in partners),
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        data={"trade_id": str(subject), "note": "कपास"},
+    )
