@@ -9,6 +9,7 @@ GET  /_local/metadata/<function>/computeMetadata/...             the metadata se
 *    /_local/receiver/<name>                                     a webhook receiver (`receiver.py`)
 """
 
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,11 +21,15 @@ from pg8000.native import Connection
 
 from kapas.clock import rfc3339
 from kapas.identity import Role, Tier
+from tools.catalog import ROOT
 from tools.local.environment import DATABASE, TOKEN_AUDIENCE, TOKEN_ISSUER, service_account
 from tools.local.faults import Rule
+from tools.local.page import reference
 
 if TYPE_CHECKING:
     from tools.local.cloud import LocalCloud
+
+OPENAPI = ROOT / "docs/api/openapi.json"
 
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
@@ -47,6 +52,14 @@ def control(cloud: "LocalCloud") -> Flask:
     @app.errorhandler(TypeError)
     def refuse(error: Exception) -> tuple[Response, int]:
         return jsonify(error=str(error)), 400
+
+    @app.get("/")
+    def page() -> str:
+        return reference(json.loads(OPENAPI.read_text()))
+
+    @app.get("/openapi.json")
+    def openapi() -> Response:
+        return Response(OPENAPI.read_text(), content_type="application/json")
 
     @app.get("/_local/clock")
     @app.post("/_local/clock")
