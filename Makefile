@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check run bench conformance lock migrate docs clean format
+.PHONY: help demo test check run bench bundle bundle-test conformance lock migrate docs clean format
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,7 +15,7 @@ demo: .venv/ready  ## play one cotton trade through the whole system, on this ma
 	@$(BIN)/python -m tools.demo
 
 test: .venv/ready  ## every test that needs nothing but Python and PyPI
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not emulator"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not emulator" --ignore tests/delivery --ignore tests/terraform tests
 
 check: .venv/ready  ## lint, format, types and contracts, in under a minute
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright --level error
@@ -29,6 +29,12 @@ conformance: .venv/ready  ## the stand-ins for Google's services, and Google's o
 
 bench: .venv/bench  ## measure against named peers, write build/bench.json
 	@.venv-bench/bin/python -m tools.bench
+
+bundle: .venv/ready  ## one deterministic zip per capability, named by its content, in build/bundles
+	@$(BIN)/python -m tools.bundle
+
+bundle-test: .venv/ready  ## install each bundle on its own, start it as the buildpack would, call it, time it
+	@$(BIN)/python -m pytest -q -s tests/delivery
 
 migrate: .venv/ready  ## apply the SQL migrations to DATABASE_URL
 	@$(BIN)/python -m tools.migrate

@@ -1,22 +1,27 @@
 """What several kinds of test use: one local cloud a test process, and a client of it."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tools.local.client import Client
-from tools.local.cloud import LocalCloud
+
+if TYPE_CHECKING:
+    from tools.local.cloud import LocalCloud
 
 
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[LocalCloud]:
+def cloud() -> "Iterator[LocalCloud]":
     """The whole system in this process, shared by the tests of a worker: each makes its own partners."""
+    from tools.local.cloud import LocalCloud  # every test process reads this file, and few start a cloud
+
     with LocalCloud() as running:
         yield running
 
 
 @pytest.fixture
-def client(cloud: LocalCloud) -> Iterator[Client]:
+def client(cloud: "LocalCloud") -> Iterator[Client]:
     """Nobody's client of the local cloud. Faults that a test left are cleared after it."""
     yield Client(cloud.url)
     cloud.faults.clear()

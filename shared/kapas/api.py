@@ -35,6 +35,7 @@ from kapas.calls import SECURITY_HEADERS, as_problem, problem_response
 from kapas.db import PLATFORM, Database, DatabaseFailure, LockTimeout, Session
 from kapas.errors import (
     BadRequest,
+    Erased,
     FieldError,
     Forbidden,
     Invalid,
@@ -51,6 +52,7 @@ from kapas.errors import (
 from kapas.events import Event
 from kapas.idempotency import Answer, Ticket, recall, ticket
 from kapas.identity import Identity, InvalidToken, Verifier, bearer
+from kapas.keys import Shredded
 from kapas.once import once
 from kapas.outbox import Change
 from kapas.relay import waker
@@ -268,6 +270,8 @@ def _respond(answer: Answer) -> Response:
 def _as_problem(error: Exception) -> Problem:
     if isinstance(error, VersionConflict) and g.get("if_match"):
         return PreconditionFailed()
+    if isinstance(error, Shredded):
+        return Erased()
     if isinstance(error, LockTimeout):
         return StillRunning()
     return as_problem(error)

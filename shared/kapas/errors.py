@@ -85,6 +85,10 @@ class StillRunning(Problem):
     status, code, title = 409, "still-running", "A request with this Idempotency-Key is still running"
 
 
+class Erased(Problem):
+    status, code, title = 410, "erased", "What was asked for has been erased"
+
+
 class PreconditionFailed(Problem):
     status, code, title = 412, "precondition-failed", "The resource is no longer what If-Match says"
 
@@ -107,6 +111,13 @@ class IdempotencyKeyReused(Problem):
 
 class PreconditionRequired(Problem):
     status, code, title = 428, "precondition-required", "This change needs If-Match"
+
+
+class RateLimited(Problem):
+    status, code, title = 429, "rate-limited", "The caller has used what it may use for now"
+
+    def __init__(self, detail: str = "", *, retry_after: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
 class Unavailable(Problem):

@@ -143,7 +143,7 @@ def test_two_views_of_one_name_are_refused() -> None:
 def test_a_capability_without_a_readme_is_refused(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "functions", tmp_path / "functions")
     (tmp_path / "functions/trade_events/README.md").unlink()
-    with pytest.raises(Undocumented, match="functions/trade_events has no README.md"):
+    with pytest.raises(Undocumented, match="functions/trade_events has no README"):
         document(folder=tmp_path / "functions")
 
 

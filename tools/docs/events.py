@@ -1,0 +1,82 @@
+"""The JSON Schema of each event: its CloudEvents envelope and its data, as they are published."""
+
+from kapas.events import SCHEMA_PREFIX, CloudEvent, EventData
+from kapas.schemas.events import EVENTS
+from tools.docs.schemas import DIALECT, Schema, Schemas
+
+ATTRIBUTES = {
+    "specversion": "The version of CloudEvents",
+    "id": "UUIDv7: the same in every delivery of the event",
+    "type": "What happened, with the version of this schema",
+    "source": "The capability that says so",
+    "subject": "The aggregate that it happened to",
+    "time": "When it happened, in UTC",
+    "datacontenttype": "The media type of `data`",
+    "dataschema": "The address of this schema",
+    "partitionkey": "The subject: events with the same key arrive in order",
+    "sequence": "The aggregate's version after the event. It has no gaps: a number missed is an event still to come",
+    "traceparent": "The trace of the request that caused it (W3C Trace Context)",
+    "partnerids": "The partners it may be shown to, separated by commas",
+    "data": "What happened",
+}
+OPTIONAL = {"traceparent"}
+DELIVERED = ("id", "type", "time", "subject", "sequence", "data")
+"""What a webhook is sent of an event."""
+
+
+def event_schemas() -> dict[str, Schema]:
+    """Event type -> its schema."""
+    return {type_: event_schema(EVENTS[type_]) for type_ in sorted(EVENTS)}
+
+
+def event_schema(model: type[EventData]) -> Schema:
+    """The schema of an event as its readers get it."""
+    data = model.model_json_schema(mode="serialization", schema_generator=Schemas)
+    definitions = data.pop("$defs", {})
+    return {
+        "$schema": DIALECT,
+        "$id": f"{SCHEMA_PREFIX}{model.type}.json",
+        "title": model.type,
+        **envelope(model, data),
+        "$defs": definitions,
+    }
+
+
+def delivered(model: type[EventData], data: Schema) -> Schema:
+    """The schema of what a webhook is sent of an event."""
+    whole = envelope(model, data)
+    properties = {name: whole["properties"][name] for name in DELIVERED}
+    return whole | {"properties": properties, "required": list(DELIVERED)}
+
+
+def description(model: type[EventData]) -> str:
+    """The docstring of an event, in one line."""
+    return " ".join((model.__doc__ or "").split())
+
+
+def envelope(model: type[EventData], data: Schema) -> Schema:
+    """The schema of the CloudEvent around `data`, the schema of the event's own part."""
+    fields = CloudEvent.model_json_schema(mode="serialization", schema_generator=Schemas)["properties"]
+    constants = {
+        "specversion": "1.0",
+        "type": model.type,
+        "source": model.source,
+        "datacontenttype": "application/json",
+        "dataschema": f"{SCHEMA_PREFIX}{model.type}.json",
+    }
+    properties: dict[str, Schema] = {}
+    for name, schema in fields.items():
+        told = {"const": constants[name]} if name in constants else data if name == "data" else _written(schema)
+        properties[name] = told | {"description": ATTRIBUTES[name]}
+    return {
+        "description": description(model),
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in fields if name not in OPTIONAL],
+    }
+
+
+def _written(schema: Schema) -> Schema:
+    """An attribute that may be missing is left out rather than null."""
+    options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
+    return options[0] if len(options) == 1 else {k: v for k, v in schema.items() if k not in ("default", "description")}
