@@ -223,8 +223,9 @@ class App(OpenAPI):
     def _failed(self, error: Exception) -> Response:
         problem = _as_problem(error)
         held: Ticket | None = g.get("ticket")
-        if held is not None and (problem.status in (409, 412, 422) or isinstance(error, DatabaseFailure)):
-            # The request may have been answered before: then it failed only because it was repeated.
+        if held is not None and (problem.status < 500 or isinstance(error, DatabaseFailure)):
+            # The request may have been answered before: then it failed only because it was repeated, whatever the
+            # reason looks like by now (a trade that went to somebody else is not even found any more).
             try:
                 with self.database().session(None) as db:
                     remembered = recall(db, held)
