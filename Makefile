@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check run bench bundle bundle-test conformance lock migrate docs clean format
+.PHONY: help demo test check run bench bundle bundle-test conformance lock migrate verify-ledger docs clean format
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ bundle-test: .venv/ready  ## install each bundle on its own, start it as the bui
 
 migrate: .venv/ready  ## apply the SQL migrations to DATABASE_URL
 	@$(BIN)/python -m tools.migrate
+
+verify-ledger: .venv/ready  ## recompute every consent chain and receipt in DATABASE_URL
+	@$(BIN)/python -m tools.verify_ledger
 
 docs: .venv/ready  ## regenerate docs/api and the event schemas from the code
 	@$(BIN)/python -m tools.docs

@@ -79,6 +79,16 @@ class Function(Entry):
     """Queue -> the function that handles its tasks."""
     encrypts: bool = False
     """Whether it encrypts personal data, and so may use the KMS key."""
+    signs: bool = False
+    """Whether it signs receipts, and so may use the KMS key for that."""
+    buckets: list[Name] = []
+    """Buckets of Cloud Storage that it keeps files in: of `uploads` it is told as UPLOAD_BUCKET."""
+    secrets: list[Name] = []
+    """Secrets of Secret Manager it is told: `some-key` in the variable SOME_KEY."""
+    documents: bool = False
+    """Whether it writes Firestore documents."""
+    fixed_egress: bool = False
+    """Whether it calls partners' addresses, and so comes from the one address that they may allow."""
     woken: bool = False
     """Whether functions that publish may call it."""
     import_budget_ms: int
@@ -91,6 +101,10 @@ class Catalog(Entry):
     topics: list[Name]
     queues: dict[Name, Queue]
     functions: dict[Name, Function]
+
+    def buckets(self) -> list[str]:
+        """Every bucket that a function keeps files in."""
+        return sorted({bucket for function in self.functions.values() for bucket in function.buckets})
 
     def subscriptions(self) -> dict[str, tuple[str, str]]:
         """Subscription name -> (topic, function): one for each topic that a function is triggered by."""

@@ -5,9 +5,10 @@ behaviour through the real clients.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any, BinaryIO, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,64 @@ class Documents(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What is known of a file without reading it."""
+
+    path: str
+    size: int
+    content_type: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUpload:
+    """How somebody without an account uploads one file: `method` to `url` with exactly these `headers`."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    expires_at: datetime
+
+
+class Files(Protocol):
+    """One bucket of Cloud Storage. A path is written once; what is there is read or deleted, never overwritten.
+
+    Every method raises `kapas.errors.Unavailable` when the service does not answer.
+    """
+
+    def upload_url(self, path: str, *, content_type: str, size: int, sha256: str, lifetime: timedelta) -> SignedUpload:
+        """A URL that takes one upload of exactly these bytes (`sha256` in hex, `size` in bytes) of this type."""
+        ...
+
+    def download_url(self, path: str, *, lifetime: timedelta, filename: str | None = None) -> str:
+        """A URL that anybody may read the file at; with `filename`, browsers save it under that name."""
+        ...
+
+    def stat(self, path: str) -> StoredFile | None:
+        """The file at `path`, None if there is none."""
+        ...
+
+    def open(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """Read a file piece by piece. Raises FileNotFoundError."""
+        ...
+
+    def create(self, path: str, content_type: str) -> AbstractContextManager[BinaryIO]:
+        """Write a new file piece by piece; it appears, whole, when the context ends, and not at all if it raises.
+
+        Raises FileExistsError, then at the latest, if there is a file already.
+        """
+        ...
+
+    def write(self, path: str, data: bytes, content_type: str) -> bool:
+        """Write a new file at once; False, with nothing written, if there is one already."""
+        ...
+
+    def delete(self, path: str) -> bool:
+        """Delete the file at `path`; whether there was one."""
+        ...
+
+
 class KeyService(Protocol):
     """Cloud KMS: wraps key-encryption keys. Never called per field or per subject."""
 
@@ -78,4 +137,19 @@ class KeyService(Protocol):
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         """Decrypt what `wrap` made. Raises `kapas.errors.Unavailable` when the service does not answer."""
+        ...
+
+
+class Signer(Protocol):
+    """Cloud KMS: signs with a private key that never leaves it, ECDSA over P-256 and SHA-256 (`ES256`, RFC 7518).
+
+    Both methods raise `kapas.errors.Unavailable` when the service does not answer.
+    """
+
+    def public_key(self) -> str:
+        """The public half of the key, a SubjectPublicKeyInfo in PEM."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of `message`: r and s, 32 bytes each."""
         ...

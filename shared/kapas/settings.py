@@ -49,14 +49,19 @@ class CallerSettings(Settings):
     """The service accounts that may call, separated by commas."""
 
 
-class ApiSettings(DatabaseSettings):
+class RelaySettings(Settings):
+    """A function that publishes events, through the outbox."""
+
+    relay_url: str = ""
+    """Where to wake the outbox relay after a commit; empty leaves it to the minute sweep."""
+
+
+class ApiSettings(DatabaseSettings, RelaySettings):
     """A function that serves clients over HTTPS."""
 
     token_issuer: str
     token_audience: str
     token_jwks_url: str
-    relay_url: str = ""
-    """Where to wake the outbox relay after a commit; empty leaves it to the minute sweep."""
 
 
 class TaskSettings(Settings):
@@ -76,6 +81,29 @@ class KeySettings(Settings):
     kms_key: str
     """The full name of the KMS key that wraps epoch keys."""
     kms_url: str = "https://cloudkms.googleapis.com"
+
+
+class SigningSettings(Settings):
+    """A function that signs receipts."""
+
+    receipt_key: str
+    """The full name of the version of the KMS key that signs them; to rotate the key, name its next version."""
+    kms_url: str = "https://cloudkms.googleapis.com"
+
+
+class FileSettings(Settings):
+    """A function that keeps files in Cloud Storage. The names of its buckets are in settings of their own."""
+
+    file_signer: str
+    """The service account that signs URLs: the function's own, by the IAM Credentials API."""
+    storage_url: str = "https://storage.googleapis.com"
+    iam_url: str = "https://iamcredentials.googleapis.com"
+
+
+class UploadSettings(FileSettings):
+    """A function that takes files from partners."""
+
+    upload_bucket: str
 
 
 S = TypeVar("S", bound=Settings)

@@ -29,6 +29,8 @@ class Addresses:
     grpc: str
     """`host:port` of Google's services over gRPC."""
     postgres_port: int
+    storage: str = ""
+    """The address of Cloud Storage, without a slash at the end."""
 
     def function(self, name: str) -> str:
         """The address of a function, apart from its public routes: what push, tasks and schedules call."""
@@ -38,6 +40,16 @@ class Addresses:
 def key_name(catalog: Catalog) -> str:
     """The KMS key that wraps epoch keys."""
     return f"projects/{PROJECT}/locations/{catalog.region}/keyRings/kapas/cryptoKeys/personal-data"
+
+
+def receipt_key_name(catalog: Catalog) -> str:
+    """The KMS key that signs receipts. A function is told of a version of it."""
+    return f"projects/{PROJECT}/locations/{catalog.region}/keyRings/kapas/cryptoKeys/receipts"
+
+
+def bucket_name(bucket: str) -> str:
+    """The full name of a bucket of the catalog."""
+    return f"{PROJECT}-{bucket}"
 
 
 def environment(catalog: Catalog, name: str, at: Addresses) -> dict[str, str]:
@@ -70,12 +82,30 @@ def environment(catalog: Catalog, name: str, at: Addresses) -> dict[str, str]:
         variables["RELAY_URL"] = at.function(relay(catalog))
     if function.encrypts:
         variables |= {"KMS_KEY": key_name(catalog), "KMS_URL": f"{at.base_url}/_google/kms"}
+    if function.signs:
+        version = f"{receipt_key_name(catalog)}/cryptoKeyVersions/1"
+        variables |= {"RECEIPT_KEY": version, "KMS_URL": f"{at.base_url}/_google/kms"}
+    if function.buckets:
+        variables |= {
+            "FILE_SIGNER": service_account(name),
+            "STORAGE_URL": at.storage,
+            "IAM_URL": f"{at.base_url}/_google/iamcredentials",
+            **{f"{bucket.removesuffix('s').upper()}_BUCKET": bucket_name(bucket) for bucket in function.buckets},
+        }
     if function.enqueues:
         urls = {target: at.function(target) for target in function.enqueues.values()}
         variables |= {
             "TASKS_ENDPOINT": at.grpc,
             "TASKS_CALLER": TASK_CALLER,
             "TASK_URLS": ",".join(f"{target}={url}" for target, url in sorted(urls.items())),
+        }
+    if name == "partner-check":
+        providers = f"{at.base_url}/_local/providers"
+        variables |= {
+            "GST_REGISTRY_URL": f"{providers}/gst-registry",
+            "BANK_VERIFICATION_URL": f"{providers}/bank-verification",
+            "SCREENING_URL": f"{providers}/screening",
+            "PROVIDER_TIMEOUT": "2.0",  # they are on this machine
         }
     if function.capability == "webhook_delivery":
         # The receiver of the local cloud is on loopback and speaks plain HTTP, which no real endpoint may.

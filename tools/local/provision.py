@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.api_core.exceptions import AlreadyExists
-from google.cloud import kms_v1, pubsub_v1, scheduler_v1, tasks_v2
+from google.api_core.exceptions import Conflict
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import kms_v1, pubsub_v1, scheduler_v1, storage, tasks_v2
 from google.cloud.kms_v1.services.key_management_service.transports import KeyManagementServiceGrpcTransport
 from google.cloud.scheduler_v1.services.cloud_scheduler.transports import CloudSchedulerGrpcTransport
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
@@ -23,7 +24,9 @@ from tools.local.environment import (
     PUSH_CALLER,
     SCHEDULE_CALLER,
     Addresses,
+    bucket_name,
     key_name,
+    receipt_key_name,
 )
 
 TIME_ZONE = "Asia/Kolkata"
@@ -37,6 +40,7 @@ def provision(catalog: Catalog, at: Addresses) -> None:
         _queues(catalog, channel)
         _schedules(catalog, at, channel)
         _keys(catalog, channel)
+    _buckets(catalog, at)
 
 
 def prepare_database(catalog: Catalog, port: int) -> None:
@@ -131,13 +135,28 @@ def _keys(catalog: Catalog, channel: grpc.Channel) -> None:
     _make(client.create_key_ring, parent=parent, key_ring_id=ring_id, key_ring={})
     purpose = kms_v1.CryptoKey.CryptoKeyPurpose.ENCRYPT_DECRYPT
     _make(client.create_crypto_key, parent=ring, crypto_key_id=key, crypto_key={"purpose": purpose})
+    signing = {
+        "purpose": kms_v1.CryptoKey.CryptoKeyPurpose.ASYMMETRIC_SIGN,
+        "version_template": {
+            "algorithm": kms_v1.CryptoKeyVersion.CryptoKeyVersionAlgorithm.EC_SIGN_P256_SHA256,
+        },
+    }
+    _, _, receipts = receipt_key_name(catalog).rpartition("/cryptoKeys/")
+    _make(client.create_crypto_key, parent=ring, crypto_key_id=receipts, crypto_key=signing)
+
+
+def _buckets(catalog: Catalog, at: Addresses) -> None:
+    options = {"api_endpoint": at.storage}
+    client: Any = storage.Client(project=PROJECT, credentials=AnonymousCredentials(), client_options=options)
+    for bucket in catalog.buckets():
+        _make(client.create_bucket, bucket_or_name=bucket_name(bucket), location=catalog.region)
 
 
 def _make(create: Any, **request: Any) -> bool:
     """Create something; False if it is there already."""
     try:
         create(**request)
-    except AlreadyExists:
+    except Conflict:
         return False
     return True
 

@@ -1,0 +1,155 @@
+"""Consents over HTTP: notices, decisions, where each purpose stands, receipts, dispatches to processors."""
+
+from uuid import UUID
+
+from flask import Request, Response
+from pydantic import Field
+
+from kapas.api import App
+from kapas.calls import entry_point
+from kapas.db import Database
+from kapas.db.connect import open_database
+from kapas.gcp.kms import CloudKms
+from kapas.gcp.kms_signer import KmsSigner
+from kapas.keys import Keyring
+from kapas.once import once
+from kapas.schemas.common import PageQuery
+from kapas.schemas.common import Request as Model
+from kapas.schemas.consents import (
+    AsOfQuery,
+    ConsentDispatch,
+    ConsentDispatchPage,
+    ConsentHistory,
+    ConsentNotice,
+    ConsentReceipt,
+    ConsentsDecide,
+    ConsentsDecided,
+    ConsentStates,
+    DispatchQuery,
+    NoticeQuery,
+    ReceiptKeys,
+)
+from kapas.settings import ApiSettings, KeySettings, SigningSettings, load
+
+from . import notices, processors, service
+
+
+class Settings(ApiSettings, KeySettings, SigningSettings):
+    """What consent updates are told."""
+
+
+@once
+def settings() -> Settings:
+    return load(Settings)
+
+
+@once
+def database() -> Database:
+    return open_database(settings())
+
+
+@once
+def keyring() -> Keyring:
+    return Keyring(CloudKms(settings().kms_key, settings().kms_url))
+
+
+@once
+def published() -> notices.Notices:
+    return notices.load()
+
+
+@once
+def desk() -> service.Desk:
+    signer = KmsSigner(settings().receipt_key, settings().kms_url)
+    return service.Desk(keyring(), signer, published(), processors.load())
+
+
+app = App("Consents", settings=settings, database=database)
+
+
+class NoticePath(Model):
+    version: str = Field(max_length=20)
+
+
+class DecisionPath(Model):
+    decision_id: UUID
+
+
+class DispatchPath(Model):
+    dispatch_id: UUID
+
+
+@app.get("/v1/consent-notices/current", responses={200: ConsentNotice})
+def read_current_notice(query: NoticeQuery) -> Response:
+    """The notice to show before asking for consent."""
+    return app.answer(service.current_notice(published(), query.language))
+
+
+@app.get("/v1/consent-notices/<string:version>", responses={200: ConsentNotice})
+def read_notice(path: NoticePath, query: NoticeQuery) -> Response:
+    """A notice that is or was shown. A published text never changes."""
+    return app.answer(service.notice(published(), path.version, query.language))
+
+
+@app.post("/v1/consents", responses={201: ConsentsDecided})
+def decide_consents(body: ConsentsDecide) -> Response:
+    """Record what the caller's partner decided of some purposes, each on its own. The answer says of each what became of
+    it: a decision that cannot be recorded holds up no other. When none can be recorded the answer is 422."""
+    with app.session() as db, db.transaction():
+        return app.commit(db, service.decide(db, desk(), app.caller, body), status=201)
+
+
+@app.get("/v1/consents/current", responses={200: ConsentStates})
+def read_current_consents() -> Response:
+    """Where each purpose stands now."""
+    with app.session() as db:
+        states = service.current(db, app.caller)
+        return app.answer(states, version=states.version)
+
+
+@app.get("/v1/consents/as-of", responses={200: ConsentStates})
+def read_past_consents(query: AsOfQuery) -> Response:
+    """Where each purpose stood at a past moment."""
+    with app.session() as db:
+        states = service.as_of(db, app.caller, query.at)
+        return app.answer(states, version=states.version)
+
+
+@app.get("/v1/consents/history", responses={200: ConsentHistory})
+def list_consent_records(query: PageQuery) -> Response:
+    """The records of the caller's partner, newest first."""
+    with app.session() as db:
+        return app.answer(service.history(db, keyring(), app.caller, query))
+
+
+@app.get("/v1/consents/receipts/<uuid:decision_id>", responses={200: ConsentReceipt})
+def read_receipt(path: DecisionPath) -> Response:
+    """The signed receipt of one decision."""
+    with app.session() as db:
+        return app.answer(service.receipt(db, app.caller, path.decision_id))
+
+
+@app.get("/v1/consents/receipt-keys", responses={200: ReceiptKeys})
+def list_receipt_keys() -> Response:
+    """The public keys to verify receipts with."""
+    with app.session() as db:
+        return app.answer(service.receipt_keys(db))
+
+
+@app.get("/v1/consent-dispatches", responses={200: ConsentDispatchPage})
+def list_dispatches(query: DispatchQuery) -> Response:
+    """Processors that have to stop because a consent ended, newest first. For the platform's staff."""
+    with app.session() as db:
+        return app.answer(service.list_dispatches(db, app.caller, query))
+
+
+@app.post("/v1/consent-dispatches/<uuid:dispatch_id>/acknowledge", responses={200: ConsentDispatch})
+def acknowledge_dispatch(path: DispatchPath) -> Response:
+    """Take down that a processor has stopped. For the platform's staff."""
+    with app.session() as db:
+        return app.commit(db, service.acknowledge(db, app.caller, path.dispatch_id))
+
+
+@entry_point
+def consent_updates(request: Request) -> Response:
+    return app.serve(request)

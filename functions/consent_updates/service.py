@@ -1,0 +1,256 @@
+"""Use cases of consent: decide, read where each purpose stands, now and at a past moment, acknowledge dispatches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from kapas import clock, ids
+from kapas.api import Outcome, require
+from kapas.db import Session
+from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from kapas.identity import Identity, Role
+from kapas.keys import Keyring
+from kapas.ports import Signer
+from kapas.schemas.common import PageQuery, cursor
+from kapas.schemas.consents import (
+    PURPOSES,
+    ConsentDecide,
+    ConsentDispatchPage,
+    ConsentHistory,
+    ConsentNotice,
+    ConsentOutcome,
+    ConsentReceipt,
+    ConsentsDecide,
+    ConsentsDecided,
+    ConsentState,
+    ConsentStates,
+    Decision,
+    DispatchQuery,
+    Language,
+    Purpose,
+    ReceiptKeys,
+    Refusal,
+)
+
+from . import ledger, lifecycle, receipts, records, store
+from .ledger import Entry, Head
+from .notices import Notices
+from .processors import Processor
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What deciding needs besides the database: keys to seal and to sign with, and the published data."""
+
+    keyring: Keyring
+    signer: Signer
+    notices: Notices
+    processors: Sequence[Processor]
+
+
+# Notices
+
+
+def current_notice(notices: Notices, language: Language) -> ConsentNotice:
+    """The notice to show now. Raises `NotFound` before the first was published."""
+    name = notices.current(clock.now())
+    if name is None:
+        raise NotFound("No notice is in force yet")
+    return notices.versions[name].notices[language]
+
+
+def notice(notices: Notices, name: str, language: Language) -> ConsentNotice:
+    """A notice that is or was shown. Raises `NotFound` otherwise."""
+    version = notices.find(name, clock.now())
+    if version is None:
+        raise NotFound("There is no notice of that version")
+    return version.notices[language]
+
+
+# Decisions
+
+
+def decide(db: Session, desk: Desk, caller: Identity, body: ConsentsDecide) -> Outcome:
+    """Record what the caller's partner decided. To be called in a transaction: it locks the ledger's head.
+
+    Each decision is judged on its own. Those that can be recorded are recorded together, as consecutive records under one
+    receipt; the answer says of each what became of it.
+
+    Raises:
+        Forbidden: the caller is not the owner of a partner.
+        Invalid: not one of the decisions can be recorded; its errors say of each why.
+        Conflict: the partner is not registered, or was erased: there is no key to seal with.
+        Unavailable: the key service does not answer, so nothing can be sealed or signed.
+    """
+    if caller.partner_id is None or caller.role is not Role.OWNER:
+        raise Forbidden("Only its owner decides on a partner's consents")
+    head = _lock(db, caller.partner_id)
+    # The ledger's time does not run backwards, whichever instance's clock is behind.
+    at = max(clock.now(), head.updated_at)
+    last: dict[Purpose, Decision] = {entry.purpose: entry.state for entry in store.latest(db, head.subject_id)}
+    refusals: list[Refusal | None] = [
+        lifecycle.refusal(desk.notices, one, last.get(one.purpose), at) for one in body.decisions
+    ]
+    accepted = [one for one, refusal in zip(body.decisions, refusals, strict=True) if refusal is None]
+    if not accepted:
+        errors = [_error(n, refusal) for n, refusal in enumerate(refusals) if refusal is not None]
+        raise Invalid("None of the decisions can be recorded", errors=errors)
+
+    entries = records.seal(db, desk.keyring, desk.notices, head, caller, accepted, at)
+    kept, receipt = records.sign(desk.signer, entries)
+    ended = [entry for entry in entries if lifecycle.ends_processing(entry.state, last.get(entry.purpose))]
+    dispatches = [dispatch for entry in ended for dispatch in records.dispatches(entry, desk.processors)]
+    events = tuple(records.event(entry) for entry in entries)
+    recorded = {entry.purpose: entry for entry in entries}
+    decided = ConsentsDecided(
+        decision_id=kept.decision_id,
+        version=entries[-1].sequence,
+        decided_at=at,
+        outcomes=[
+            _outcome(one, recorded.get(one.purpose), refusal)
+            for one, refusal in zip(body.decisions, refusals, strict=True)
+        ],
+        receipt=receipt,
+    )
+    return Outcome(store.append(head, entries, kept, dispatches, events), decided, decided.version)
+
+
+def _lock(db: Session, subject_id: UUID) -> Head:
+    ledger_id = ids.uuid7()
+    return store.lock(db, Head(ledger_id, subject_id, 0, ledger.genesis(ledger_id, subject_id), clock.now()))
+
+
+def _outcome(decide: ConsentDecide, entry: Entry | None, refusal: Refusal | None) -> ConsentOutcome:
+    return ConsentOutcome(
+        purpose=decide.purpose,
+        decision=decide.decision,
+        outcome="refused" if entry is None else "recorded",
+        record_id=entry.id if entry else None,
+        sequence=entry.sequence if entry else None,
+        code=refusal,
+        message=lifecycle.REFUSED[refusal][1] if refusal else None,
+    )
+
+
+def _error(number: int, refusal: Refusal) -> FieldError:
+    member, message = lifecycle.REFUSED[refusal]
+    return FieldError(f"/decisions/{number}/{member}", refusal, message)
+
+
+# Reading
+
+
+def current(db: Session, caller: Identity) -> ConsentStates:
+    """Where each purpose of the caller's partner stands now. Raises `Forbidden` for who acts for none."""
+    return _states(store.latest(db, _principal(caller)), clock.now())
+
+
+def as_of(db: Session, caller: Identity, at: datetime) -> ConsentStates:
+    """Where each purpose stood at a past moment (DPDP Act s.6(10)).
+
+    Raises:
+        Forbidden: the caller acts for no partner.
+        Invalid: the moment is still to come.
+    """
+    subject_id = _principal(caller)
+    if at > clock.now():
+        message = "What will be decided is not known: send a moment in the past"
+        raise Invalid(message, errors=[FieldError("query:at", "future", message)])
+    return _states(store.latest_at(db, subject_id, at), at)
+
+
+def history(db: Session, keyring: Keyring, caller: Identity, query: PageQuery) -> ConsentHistory:
+    """The records of the caller's partner, newest first. Raises `Forbidden` for who acts for none."""
+    entries = store.page(db, _principal(caller), query.limit + 1, query.after_id())
+    more = len(entries) > query.limit
+    data = records.opened(db, keyring, entries[: query.limit])
+    return ConsentHistory(data=data, has_more=more, next=cursor(data[-1].record_id) if more else None)
+
+
+def receipt(db: Session, caller: Identity, decision_id: UUID) -> ConsentReceipt:
+    """The receipt of a decision, as it was first answered.
+
+    Raises:
+        Forbidden: the caller acts for no partner.
+        NotFound: there is no such decision, or it is another partner's.
+    """
+    _principal(caller)
+    found = store.receipt(db, decision_id)
+    if found is None:
+        raise NotFound("There is no such decision, or it is another's")
+    kept, entries = found
+    signed = receipts.signing_input(entries, kept.key_id)
+    return ConsentReceipt(decision_id=decision_id, receipt=receipts.compose(signed, kept.signature))
+
+
+def receipt_keys(db: Session) -> ReceiptKeys:
+    """The public keys of all receipts, oldest first."""
+    return ReceiptKeys(keys=[receipts.jwk(public_key) for public_key in store.public_keys(db)])
+
+
+def _principal(caller: Identity) -> UUID:
+    if caller.partner_id is None or not caller.role.of_partner:
+        raise Forbidden("A partner's consents are read by those who act for it")
+    return caller.partner_id
+
+
+def _states(entries: Sequence[Entry], at: datetime) -> ConsentStates:
+    last = {entry.purpose: entry for entry in entries}
+    states: list[ConsentState] = []
+    for purpose in PURPOSES:
+        entry = last.get(purpose)
+        states.append(
+            ConsentState(
+                purpose=purpose,
+                state=entry.state if entry else "not_decided",
+                in_force=entry is not None and entry.valid_until is not None and at < entry.valid_until,
+                record_id=entry.id if entry else None,
+                sequence=entry.sequence if entry else None,
+                notice=entry.notice if entry else None,
+                decided_at=entry.decided_at if entry else None,
+                valid_until=entry.valid_until if entry else None,
+            )
+        )
+    return ConsentStates(version=max((entry.sequence for entry in entries), default=0), at=at, data=states)
+
+
+# Dispatches
+
+
+def list_dispatches(db: Session, caller: Identity, query: DispatchQuery) -> ConsentDispatchPage:
+    """Dispatches of every partner, newest first. Raises `Forbidden` unless the caller is of the platform's staff."""
+    _require_staff(caller)
+    found = store.dispatches(db, query.status, query.limit + 1, query.after_id())
+    more = len(found) > query.limit
+    data = found[: query.limit]
+    return ConsentDispatchPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+
+
+def acknowledge(db: Session, caller: Identity, dispatch_id: UUID) -> Outcome:
+    """Take down that a processor has stopped.
+
+    Raises:
+        Forbidden: the caller is neither the data protection officer nor of operations.
+        NotFound: there is no such dispatch.
+        Conflict: it is acknowledged already.
+    """
+    _require_staff(caller)
+    dispatch = store.dispatch(db, dispatch_id)
+    if dispatch is None:
+        raise NotFound("There is no such dispatch")
+    if dispatch.status == "acknowledged":
+        raise Conflict("The dispatch is acknowledged already")
+    after = dispatch.model_copy(
+        update={
+            "version": dispatch.version + 1,
+            "status": "acknowledged",
+            "acknowledged_at": clock.now(),
+            "acknowledged_by": caller.subject,
+        }
+    )
+    return Outcome(store.acknowledge(after), after, after.version)
+
+
+def _require_staff(caller: Identity) -> None:
+    require(caller.role in (Role.DPO, Role.OPS), "Dispatches are for the data protection officer and operations")

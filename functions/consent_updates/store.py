@@ -1,0 +1,300 @@
+"""The consent ledger in SQL. The function's role may append to it, and change no record.
+
+Row level security decides which rows a session sees.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from kapas.clock import rfc3339
+from kapas.db import Row, Session
+from kapas.events import Event
+from kapas.keys import Field
+from kapas.outbox import Change
+from kapas.schemas.consents import ConsentDispatch, DispatchStatus, NoticeReference
+
+from .ledger import Entry, Head
+
+_HEAD = "SELECT id, subject_id, sequence, head_hash, updated_at FROM consent_ledgers WHERE subject_id = :subject_id"
+
+_OPEN = """INSERT INTO consent_ledgers (subject_id, id, sequence, head_hash, created_at, updated_at)
+  VALUES (:subject_id, :id, 0, :head_hash, :at, :at) ON CONFLICT (subject_id) DO NOTHING"""
+
+_ENTRY = """SELECT l.id, e.subject_id, e.sequence, e.id, e.decision_id, e.purpose, e.state, e.notice_version,
+    e.notice_language, e.notice_sha256, e.terms, e.actor, e.comment, e.decided_at, e.valid_until, e.previous_hash,
+    e.schema_version, e.hash
+  FROM consent_entries e JOIN consent_ledgers l USING (subject_id)"""
+
+_ADVANCE = """UPDATE consent_ledgers SET sequence = :sequence, head_hash = :hash, updated_at = :at
+  WHERE subject_id = :subject_id AND sequence = :expected AND head_hash = :previous_hash RETURNING subject_id"""
+
+_KEEP_KEY = """INSERT INTO receipt_keys (id, public_key, created_at)
+  SELECT :key_id, :public_key, :at::timestamptz FROM change ON CONFLICT (id) DO NOTHING"""
+
+_KEEP_RECEIPT = """INSERT INTO consent_receipts
+    (decision_id, subject_id, first_sequence, last_sequence, key_id, signature, created_at)
+  SELECT :decision_id::uuid, subject_id, :expected::bigint + 1, :sequence::bigint, :key_id, :signature::bytea,
+    :at::timestamptz
+  FROM change"""
+
+_APPEND = """INSERT INTO consent_entries (subject_id, sequence, id, decision_id, schema_version, purpose, state,
+    notice_version, notice_language, notice_sha256, terms, actor, comment, decided_at, valid_until, previous_hash, hash)
+  SELECT change.subject_id, e.sequence, e.id, :decision_id::uuid, e.schema_version, e.purpose, e.state, e.version,
+    e.language, e.sha256, e.terms, decode(e.actor, 'hex'), decode(e.comment, 'hex'), :at::timestamptz, e.valid_until,
+    decode(e.previous_hash, 'hex'), decode(e.hash, 'hex')
+  FROM change, jsonb_to_recordset(:entries::jsonb) AS e (sequence bigint, id uuid, schema_version text, purpose text,
+    state text, version text, language text, sha256 text, terms jsonb, actor text, comment text,
+    valid_until timestamptz, previous_hash text, hash text)"""
+
+_KEEP_STATES = """INSERT INTO consent_states (subject_id, purpose, sequence, state, valid_until)
+  SELECT change.subject_id, e.purpose, e.sequence, e.state, e.valid_until
+  FROM change, jsonb_to_recordset(:entries::jsonb)
+    AS e (purpose text, sequence bigint, state text, valid_until timestamptz)
+  ON CONFLICT (subject_id, purpose) DO UPDATE
+    SET sequence = excluded.sequence, state = excluded.state, valid_until = excluded.valid_until"""
+
+_DISPATCH = """INSERT INTO consent_dispatches
+    (id, version, subject_id, sequence, record_id, purpose, processor, callback, due_at, created_at)
+  SELECT d.id, 1, change.subject_id, d.sequence, d.record_id, d.purpose, d.processor, d.callback, d.due_at,
+    :at::timestamptz
+  FROM change, jsonb_to_recordset(:dispatches::jsonb)
+    AS d (id uuid, sequence bigint, record_id uuid, purpose text, processor text, callback text, due_at timestamptz)"""
+
+_DISPATCH_COLUMNS = """id, version, subject_id, record_id, purpose, processor, callback, due_at, created_at,
+    acknowledged_at, acknowledged_by"""
+
+_ACKNOWLEDGE = """UPDATE consent_dispatches
+  SET version = version + 1, acknowledged_at = :at, acknowledged_by = :by
+  WHERE id = :id AND version = :version AND acknowledged_at IS NULL RETURNING id"""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is kept of the receipt over some consecutive records: all of a decision's."""
+
+    decision_id: UUID
+    first_sequence: int
+    last_sequence: int
+    key_id: str
+    public_key: str
+    signature: bytes
+
+
+def actor_field(record_id: UUID) -> Field:
+    """Where a record's decider is stored encrypted."""
+    return Field("consent_entries", "actor", record_id)
+
+
+def comment_field(record_id: UUID) -> Field:
+    """Where a record's comment is stored encrypted."""
+    return Field("consent_entries", "comment", record_id)
+
+
+# The ledger
+
+
+def lock(db: Session, new: Head) -> Head:
+    """The end of the principal's chain, locked until the transaction ends; the `new` one if there is none yet."""
+    statement = f"{_HEAD} FOR UPDATE"
+    row = db.one(statement, subject_id=new.subject_id)
+    if row is None:
+        db.run(_OPEN, subject_id=new.subject_id, id=new.ledger_id, head_hash=new.hash, at=new.updated_at)
+        row = db.one(statement, subject_id=new.subject_id)
+    return new if row is None else _head(row)
+
+
+def append(
+    head: Head,
+    entries: Sequence[Entry],
+    receipt: Receipt,
+    dispatches: Sequence[ConsentDispatch],
+    events: tuple[Event, ...],
+) -> Change:
+    """The records of one decision at the end of the chain, provided that it still ends with `head`."""
+    last = entries[-1]
+    sequences = {entry.id: entry.sequence for entry in entries}
+    return Change(
+        _ADVANCE,
+        {
+            "subject_id": head.subject_id,
+            "expected": head.sequence,
+            "previous_hash": head.hash,
+            "sequence": last.sequence,
+            "hash": last.hash,
+            "at": last.decided_at,
+            "decision_id": receipt.decision_id,
+            "key_id": receipt.key_id,
+            "public_key": receipt.public_key,
+            "signature": receipt.signature,
+            "entries": json.dumps([_columns(entry) for entry in entries]),
+            "dispatches": json.dumps(
+                [
+                    {**dispatch.model_dump(mode="json"), "sequence": sequences[dispatch.record_id]}
+                    for dispatch in dispatches
+                ]
+            ),
+        },
+        events=events,
+        also=(_KEEP_KEY, _KEEP_RECEIPT, _APPEND, _KEEP_STATES, _DISPATCH),
+    )
+
+
+def latest(db: Session, subject_id: UUID) -> list[Entry]:
+    """The last record of each purpose, by purpose."""
+    rows = db.run(
+        f"""{_ENTRY} JOIN consent_states s ON s.subject_id = e.subject_id AND s.sequence = e.sequence
+            WHERE e.subject_id = :subject_id ORDER BY e.purpose""",
+        subject_id=subject_id,
+    )
+    return [_entry(row) for row in rows]
+
+
+def latest_at(db: Session, subject_id: UUID, at: datetime) -> list[Entry]:
+    """The last record of each purpose up to `at`, by purpose."""
+    rows = db.run(
+        f"""{_ENTRY} WHERE e.subject_id = :subject_id AND e.sequence = (
+              SELECT max(sequence) FROM consent_entries o
+              WHERE o.subject_id = e.subject_id AND o.purpose = e.purpose AND o.decided_at <= :at)
+            ORDER BY e.purpose""",
+        subject_id=subject_id,
+        at=at,
+    )
+    return [_entry(row) for row in rows]
+
+
+def page(db: Session, subject_id: UUID, limit: int, after: UUID | None) -> list[Entry]:
+    """The `limit` last records before the record `after`, the newest first."""
+    rows = db.run(
+        f"""{_ENTRY} WHERE e.subject_id = :subject_id AND (:after::uuid IS NULL OR e.sequence < (
+              SELECT sequence FROM consent_entries WHERE subject_id = :subject_id AND id = :after::uuid))
+            ORDER BY e.sequence DESC LIMIT :limit""",
+        subject_id=subject_id,
+        after=after,
+        limit=limit,
+    )
+    return [_entry(row) for row in rows]
+
+
+def chain(db: Session, subject_id: UUID) -> list[Entry]:
+    """Every record of a ledger, in its order."""
+    rows = db.run(f"{_ENTRY} WHERE e.subject_id = :subject_id ORDER BY e.sequence, e.id", subject_id=subject_id)
+    return [_entry(row) for row in rows]
+
+
+# Receipts
+
+
+def receipt(db: Session, decision_id: UUID) -> tuple[Receipt, list[Entry]] | None:
+    """The receipt of a decision, and the records it is over."""
+    row = db.one(
+        """SELECT r.decision_id, r.first_sequence, r.last_sequence, r.key_id, k.public_key, r.signature
+           FROM consent_receipts r JOIN receipt_keys k ON k.id = r.key_id WHERE r.decision_id = :id""",
+        id=decision_id,
+    )
+    if row is None:
+        return None
+    rows = db.run(f"{_ENTRY} WHERE e.decision_id = :id ORDER BY e.sequence", id=decision_id)
+    return Receipt(row[0], row[1], row[2], row[3], row[4], bytes(row[5])), [_entry(entry) for entry in rows]
+
+
+def public_keys(db: Session) -> list[str]:
+    """The public keys of all receipts, oldest first."""
+    return [row[0] for row in db.run("SELECT public_key FROM receipt_keys ORDER BY created_at, id")]
+
+
+# Dispatches
+
+
+def dispatch(db: Session, dispatch_id: UUID) -> ConsentDispatch | None:
+    row = db.one(f"SELECT {_DISPATCH_COLUMNS} FROM consent_dispatches WHERE id = :id", id=dispatch_id)
+    return _dispatch(row) if row else None
+
+
+def dispatches(db: Session, status: DispatchStatus, limit: int, after: UUID | None) -> list[ConsentDispatch]:
+    """The `limit` newest dispatches of that status older than `after`."""
+    rows = db.run(
+        f"""SELECT {_DISPATCH_COLUMNS} FROM consent_dispatches
+            WHERE (acknowledged_at IS NULL) = :open AND (:after::uuid IS NULL OR id < :after::uuid)
+            ORDER BY id DESC LIMIT :limit""",
+        open=status == "open",
+        after=after,
+        limit=limit,
+    )
+    return [_dispatch(row) for row in rows]
+
+
+def acknowledge(dispatch: ConsentDispatch) -> Change:
+    """The dispatch as acknowledged, provided that it still is open. `dispatch` is as it will be after it."""
+    return Change(
+        _ACKNOWLEDGE,
+        {
+            "id": dispatch.id,
+            "version": dispatch.version - 1,
+            "at": dispatch.acknowledged_at,
+            "by": dispatch.acknowledged_by,
+        },
+    )
+
+
+def _columns(entry: Entry) -> dict[str, Any]:
+    return {
+        "sequence": entry.sequence,
+        "id": str(entry.id),
+        "schema_version": entry.schema_version,
+        "purpose": entry.purpose,
+        "state": entry.state,
+        **entry.notice.model_dump(),
+        "terms": entry.terms,
+        "actor": entry.actor.hex(),
+        "comment": None if entry.comment is None else entry.comment.hex(),
+        "valid_until": None if entry.valid_until is None else rfc3339(entry.valid_until),
+        "previous_hash": entry.previous_hash.hex(),
+        "hash": entry.hash.hex(),
+    }
+
+
+def _head(row: Row) -> Head:
+    return Head(row[0], row[1], row[2], bytes(row[3]), row[4])
+
+
+def _entry(row: Row) -> Entry:
+    return Entry(
+        ledger_id=row[0],
+        subject_id=row[1],
+        sequence=row[2],
+        id=row[3],
+        decision_id=row[4],
+        purpose=row[5],
+        state=row[6],
+        # A stored reference is shown as it is, also one that was tampered with.
+        notice=NoticeReference.model_construct(version=row[7], language=row[8], sha256=row[9]),
+        terms=row[10],
+        actor=bytes(row[11]),
+        comment=None if row[12] is None else bytes(row[12]),
+        decided_at=row[13],
+        valid_until=row[14],
+        previous_hash=bytes(row[15]),
+        schema_version=row[16],
+        hash=bytes(row[17]),
+    )
+
+
+def _dispatch(row: Row) -> ConsentDispatch:
+    return ConsentDispatch(
+        id=row[0],
+        version=row[1],
+        principal_id=row[2],
+        record_id=row[3],
+        purpose=row[4],
+        processor=row[5],
+        callback=row[6],
+        status="open" if row[9] is None else "acknowledged",
+        due_at=row[7],
+        created_at=row[8],
+        acknowledged_at=row[9],
+        acknowledged_by=row[10],
+    )

@@ -1,0 +1,331 @@
+"""Consents over HTTP: the notice in one's language, decisions, proof of them, and what follows from a withdrawal."""
+
+import hashlib
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import jwt
+import pytest
+from pg8000.native import Connection
+
+from kapas.schemas.common import cursor
+from tests.consent_journey import decide, decisions, shown, state
+from tests.journey import Partner, register
+from tools.local.client import Client
+from tools.local.cloud import LocalCloud
+from tools.local.environment import DATABASE
+
+PURPOSES = ["marketing", "analytics", "data_sharing", "ai_processing", "cross_border"]
+
+
+@pytest.fixture
+def partner(client: Client) -> Partner:
+    return register(client)[0]
+
+
+@pytest.fixture
+def officer(client: Client) -> Client:
+    return client.as_user("officer", None, "dpo")
+
+
+def verified(partner: Partner, receipt: str) -> dict[str, Any]:
+    """The payload of a receipt, verified with the published keys."""
+    keys = {key["kid"]: key for key in partner.owner.get("/v1/consents/receipt-keys").body["keys"]}
+    key = jwt.PyJWK(keys[jwt.get_unverified_header(receipt)["kid"]])
+    return json.loads(jwt.PyJWS().decode(receipt, key, algorithms=["ES256"]))
+
+
+def canonical_hash(value: Any) -> str:
+    """SHA-256 of the canonical JSON (RFC 8785), as a client would compute it."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# Notices
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "Data Protection Board"), ("hi", "बोर्ड"), ("gu", "બોર્ડ")])
+def test_the_notice_is_read_in_one_s_language(partner: Partner, language: str, word: str) -> None:
+    notice = partner.owner.get(f"/v1/consent-notices/current?language={language}").body
+    assert [purpose["purpose"] for purpose in notice["content"]["purposes"]] == PURPOSES
+    assert word in notice["content"]["complaint"]["text"]
+    assert canonical_hash(notice["content"]) == notice["sha256"]
+    again = partner.owner.get(f"/v1/consent-notices/{notice['version']}?language={language}").body
+    assert again == notice
+
+
+def test_there_are_no_other_notices(partner: Partner) -> None:
+    partner.owner.get("/v1/consent-notices/2020-01-01", expect=404)
+    partner.owner.get("/v1/consent-notices/current?language=fr", expect=422)
+
+
+# The good path
+
+
+def test_consent_is_asked_for_given_proved_and_withdrawn(client: Client, partner: Partner) -> None:
+    before = partner.owner.get("/v1/consents/current").body
+    assert {one["purpose"]: (one["state"], one["in_force"]) for one in before["data"]} == dict.fromkeys(
+        PURPOSES, ("not_decided", False)
+    )
+    notice = shown(partner, "hi")
+    answer = partner.owner.post("/v1/consents", decisions(notice, marketing="granted", ai_processing="denied"))
+    assert answer.status == 201
+    assert answer.etag == '"2"'
+    decided = answer.body
+    assert [(one["outcome"], one["sequence"]) for one in decided["outcomes"]] == [("recorded", 1), ("recorded", 2)]
+    assert state(partner, "marketing")["in_force"]
+    assert state(partner, "marketing")["notice"] == notice
+    assert state(partner, "data_sharing")["state"] == "not_decided"
+
+    client.post("/_local/clock", {"advance": "PT1M"})
+    withdrawn = decide(partner, marketing="withdrawn").body
+    assert not state(partner, "marketing")["in_force"]
+
+    past = partner.owner.get(f"/v1/consents/as-of?at={decided['decided_at']}").body
+    assert (past["version"], past["data"][0]["state"], past["data"][0]["in_force"]) == (2, "granted", True)
+    records = partner.owner.get("/v1/consents/history").body["data"]
+    assert [(one["sequence"], one["purpose"], one["state"]) for one in records] == [
+        (3, "marketing", "withdrawn"),
+        (2, "ai_processing", "denied"),
+        (1, "marketing", "granted"),
+    ]
+    assert [one["previous_hash"] for one in records[:2]] == [one["hash"] for one in records[1:]]
+    assert {one["entity"] for one in records} == {f"owner-{partner.id}"}
+
+    receipt = verified(partner, decided["receipt"])
+    assert [canonical_hash(record) for record in receipt["records"]] == [records[2]["hash"], records[1]["hash"]]
+    assert receipt["records"][0]["notice"]["sha256"] == notice["sha256"]
+    for one in (decided, withdrawn):
+        path = f"/v1/consents/receipts/{one['decision_id']}"
+        assert partner.owner.get(path).body == {"decision_id": one["decision_id"], "receipt": one["receipt"]}
+
+
+def test_each_decision_is_on_its_own(partner: Partner) -> None:
+    """What cannot be recorded holds up nothing else, and is told."""
+    body = decisions(shown(partner), marketing="withdrawn", analytics="granted", data_sharing="granted")
+    body["decisions"][2]["notice"] = {**body["decisions"][2]["notice"], "sha256": "0" * 64}
+    outcomes = partner.owner.post("/v1/consents", body, expect=201).body["outcomes"]
+    assert [(one["outcome"], one["code"]) for one in outcomes] == [
+        ("refused", "not_granted"),
+        ("recorded", None),
+        ("refused", "notice_mismatch"),
+    ]
+    assert all((one["message"] is None) == (one["outcome"] == "recorded") for one in outcomes)
+    states = partner.owner.get("/v1/consents/current").body["data"]
+    assert [one["state"] for one in states] == ["not_decided", "granted", "not_decided", "not_decided", "not_decided"]
+
+
+def test_withdrawing_takes_what_granting_took(partner: Partner) -> None:
+    """As easy as grant (DPDP Act s.6(4)): the same request with another word; and a no always works."""
+    notice = shown(partner, "gu")
+    for decision in ("granted", "withdrawn", "granted", "denied", "denied"):
+        partner.owner.post("/v1/consents", decisions(notice, cross_border=decision), expect=201)
+        assert state(partner, "cross_border")["state"] == decision
+
+
+def test_history_is_read_in_pages(partner: Partner) -> None:
+    decide(partner, **dict.fromkeys(PURPOSES, "denied"))
+    seen, after = list[int](), ""
+    while True:
+        page = partner.owner.get(f"/v1/consents/history?limit=2{after}").body
+        seen += [record["sequence"] for record in page["data"]]
+        if not page["has_more"]:
+            break
+        after = f"&after={page['next']}"
+    assert seen == [5, 4, 3, 2, 1]
+
+
+# The worst inputs
+
+
+def without(member: str) -> Any:
+    def change(body: dict[str, Any]) -> None:
+        del body["decisions"][0][member]
+
+    return change
+
+
+def with_notice(**changes: str) -> Any:
+    return lambda body: body["decisions"][0]["notice"].update(changes)
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "no notice": (without("notice"), "/decisions/0/notice"),
+    "no decision": (without("decision"), "/decisions/0/decision"),
+    "another text": (with_notice(sha256="0" * 64), "/decisions/0/notice/sha256"),
+    "the text of another language": (with_notice(language="gu"), "/decisions/0/notice/sha256"),
+    "a notice there never was": (with_notice(version="2020-01-01"), "/decisions/0/notice/version"),
+    "all purposes in one": (lambda body: body["decisions"][0].update(purpose="*"), "/decisions/0/purpose"),
+    "a purpose twice": (lambda body: body["decisions"].append(body["decisions"][0]), ""),
+    "nothing": (lambda body: body["decisions"].clear(), "/decisions"),
+    "a default": (lambda body: body.update(default="granted"), "/default"),
+    "somebody else": (lambda body: body.update(partner_id=str(uuid4())), "/partner_id"),
+    "a novel": (lambda body: body["decisions"][0].update(comment="x" * 501), "/decisions/0/comment"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_request_that_is_refused_as_a_whole(partner: Partner, fault: str) -> None:
+    change, pointer = BAD[fault]
+    body = json.loads(json.dumps(decisions(shown(partner), marketing="granted")))
+    change(body)
+    refused = partner.owner.post("/v1/consents", body, expect=422).body
+    assert [error["pointer"] for error in refused["errors"]] == [pointer]
+    assert partner.owner.get("/v1/consents/current").body["version"] == 0
+
+
+def test_when_nothing_can_be_recorded_each_is_told_why(partner: Partner) -> None:
+    refused = partner.owner.post(
+        "/v1/consents", decisions(shown(partner), marketing="withdrawn", analytics="withdrawn"), expect=422
+    ).body
+    assert [(error["pointer"], error["code"]) for error in refused["errors"]] == [
+        ("/decisions/0/decision", "not_granted"),
+        ("/decisions/1/decision", "not_granted"),
+    ]
+
+
+def test_the_future_is_not_known(partner: Partner) -> None:
+    refused = partner.owner.get("/v1/consents/as-of?at=2099-01-01T00:00:00Z", expect=422).body
+    assert refused["errors"][0]["pointer"] == "query:at"
+    partner.owner.get("/v1/consents/as-of?at=2026-11-24T06:30:00", expect=422)
+    partner.owner.get("/v1/consents/as-of", expect=422)
+
+
+def test_a_partner_that_is_not_registered_has_nothing_to_seal_with(client: Client) -> None:
+    partner_id = uuid4()
+    owner = client.as_user("owner", partner_id, "owner")
+    stranger = Partner(partner_id, owner, {})
+    assert "Register" in decide(stranger, marketing="granted", expect=409).body["detail"]
+    assert owner.get("/v1/consents/current").body["version"] == 0
+
+
+# Who may what
+
+
+def test_the_owner_decides_and_the_others_read(client: Client, partner: Partner) -> None:
+    decision_id = decide(partner, marketing="granted").body["decision_id"]
+    body = decisions(shown(partner), marketing="withdrawn")
+    for role in ("member", "viewer"):
+        user = client.as_user(f"{role}-{partner.id}", partner.id, role)
+        user.post("/v1/consents", body, expect=403)
+        for path in ("current", "history", f"receipts/{decision_id}", "receipt-keys"):
+            user.get(f"/v1/consents/{path}")
+    for role in ("ops", "dpo", "inspector"):
+        staff = client.as_user(role, None, role)
+        staff.post("/v1/consents", body, expect=403)
+        for path in ("current", "history", f"receipts/{decision_id}"):
+            staff.get(f"/v1/consents/{path}", expect=403)
+    assert state(partner, "marketing")["state"] == "granted"
+
+
+def test_another_partner_sees_nothing(client: Client, partner: Partner) -> None:
+    decided = decide(partner, marketing="granted").body
+    other = register(client)[0]
+    other.owner.get(f"/v1/consents/receipts/{decided['decision_id']}", expect=404)
+    assert other.owner.get("/v1/consents/history").body["data"] == []
+    record = partner.owner.get("/v1/consents/history?limit=1").body["data"][0]
+    after = cursor(UUID(record["record_id"]))
+    assert other.owner.get(f"/v1/consents/history?after={after}").body["data"] == []
+
+
+# What follows
+
+
+def test_processors_are_told_to_stop_and_say_that_they_did(client: Client, partner: Partner, officer: Client) -> None:
+    decide(partner, marketing="granted", analytics="granted")
+    assert not open_dispatches(officer, partner)
+    decide(partner, marketing="withdrawn", analytics="denied")
+    found = open_dispatches(officer, partner)
+    assert {(one["purpose"], one["processor"]) for one in found} == {
+        ("marketing", "sms-gateway"),
+        ("marketing", "call-centre"),
+        ("analytics", "product-analytics"),
+    }
+    path = f"/v1/consent-dispatches/{found[0]['id']}/acknowledge"
+    partner.owner.post(path, expect=403)
+    partner.owner.get("/v1/consent-dispatches", expect=403)
+    key = str(uuid4())
+    done = officer.post(path, key=key, expect=200)
+    assert (done.body["status"], done.body["acknowledged_by"], done.etag) == ("acknowledged", "officer", '"2"')
+    assert officer.post(path, key=key, expect=200).body == done.body
+    client.as_user("operations", None, "ops").post(path, expect=409)
+    officer.post(f"/v1/consent-dispatches/{uuid4()}/acknowledge", expect=404)
+    assert len(open_dispatches(officer, partner)) == 2
+    acknowledged = officer.get("/v1/consent-dispatches?status=acknowledged&limit=100").body["data"]
+    assert found[0]["id"] in [one["id"] for one in acknowledged]
+
+
+def open_dispatches(officer: Client, partner: Partner) -> list[dict[str, Any]]:
+    listed = officer.get("/v1/consent-dispatches?limit=100").body["data"]
+    return [one for one in listed if one["principal_id"] == str(partner.id)]
+
+
+@pytest.mark.parametrize("kind", ["duplicate", "lose_answer", "drop", "fail"])
+def test_the_audit_trail_hears_of_each_record_once(
+    cloud: LocalCloud, client: Client, partner: Partner, kind: str
+) -> None:
+    client.settle()
+    client.post("/_local/faults", {"edge": "push", "kind": kind, "times": 3, "status": 503})
+    decide(partner, marketing="granted", analytics="denied")
+    decide(partner, marketing="withdrawn")
+    client.post("/_local/clock", {"advance": "PT5M"})
+    records = partner.owner.get("/v1/consents/history").body["data"][::-1]
+    assert audited(cloud, partner) == [
+        [1, "consent.granted.v1", records[0]["hash"]],
+        [2, "consent.denied.v1", records[1]["hash"]],
+        [3, "consent.withdrawn.v1", records[2]["hash"]],
+    ]
+
+
+def audited(cloud: LocalCloud, partner: Partner) -> list[Any]:
+    cloud.driver.settle()
+    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
+        return sql.run(
+            """SELECT sequence, type, data->>'record_hash' FROM audit_log
+               WHERE type LIKE 'consent.%' AND data->>'partner_id' = :id ORDER BY sequence""",
+            id=str(partner.id),
+        )
+
+
+def test_the_partner_s_own_systems_hear_of_a_withdrawal(client: Client, partner: Partner) -> None:
+    name = f"consents-{partner.id}"
+    url = f"{client.url}/_local/receiver/{name}"
+    endpoint = {"url": url, "event_types": ["consent.withdrawn.v1"]}
+    secret = partner.owner.post("/v1/webhook-endpoints", endpoint).body["secret"]
+    client.call("PUT", f"/_local/receiver/{name}", {"secret": secret})
+    decide(partner, marketing="granted")
+    decide(partner, marketing="withdrawn")
+    client.post("/_local/clock", {"advance": "PT2M"})  # the relay's and the reaper's sweeps, at the latest
+    received = client.get(f"/_local/receiver/{name}").body
+    assert "consent.withdrawn.v1" in json.dumps(received)
+    assert "consent.granted.v1" not in json.dumps(received)
+
+
+def test_who_decided_and_what_they_said_is_nowhere_in_clear(
+    cloud: LocalCloud, client: Client, partner: Partner
+) -> None:
+    words = f"Please stop calling {uuid4()}"
+    decide(partner, marketing="granted")
+    body = decisions(shown(partner), marketing="withdrawn")
+    body["decisions"][0]["comment"] = words
+    receipt = partner.owner.post("/v1/consents", body, expect=201).body["receipt"]
+    assert partner.owner.get("/v1/consents/history?limit=1").body["data"][0]["comment"] == words
+    client.settle()
+    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
+        tables = [f"consent_{name}" for name in ("ledgers", "receipts", "entries", "states", "dispatches")]
+        tables += ["outbox", "audit_log", "idempotency_keys", "webhook_messages"]
+        rows = "".join(str(sql.run(f"SELECT t::text FROM {table} t ORDER BY 1")) for table in tables)
+    told = rows + json.dumps(verified(partner, receipt))
+    for secret in (words, f"owner-{partner.id}"):
+        assert secret not in told
+        assert secret.encode().hex() not in told
+    # What is public is there: the search does look where it should.
+    assert str(partner.id) in told
+
+
+def test_another_request_under_the_same_key_is_refused(partner: Partner) -> None:
+    key = str(uuid4())
+    decide(partner, marketing="granted", key=key)
+    decide(partner, marketing="denied", key=key, expect=422)
+    assert state(partner, "marketing")["state"] == "granted"

@@ -1,0 +1,116 @@
+"""The published notices: complete in every language, and never changed."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from functions.consent_updates import notices, processors
+from functions.consent_updates.canonical import digest
+from functions.consent_updates.notices import FOLDER, ChangedNotice
+from kapas.schemas.consents import LANGUAGES, PURPOSES, Language
+
+PUBLISHED = notices.load()
+SCRIPTS: dict[Language, tuple[str, str]] = {"en": ("A", "z"), "hi": ("\u0900", "\u097f"), "gu": ("\u0a80", "\u0aff")}
+"""The range of characters that most of a text is in."""
+
+each_version = pytest.mark.parametrize("version", PUBLISHED.versions)
+each_language = pytest.mark.parametrize("language", LANGUAGES)
+
+
+@each_version
+@each_language
+def test_a_notice_says_what_the_law_asks_for(version: str, language: Language) -> None:
+    """DPDP Act s.5(1), Rules r.3: itemised data, purpose, service, and how to withdraw, use rights and complain."""
+    content = PUBLISHED.versions[version].notices[language].content
+    assert [purpose.purpose for purpose in content.purposes] == list(PURPOSES)
+    for purpose in content.purposes:
+        assert len(purpose.personal_data) > 1
+        assert all((purpose.title, purpose.why, purpose.service, purpose.shared_with, purpose.if_refused))
+    for link in (content.withdraw, content.rights, content.complaint):
+        assert link.url.startswith("https://kapas.example.com/")
+        assert len(link.text) > 50
+    assert "@" in content.contact
+
+
+@each_version
+@each_language
+def test_a_notice_is_in_its_language(version: str, language: Language) -> None:
+    text = PUBLISHED.versions[version].notices[language].content.introduction
+    first, last = SCRIPTS[language]
+    letters = [char for char in text if char.isalpha()]
+    assert sum(first <= char <= last for char in letters) > 0.9 * len(letters)
+
+
+@each_version
+def test_the_languages_say_the_same(version: str) -> None:
+    contents = [notice.content for notice in PUBLISHED.versions[version].notices.values()]
+    for purposes in zip(*(content.purposes for content in contents), strict=True):
+        assert len({len(purpose.personal_data) for purpose in purposes}) == 1
+    assert len({(content.withdraw.url, content.rights.url, content.complaint.url) for content in contents}) == 1
+
+
+@each_version
+@each_language
+def test_a_client_can_check_the_hash_of_what_it_shows(version: str, language: Language) -> None:
+    notice = PUBLISHED.versions[version].notices[language]
+    answered = json.loads(notice.model_dump_json())
+    assert digest(answered["content"]).hex() == answered["sha256"]
+
+
+@each_version
+def test_the_terms_cover_every_purpose(version: str) -> None:
+    published = PUBLISHED.versions[version]
+    for purpose in PURPOSES:
+        assert published.record_terms(purpose)["pii_information"]
+        assert published.validity(purpose).days > 0
+
+
+def test_every_processor_is_named_as_a_recipient() -> None:
+    current = PUBLISHED.versions[list(PUBLISHED.versions)[-1]]
+    known = processors.load()
+    for purpose in PURPOSES:
+        names = [processor.name for processor in processors.of(purpose, known)]
+        assert names == current.record_terms(purpose)["recipients"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of what is published, with a second version from 2027 on."""
+    copy = tmp_path / "notices"
+    shutil.copytree(FOLDER, copy)
+    shutil.copytree(copy / "2026-11-01", copy / "2027-01-01")
+    published = json.loads((copy / "published.json").read_text())
+    published["2027-01-01"] = {**published["2026-11-01"], "effective_from": "2027-01-01"}
+    (copy / "published.json").write_text(json.dumps(published))
+    return copy
+
+
+@pytest.mark.parametrize("name", ["hi.json", "terms.json"])
+def test_a_changed_or_missing_file_is_refused(folder: Path, name: str) -> None:
+    path = folder / "2026-11-01" / name
+    path.write_text(path.read_text().replace("Kapas", "Cotton"))
+    with pytest.raises(ChangedNotice, match=f"2026-11-01/{name}"):
+        notices.load(folder)
+    path.unlink()
+    with pytest.raises(ChangedNotice, match=f"2026-11-01/{name}"):
+        notices.load(folder)
+
+
+def test_layout_is_no_change(folder: Path) -> None:
+    path = folder / "2026-11-01/hi.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=8))
+    notices.load(folder)
+
+
+def test_a_version_is_shown_from_its_day_in_india(folder: Path) -> None:
+    published = notices.load(folder)
+    new_year = datetime(2026, 12, 31, 18, 30, tzinfo=UTC)
+    before = new_year.replace(minute=29)
+    assert [published.current(at) for at in (before, new_year)] == ["2026-11-01", "2027-01-01"]
+    assert published.find("2027-01-01", before) is None
+    assert published.find("2027-01-01", new_year) is not None
+    assert published.find("2026-11-01", new_year) is not None
+    assert published.current(datetime(2026, 10, 1, tzinfo=UTC)) is None
