@@ -1,26 +1,66 @@
-"""Partner onboarding over HTTP: register, read, list, activate."""
+"""Partner onboarding: partners over HTTP, submissions from Pub/Sub, checks from Cloud Tasks."""
 
+from collections.abc import Callable
 from uuid import UUID
 
-from flask import Request, Response
+from flask import Request, Response, request
 
+from kapas import calls, events, relay
+from kapas import tasks as task_handling
 from kapas.api import App
-from kapas.calls import entry_point
 from kapas.db import Database
 from kapas.db.connect import open_database
+from kapas.errors import NotFound
 from kapas.gcp.kms import CloudKms
+from kapas.gcp.storage import CloudStorage
 from kapas.keys import Keyring
 from kapas.once import once
-from kapas.schemas.common import PageQuery
+from kapas.ports import Files, Tasks
 from kapas.schemas.common import Request as Model
-from kapas.schemas.partners import Partner, PartnerCreate, PartnerPage
-from kapas.settings import ApiSettings, KeySettings, load
+from kapas.schemas.partners import (
+    Activate,
+    ClarificationRequest,
+    DocumentCreate,
+    Partner,
+    PartnerChange,
+    PartnerCreate,
+    PartnerDocument,
+    PartnerDocumentCreated,
+    PartnerDocumentList,
+    PartnerDocumentRead,
+    PartnerPage,
+    PartnerQuery,
+    PartnerReview,
+    PartnerSummary,
+    Reason,
+)
+from kapas.settings import (
+    ApiSettings,
+    CallerSettings,
+    DatabaseSettings,
+    KeySettings,
+    RelaySettings,
+    TaskSettings,
+    UploadSettings,
+    load,
+)
 
-from . import service
+from . import aadhaar, decisions, documents, providers, service, verification
 
 
-class Settings(ApiSettings, KeySettings):
-    """What partner onboarding is told."""
+class Settings(ApiSettings, KeySettings, UploadSettings):
+    """What the function for clients is told."""
+
+
+class SubmissionsSettings(DatabaseSettings, CallerSettings, TaskSettings, RelaySettings):
+    """What begins the checks of a submission is told."""
+
+
+class CheckSettings(DatabaseSettings, CallerSettings, KeySettings, RelaySettings, providers.ProviderSettings):
+    """What makes the checks is told."""
+
+
+# Each entry point is a function of its own, with settings of its own; what several of them make is told what it needs.
 
 
 @once
@@ -29,25 +69,70 @@ def settings() -> Settings:
 
 
 @once
+def submissions_settings() -> SubmissionsSettings:
+    return load(SubmissionsSettings)
+
+
+@once
+def check_settings() -> CheckSettings:
+    return load(CheckSettings)
+
+
+@once
 def database() -> Database:
-    return open_database(settings())
+    return open_database(load(DatabaseSettings))
 
 
 @once
 def keyring() -> Keyring:
-    return Keyring(CloudKms(settings().kms_key, settings().kms_url))
+    settings = load(KeySettings)
+    return Keyring(CloudKms(settings.kms_key, settings.kms_url))
+
+
+@once
+def files() -> Files:
+    return CloudStorage(settings().upload_bucket, settings())
+
+
+@once
+def tasks() -> Tasks:
+    from kapas.gcp.tasks import CloudTasks
+
+    return CloudTasks(submissions_settings())
+
+
+@once
+def asked() -> providers.Providers:
+    return providers.connect(check_settings())
+
+
+@once
+def wake() -> Callable[[], None]:
+    return relay.waker(load(RelaySettings))
 
 
 app = App("Partner onboarding", settings=settings, database=database)
+
+
+@app.before_request
+def refuse_aadhaar() -> None:
+    """Before anything of a request is validated, stored or repeated."""
+    aadhaar.refuse({name: request.args.getlist(name) for name in request.args})
+    if request.is_json and request.get_data():
+        aadhaar.refuse(request.get_json())
 
 
 class PartnerPath(Model):
     partner_id: UUID
 
 
+class DocumentPath(PartnerPath):
+    document_id: UUID
+
+
 @app.post("/v1/partners", responses={201: Partner})
 def register(body: PartnerCreate) -> Response:
-    """Register the caller's partner. It may trade once the platform has activated it."""
+    """Register the caller's partner. What is left out is asked for in `requirements`."""
     with app.session() as db, db.transaction():
         return app.commit(db, service.register(db, keyring(), app.caller, body), status=201)
 
@@ -57,24 +142,137 @@ def read_partner(path: PartnerPath) -> Response:
     """One partner. Each reading of it is written to the audit trail."""
     with app.session() as db:
         partner = service.read(db, keyring(), path.partner_id)
-        app.publish(db, service.access(app.caller, partner))
+        app.publish(db, service.access(app.caller, partner.id, service.READ_FIELDS))
         return app.answer(partner, version=partner.version)
 
 
 @app.get("/v1/partners", responses={200: PartnerPage})
-def list_partners(query: PageQuery) -> Response:
+def list_partners(query: PartnerQuery) -> Response:
     """The partners that the caller may see, newest first: its own, or all for the platform's staff."""
     with app.session() as db:
         return app.answer(service.list_page(db, query))
 
 
-@app.post("/v1/partners/<uuid:partner_id>/activate", responses={200: Partner})
-def activate(path: PartnerPath) -> Response:
+@app.patch("/v1/partners/<uuid:partner_id>", responses={200: Partner})
+def change_partner(path: PartnerPath, body: PartnerChange) -> Response:
+    """Change what the partner tells of itself; needs If-Match. A member left out stays, null removes it."""
+    with app.session() as db:
+        return app.commit(db, service.change(db, keyring(), app.caller, path.partner_id, app.if_match(), body))
+
+
+@app.post("/v1/partners/<uuid:partner_id>/submit", responses={200: Partner})
+def submit_partner(path: PartnerPath) -> Response:
+    """Have the partner checked; needs If-Match. Where something is due or wrong, it is `requirements_due` instead."""
+    with app.session() as db:
+        return app.commit(db, service.submit(db, keyring(), app.caller, path.partner_id, app.if_match()))
+
+
+@app.post("/v1/partners/<uuid:partner_id>/documents", responses={201: PartnerDocumentCreated})
+def announce_document(path: PartnerPath, body: DocumentCreate) -> Response:
+    """Announce a document. The answer holds the URL that takes exactly these bytes, for 15 minutes."""
+    with app.session() as db:
+        return app.commit(db, documents.announce(db, files(), app.caller, path.partner_id, body), status=201)
+
+
+@app.get("/v1/partners/<uuid:partner_id>/documents", responses={200: PartnerDocumentList})
+def list_documents(path: PartnerPath) -> Response:
+    """The documents of a partner, newest first."""
+    with app.session() as db:
+        return app.answer(documents.list_all(db, path.partner_id))
+
+
+@app.get("/v1/partners/<uuid:partner_id>/documents/<uuid:document_id>", responses={200: PartnerDocumentRead})
+def read_document(path: DocumentPath) -> Response:
+    """One document with a URL to read it at for five minutes. Each reading is written to the audit trail."""
+    with app.session() as db:
+        document = documents.read(db, files(), path.partner_id, path.document_id)
+        app.publish(db, service.access(app.caller, path.partner_id, [f"documents.{document.kind}"]))
+        return app.answer(document, version=document.version)
+
+
+@app.post("/v1/partners/<uuid:partner_id>/documents/<uuid:document_id>/confirm", responses={200: PartnerDocument})
+def confirm_document(path: DocumentPath) -> Response:
+    """Say that a document is uploaded."""
+    with app.session() as db:
+        outcome = documents.confirm(db, files(), app.caller, path.partner_id, path.document_id)
+        return app.commit(db, outcome)
+
+
+@app.get("/v1/partners/<uuid:partner_id>/review", responses={200: PartnerReview})
+def review_partner(path: PartnerPath) -> Response:
+    """The checks, the risk and the decisions of a partner. For the platform's staff."""
+    with app.session() as db:
+        review = decisions.review(db, keyring(), app.caller, path.partner_id)
+        app.publish(db, service.access(app.caller, path.partner_id, ["checks", "risk"]))
+        return app.answer(review, version=review.version)
+
+
+@app.post("/v1/partners/<uuid:partner_id>/activate", responses={200: PartnerSummary})
+def activate(path: PartnerPath, body: Activate) -> Response:
     """Let a partner trade. For the platform's operations staff; needs If-Match."""
     with app.session() as db:
-        return app.commit(db, service.activate(db, keyring(), app.caller, path.partner_id, app.if_match()))
+        outcome = decisions.activate(db, keyring(), app.caller, path.partner_id, app.if_match(), body)
+        return app.commit(db, outcome)
 
 
-@entry_point
+@app.post("/v1/partners/<uuid:partner_id>/reject", responses={200: PartnerSummary})
+def reject(path: PartnerPath, body: Reason) -> Response:
+    """Do not take a partner. For the platform's operations staff; needs If-Match."""
+    with app.session() as db:
+        outcome = decisions.reject(db, keyring(), app.caller, path.partner_id, app.if_match(), body)
+        return app.commit(db, outcome)
+
+
+@app.post("/v1/partners/<uuid:partner_id>/clarifications", responses={200: PartnerSummary})
+def request_clarification(path: PartnerPath, body: ClarificationRequest) -> Response:
+    """Ask a partner to mend something. For the platform's operations staff; needs If-Match."""
+    with app.session() as db:
+        outcome = decisions.request_clarification(db, keyring(), app.caller, path.partner_id, app.if_match(), body)
+        return app.commit(db, outcome)
+
+
+@app.post("/v1/partners/<uuid:partner_id>/recheck", responses={200: PartnerSummary})
+def recheck(path: PartnerPath) -> Response:
+    """Run all checks anew. For the platform's operations staff; needs If-Match."""
+    with app.session() as db:
+        return app.commit(db, decisions.recheck(db, keyring(), app.caller, path.partner_id, app.if_match()))
+
+
+@app.post("/v1/partners/<uuid:partner_id>/suspend", responses={200: PartnerSummary})
+def suspend(path: PartnerPath, body: Reason) -> Response:
+    """Stop a partner from trading. For the platform's operations staff; needs If-Match."""
+    with app.session() as db:
+        outcome = decisions.suspend(db, keyring(), app.caller, path.partner_id, app.if_match(), body)
+        return app.commit(db, outcome)
+
+
+@app.post("/v1/partners/<uuid:partner_id>/reinstate", responses={200: PartnerSummary})
+def reinstate(path: PartnerPath) -> Response:
+    """Let a suspended partner trade again. For the platform's operations staff; needs If-Match."""
+    with app.session() as db:
+        return app.commit(db, decisions.reinstate(db, keyring(), app.caller, path.partner_id, app.if_match()))
+
+
+@calls.entry_point
 def partner_onboarding(request: Request) -> Response:
+    if aadhaar.contains(request.path):  # a problem names the path it is about
+        return calls.problem_response(NotFound(), "/v1/partners")
     return app.serve(request)
+
+
+@calls.entry_point
+def partner_submissions(request: Request) -> Response:
+    def handle(event: events.CloudEvent) -> None:
+        if verification.begin(database(), tasks(), event):
+            wake()()
+
+    return events.receive(request, submissions_settings(), handle)
+
+
+@calls.entry_point
+def partner_check(request: Request) -> Response:
+    def work(task: verification.CheckTask) -> None:
+        if verification.check(database(), keyring(), asked(), task):
+            wake()()
+
+    return task_handling.handle(request, check_settings(), verification.CheckTask, work)

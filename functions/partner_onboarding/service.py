@@ -1,20 +1,47 @@
-"""Use cases of onboarding: register a partner, read it, let it trade."""
+"""Use cases of onboarding: register a partner, read it, change it, have it checked."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
+
+from pydantic import ValidationError
 
 from kapas import clock, ids
 from kapas.api import Outcome, require
 from kapas.db import Session
 from kapas.db.key_store import SqlKeyStore
-from kapas.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
 from kapas.events import Event
 from kapas.identity import Identity, Role
-from kapas.keys import Keyring
-from kapas.schemas.common import PageQuery, cursor
-from kapas.schemas.events import DataAccessed, PartnerActivated, PartnerCreated
-from kapas.schemas.partners import Partner, PartnerCreate, PartnerPage
+from kapas.keys import Keyring, Shredded
+from kapas.outbox import Change
+from kapas.schemas.common import cursor
+from kapas.schemas.events.audit import DataAccessed
+from kapas.schemas.events.partners import (
+    PartnerChanged,
+    PartnerCreated,
+    PartnerEvent,
+    PartnerRequirementsDue,
+    PartnerSubmitted,
+)
+from kapas.schemas.partners import (
+    CheckKind,
+    Identifiers,
+    Partner,
+    PartnerChange,
+    PartnerCreate,
+    PartnerDecision,
+    PartnerPage,
+    PartnerProfile,
+    PartnerQuery,
+    PartnerSummary,
+)
 
-from . import store
+from . import identifiers, lifecycle, profiles, requirements, store
+from .records import Account, Stored
+
+READ_FIELDS = ["legal_name", "contact", "identifiers", "address", "bank_account", "beneficial_owners"]
 
 
 def register(db: Session, keyring: Keyring, caller: Identity, body: PartnerCreate) -> Outcome:
@@ -22,78 +49,217 @@ def register(db: Session, keyring: Keyring, caller: Identity, body: PartnerCreat
 
     Raises:
         Forbidden: the caller is not the owner of a partner.
-        Conflict: when committed, if the partner or its PAN is registered already.
+        Invalid: an identifier is malformed.
+        Conflict: when committed, if the partner, its PAN, GSTIN or bank account is registered already.
     """
     partner_id = caller.partner_id
     if partner_id is None or caller.role is not Role.OWNER:
         raise Forbidden("Only its owner registers a partner")
+    profile = PartnerProfile.model_validate(body.model_dump(exclude={"type", "constitution"}))
+    _check(profile)
     now = clock.now()
-    partner = Partner(
+    account = Account(
         id=partner_id,
         version=1,
         status="created",
         type=body.type,
-        state_code=body.state_code,
-        legal_name=body.legal_name,
-        contact_name=body.contact_name,
-        phone_ending=body.phone[-4:],
-        pan_ending=body.pan[-4:],
+        constitution=body.constitution,
+        submission=0,
+        clarifications=(),
+        due_at=now + requirements.table().registration,
         created_at=now,
         updated_at=now,
     )
     keys = SqlKeyStore(db)
-    secret = store.Secrets(body.legal_name, body.contact_name, body.phone, body.pan)
-    sealed = store.seal(keyring.create_subject(keys, partner_id), partner_id, secret)
-    pan_index = keyring.blind_index(keys, "pan", body.pan)
+    sealed = profiles.seal(keyring.create_subject(keys, partner_id), partner_id, profile)
+    columns = sealed | profiles.indexes(keyring, keys, profile)
     created = PartnerCreated(partner_id=partner_id, partner_type=body.type)
-    return Outcome(
-        store.insert(partner, sealed, pan_index, Event(partner_id, 1, created, (partner_id,), time=now)), partner, 1
-    )
+    partner = profiles.show(account, profile, [], [], now)
+    return Outcome(store.insert(account, columns, event(account, created)), partner, 1)
 
 
 def read(db: Session, keyring: Keyring, partner_id: UUID) -> Partner:
     """One partner that the session may see. Raises `NotFound` otherwise."""
-    partner = store.find(db, keyring, partner_id)
-    if partner is None:
-        raise NotFound("There is no such partner, or it is another's")
-    return partner
+    stored = find(db, partner_id)
+    return _show(db, stored.account, open_profile(db, keyring, stored))
 
 
-def access(caller: Identity, partner: Partner) -> Event:
+def access(caller: Identity, partner_id: UUID, fields: Sequence[str]) -> Event:
     """What the audit trail is told of a reading."""
-    data = DataAccessed(
-        actor=caller.subject,
-        actor_role=caller.role,
-        partner_id=partner.id,
-        fields=["legal_name", "contact_name", "phone_ending", "pan_ending"],
-    )
-    return Event(ids.uuid7(), 1, data, (partner.id,))
+    data = DataAccessed(actor=caller.subject, actor_role=caller.role, partner_id=partner_id, fields=list(fields))
+    return Event(ids.uuid7(), 1, data, (partner_id,))
 
 
-def list_page(db: Session, query: PageQuery) -> PartnerPage:
-    """Partners that the session may see, newest first."""
-    partners = store.page(db, query.limit + 1, query.after_id())
+def list_page(db: Session, query: PartnerQuery) -> PartnerPage:
+    """Partners that the session may see and that fit the query, newest first."""
+    partners = store.page(db, query, query.limit + 1)
     more = len(partners) > query.limit
     data = partners[: query.limit]
     return PartnerPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
 
 
-def activate(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int) -> Outcome:
-    """Let a partner trade.
+def change(
+    db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: PartnerChange
+) -> Outcome:
+    """Change what a partner tells of itself, before it is submitted or when it is asked to mend something.
 
     Raises:
-        Forbidden: the caller is not of operations.
-        PreconditionFailed: the partner is not at `version`.
-        Conflict: it is active already.
+        Forbidden: the caller is not the partner's owner.
+        NotFound, PreconditionFailed: as for every change.
+        Conflict: the details are being checked, or were decided on; or when committed, as for registering.
+        Invalid: what results is not valid.
     """
-    require(caller.role is Role.OPS, "Only operations activate a partner")
-    partner = read(db, keyring, partner_id)
-    if partner.version != version:
-        raise PreconditionFailed(f"The partner is at version {partner.version}")
-    if partner.status == "active":
-        raise Conflict("The partner is active already")
+    stored = _own(db, caller, partner_id, version)
+    account = stored.account
+    if account.status not in lifecycle.CHANGEABLE:
+        raise Conflict(f"Details can be changed when a partner is {' or '.join(lifecycle.CHANGEABLE)}")
+    before = open_profile(db, keyring, stored)
+    profile = _merge(before, body)
+    _check(profile)
+    changed = _changed(before, profile)
+    still_asked = requirements.still_asked(account.clarifications, changed)
+    after = replace(account, version=version + 1, clarifications=tuple(still_asked), updated_at=clock.now())
+    keys = SqlKeyStore(db)
+    columns = profiles.reseal(keyring, keys, partner_id, profile) | profiles.indexes(keyring, keys, profile)
+    data = PartnerChanged(partner_id=partner_id, partner_type=account.type, fields=changed)
+    return Outcome(store.change(after, columns, event(after, data)), _show(db, after, profile), after.version)
+
+
+def submit(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int) -> Outcome:
+    """Have a partner checked; where something is due or wrong, it is `requirements_due` instead.
+
+    Raises:
+        Forbidden: the caller is not the partner's owner.
+        NotFound, PreconditionFailed: as for every change.
+        Conflict: it is submitted already, or decided on.
+    """
+    stored = _own(db, caller, partner_id, version)
+    account, profile = stored.account, open_profile(db, keyring, stored)
+    step = lifecycle.step("submit", account.status)
     now = clock.now()
-    after = partner.model_copy(update={"version": version + 1, "status": "active", "updated_at": now})
-    data = PartnerActivated(partner_id=partner_id, partner_type=partner.type)
-    event = Event(partner_id, after.version, data, (partner_id,), time=now)
-    return Outcome(store.set_status(after, version, event), after, after.version)
+    found = requirements.compute(account, profile, store.documents(db, partner_id), [], now)
+    fields = sorted({*found.currently_due, *(error.field for error in found.errors)})
+    if fields:
+        step = lifecycle.step("submit_incomplete", account.status)
+        after = replace(account, version=version + 1, status=step.target, updated_at=now)
+        due = PartnerRequirementsDue(partner_id=partner_id, partner_type=account.type, fields=fields)
+        return Outcome(store.move(after, event(after, due)), _show(db, after, profile), after.version)
+    after, change = submission(account, profile, "submit")
+    shown = profiles.show(after, profile, store.documents(db, partner_id), requirements.checks(profile), now)
+    return Outcome(change, shown, after.version)
+
+
+# What the other use cases share
+
+
+def find(db: Session, partner_id: UUID, version: int | None = None) -> Stored:
+    """A partner that the session may see.
+
+    Raises:
+        NotFound: there is none.
+        PreconditionFailed: it is not at `version`.
+    """
+    stored = store.find(db, partner_id)
+    if stored is None:
+        raise NotFound("There is no such partner, or it is another's")
+    if version is not None and stored.account.version != version:
+        raise PreconditionFailed(f"The partner is at version {stored.account.version}")
+    return stored
+
+
+def open_profile(db: Session, keyring: Keyring, stored: Stored) -> PartnerProfile:
+    """What the partner told. Raises `NotFound` once its data is erased."""
+    try:
+        return profiles.open_profile(keyring, SqlKeyStore(db), stored)
+    except Shredded:
+        raise NotFound("The data of this partner is erased") from None
+
+
+def event(account: Account, data: PartnerEvent) -> Event:
+    """The event of the change that leads to `account`."""
+    return Event(account.id, account.version, data, (account.id,), time=account.updated_at)
+
+
+def submission(
+    account: Account, profile: PartnerProfile, name: str, decision: PartnerDecision | None = None
+) -> tuple[Account, Change]:
+    """The step `name` that begins a submission, and the partner after it. Its checks run once its event arrives."""
+    step = lifecycle.step(name, account.status)
+    after = replace(
+        account,
+        version=account.version + 1,
+        status=step.target,
+        submission=account.submission + 1,
+        clarifications=(),
+        due_at=None,
+        updated_at=clock.now(),
+    )
+    data = PartnerSubmitted(partner_id=account.id, partner_type=account.type, submission=after.submission)
+    checks: dict[CheckKind, UUID] = {kind: ids.uuid7() for kind in requirements.checks(profile)}
+    return after, store.move(after, event(after, data), checks=checks, decision=decision)
+
+
+def summary(account: Account) -> PartnerSummary:
+    """The partner without what is encrypted."""
+    return PartnerSummary(
+        id=account.id,
+        version=account.version,
+        status=account.status,
+        type=account.type,
+        constitution=account.constitution,
+        created_at=account.created_at,
+        updated_at=account.updated_at,
+    )
+
+
+def _own(db: Session, caller: Identity, partner_id: UUID, version: int) -> Stored:
+    """The caller's own partner, to be changed."""
+    stored = find(db, partner_id, version)
+    require(caller.role is Role.OWNER and caller.partner_id == partner_id, "Only its owner changes a partner")
+    return stored
+
+
+def _show(db: Session, account: Account, profile: PartnerProfile) -> Partner:
+    pending: list[CheckKind] = []
+    if account.status in ("submitted", "verifying"):
+        pending = [check.kind for check in store.checks(db, account.id, account.submission) if check.result is None]
+    return profiles.show(account, profile, store.documents(db, account.id), pending, clock.now())
+
+
+def _check(profile: PartnerProfile) -> None:
+    faults = identifiers.faults(profile)
+    if faults:
+        raise Invalid(f"{len(faults)} field{'s are' if len(faults) > 1 else ' is'} not valid", errors=faults)
+
+
+def _merge(before: PartnerProfile, body: PartnerChange) -> PartnerProfile:
+    """The profile after a merge patch (RFC 7396) of it."""
+    patch = body.model_dump(exclude_unset=True)
+    merged: dict[str, Any] = before.model_dump()
+    for name, value in patch.items():
+        if name in ("contact", "identifiers") and value is not None:
+            merged[name] |= value
+        elif value is None and name in ("identifiers", "beneficial_owners"):
+            merged.pop(name)  # their default is none of them
+        else:
+            merged[name] = value
+    try:
+        return PartnerProfile.model_validate(merged)
+    except ValidationError as error:
+        faults = [
+            FieldError("".join(f"/{part}" for part in fault["loc"]), fault["type"], fault["msg"])
+            for fault in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        raise Invalid("The partner would not be valid after this change", errors=faults) from None
+
+
+def _changed(before: PartnerProfile, after: PartnerProfile) -> list[str]:
+    """The fields whose values differ, as paths: `identifiers.gstin`."""
+    changed = [name for name in PartnerProfile.model_fields if getattr(before, name) != getattr(after, name)]
+    paths = [name for name in changed if name != "identifiers"]
+    if "identifiers" in changed:
+        one, other = before.identifiers, after.identifiers
+        paths += [
+            f"identifiers.{name}" for name in Identifiers.model_fields if getattr(one, name) != getattr(other, name)
+        ]
+    return sorted(paths)

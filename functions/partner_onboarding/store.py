@@ -1,99 +1,318 @@
 """Partners in SQL. What identifies a person is stored encrypted; row level security decides which rows a session sees."""
 
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
 from uuid import UUID
 
+from kapas import clock
 from kapas.db import Row, Session
-from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict
 from kapas.events import Event
-from kapas.keys import Field, Keyring, SubjectCipher
 from kapas.outbox import Change
-from kapas.schemas.partners import Partner, PartnerSummary
+from kapas.schemas.partners import (
+    CheckKind,
+    PartnerDecision,
+    PartnerQuery,
+    PartnerSummary,
+    Risk,
+)
 
-_PLAIN = "id, version, status, type, state_code, created_at, updated_at"
-_SECRET = ("legal_name", "contact_name", "phone", "pan")
+from .records import Account, Asked, Check, Document, Stored, Verdict
 
-_INSERT = """INSERT INTO partners (id, version, status, type, state_code, legal_name, contact_name, phone, pan, pan_index,
-    created_at, updated_at)
-  VALUES (:id, 1, :status, :type, :state_code, :legal_name, :contact_name, :phone, :pan, :pan_index, :at, :at)
+SEALED = (
+    "legal_name",
+    "contact",
+    "pan",
+    "gstin",
+    "udyam",
+    "cin",
+    "llpin",
+    "iec",
+    "fssai",
+    "lei",
+    "address",
+    "bank_account",
+    "beneficial_owners",
+)
+"""The encrypted columns."""
+INDEXES = ("pan_index", "gstin_index", "bank_index")
+"""The columns that duplicates are found by."""
+
+_ACCOUNT = (
+    "id, version, status, type, constitution, submission, clarifications, due_at, created_at, updated_at"  # of Account
+)
+_CHECK = "id, kind, submission, attempts, result, explanation, provider, provider_reference, created_at, completed_at"
+_DOCUMENT = "id, version, kind, content_type, size, sha256, status, created_at"
+_COLUMNS = (*SEALED, *INDEXES)
+
+_INSERT = f"""INSERT INTO partners (id, version, status, type, constitution, submission, clarifications, due_at,
+    created_at, updated_at, {", ".join(_COLUMNS)})
+  VALUES (:id, 1, :status, :type, :constitution, 0, :clarifications, :due_at, :at, :at,
+    {", ".join(f":{column}" for column in _COLUMNS)})
   RETURNING id"""
 
-_SET_STATUS = """UPDATE partners SET version = version + 1, status = :status, updated_at = :at
+_CHANGE = f"""UPDATE partners SET version = version + 1, clarifications = :clarifications, updated_at = :at,
+    {", ".join(f"{column} = :{column}" for column in _COLUMNS)}
   WHERE id = :id AND version = :version RETURNING id"""
 
+_MOVE = """UPDATE partners SET version = version + 1, status = :status, submission = :submission,
+    clarifications = :clarifications, due_at = :due_at, updated_at = :at
+  WHERE id = :id AND version = :version RETURNING id"""
 
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """What is kept encrypted of a partner."""
+_ADD_CHECKS = """INSERT INTO partner_checks (id, partner_id, submission, kind, attempts, explanation, created_at)
+  SELECT c.check_id, change.id, :submission, c.kind, 0, '{}', :at
+  FROM change, unnest(:check_ids::uuid[], :check_kinds::text[]) AS c (check_id, kind)"""
 
-    legal_name: str
-    contact_name: str
-    phone: str
-    pan: str
+_ADD_DECISION = """INSERT INTO partner_decisions
+    (id, partner_id, action, reason_code, accepted_checks, clarifications, risk, decided_by, decided_at)
+  SELECT :decision_id, change.id, :action, :reason_code, :accepted_checks::text[], :asked, :risk, :decided_by, :at
+  FROM change"""
 
+_ADD_DOCUMENT = """INSERT INTO partner_documents
+    (id, version, partner_id, kind, content_type, size, sha256, status, created_at)
+  VALUES (:id, 1, :partner_id, :kind, :content_type, :size, :sha256, :status, :at) RETURNING id"""
 
-def seal(cipher: SubjectCipher, partner_id: UUID, secrets: Secrets) -> dict[str, bytes]:
-    """Column -> ciphertext."""
-    return {name: cipher.encrypt(Field("partners", name, partner_id), value) for name, value in asdict(secrets).items()}
+_UPLOADED = """UPDATE partner_documents SET version = version + 1, status = 'uploaded'
+  WHERE id = :id AND version = :version RETURNING id"""
 
+_CONFLICTS = {
+    "partners_pkey": Conflict("This partner is registered already"),
+    "partners_pan": Conflict("A partner with this PAN is registered already"),
+    "partners_gstin": Conflict("A partner with this GSTIN is registered already"),
+    "partners_bank": Conflict("A partner with this bank account is registered already"),
+}
 
-def insert(partner: Partner, sealed: dict[str, bytes], pan_index: bytes, event: Event) -> Change:
-    return Change(
-        _INSERT,
-        {
-            "id": partner.id,
-            "status": partner.status,
-            "type": partner.type,
-            "state_code": partner.state_code,
-            **sealed,
-            "pan_index": pan_index,
-            "at": partner.created_at,
-        },
-        events=(event,),
-        conflicts={
-            "partners_pkey": Conflict("This partner is registered already"),
-            "partners_pan": Conflict("A partner with this PAN is registered already"),
-        },
-    )
+# Changes
 
 
-def set_status(partner: Partner, version: int, event: Event) -> Change:
-    """The partner's new status, provided that it still is at `version`."""
-    parameters = {"id": partner.id, "status": partner.status, "version": version, "at": partner.updated_at}
-    return Change(_SET_STATUS, parameters, events=(event,))
+def insert(account: Account, columns: Mapping[str, bytes | None], event: Event) -> Change:
+    """A new partner; `columns` are `SEALED` and `INDEXES`."""
+    parameters = {**_moved(account), **columns, "type": account.type, "constitution": account.constitution}
+    return Change(_INSERT, parameters, events=(event,), conflicts=_CONFLICTS)
 
 
-def find(db: Session, keyring: Keyring, partner_id: UUID) -> Partner | None:
-    row = db.one(f"SELECT {_PLAIN}, {', '.join(_SECRET)} FROM partners WHERE id = :id", id=partner_id)
-    return _partner(row, keyring, SqlKeyStore(db)) if row else None
+def change(account: Account, columns: Mapping[str, bytes | None], event: Event) -> Change:
+    """Other details, provided that the partner still is at the version before `account`'s."""
+    return Change(_CHANGE, {**_moved(account), **columns}, events=(event,), conflicts=_CONFLICTS)
 
 
-def page(db: Session, limit: int, after: UUID | None) -> list[PartnerSummary]:
-    """The `limit` newest partners older than `after`."""
+def move(
+    account: Account,
+    event: Event,
+    *,
+    checks: Mapping[CheckKind, UUID] | None = None,
+    decision: PartnerDecision | None = None,
+) -> Change:
+    """Another state, provided that the partner still is at the version before `account`'s.
+
+    `checks` begin with it, as kind -> id; `decision` is what led to it.
+    """
+    parameters, also = _moved(account), list[str]()
+    if checks:
+        also.append(_ADD_CHECKS)
+        parameters |= {"check_ids": list(checks.values()), "check_kinds": list(checks)}
+    if decision:
+        also.append(_ADD_DECISION)
+        parameters |= {
+            "decision_id": decision.id,
+            "action": decision.action,
+            "reason_code": decision.reason_code,
+            "accepted_checks": list(decision.accepted_checks),
+            "asked": json.dumps([one.model_dump() for one in decision.clarifications]),
+            "risk": decision.risk.model_dump_json(),
+            "decided_by": decision.decided_by,
+        }
+    return Change(_MOVE, parameters, events=(event,), also=tuple(also))
+
+
+def _moved(account: Account) -> dict[str, Any]:
+    return {
+        "id": account.id,
+        "version": account.version - 1,
+        "status": account.status,
+        "submission": account.submission,
+        "clarifications": json.dumps(
+            [
+                {"field": one.field, "reason_code": one.reason_code, "asked_at": clock.rfc3339(one.asked_at)}
+                for one in account.clarifications
+            ]
+        ),
+        "due_at": account.due_at,
+        "at": account.updated_at,
+    }
+
+
+def add_document(document: Document, partner_id: UUID) -> Change:
+    parameters = document.model_dump(exclude={"version", "created_at", "upload"})
+    return Change(_ADD_DOCUMENT, {**parameters, "partner_id": partner_id, "at": document.created_at})
+
+
+def set_uploaded(document: Document) -> Change:
+    """The document is there, provided that its row is as it was; `document` is as it is after it."""
+    return Change(_UPLOADED, {"id": document.id, "version": document.version - 1})
+
+
+# Reading
+
+
+def find(db: Session, partner_id: UUID) -> Stored | None:
+    row = db.one(f"SELECT {_ACCOUNT}, {', '.join(SEALED)} FROM partners WHERE id = :id", id=partner_id)
+    return _stored(row) if row else None
+
+
+def lock(db: Session, partner_id: UUID) -> Account | None:
+    """The partner, which nobody changes until the transaction ends."""
+    row = db.one(f"SELECT {_ACCOUNT} FROM partners WHERE id = :id FOR UPDATE", id=partner_id)
+    return _account(row) if row else None
+
+
+def page(db: Session, query: PartnerQuery, limit: int) -> list[PartnerSummary]:
+    """The `limit` newest partners that fit the query."""
     rows = db.run(
-        f"SELECT {_PLAIN} FROM partners WHERE :after::uuid IS NULL OR id < :after::uuid ORDER BY id DESC LIMIT :limit",
-        after=after,
+        """SELECT id, version, status, type, constitution, created_at, updated_at FROM partners
+           WHERE (:after::uuid IS NULL OR id < :after::uuid) AND (:status::text IS NULL OR status = :status::text)
+             AND (:type::text IS NULL OR type = :type::text)
+           ORDER BY id DESC LIMIT :limit""",
+        after=query.after_id(),
+        status=query.status,
+        type=query.type,
         limit=limit,
     )
     return [
-        PartnerSummary(id=r[0], version=r[1], status=r[2], type=r[3], state_code=r[4], created_at=r[5]) for r in rows
+        PartnerSummary(
+            id=r[0], version=r[1], status=r[2], type=r[3], constitution=r[4], created_at=r[5], updated_at=r[6]
+        )
+        for r in rows
     ]
 
 
-def _partner(row: Row, keyring: Keyring, keys: SqlKeyStore) -> Partner:
-    fields = {Field("partners", name, row[0]): bytes(value) for name, value in zip(_SECRET, row[7:], strict=True)}
-    opened = {field.column: value.decode() for field, value in keyring.decrypt_many(keys, row[0], fields).items()}
-    return Partner(
+def documents(db: Session, partner_id: UUID) -> list[Document]:
+    """The partner's documents, newest first."""
+    rows = db.run(
+        f"SELECT {_DOCUMENT} FROM partner_documents WHERE partner_id = :partner_id ORDER BY id DESC",
+        partner_id=partner_id,
+    )
+    return [_document(row) for row in rows]
+
+
+def document(db: Session, partner_id: UUID, document_id: UUID) -> Document | None:
+    row = db.one(
+        f"SELECT {_DOCUMENT} FROM partner_documents WHERE partner_id = :partner_id AND id = :id",
+        partner_id=partner_id,
+        id=document_id,
+    )
+    return _document(row) if row else None
+
+
+def checks(db: Session, partner_id: UUID, submission: int) -> list[Check]:
+    """The checks of one submission, by kind."""
+    rows = db.run(
+        f"SELECT {_CHECK} FROM partner_checks WHERE partner_id = :id AND submission = :submission ORDER BY kind",
+        id=partner_id,
+        submission=submission,
+    )
+    return [_check(row) for row in rows]
+
+
+def decisions(db: Session, partner_id: UUID) -> list[PartnerDecision]:
+    """What was decided, newest first."""
+    rows = db.run(
+        """SELECT id, action, reason_code, accepted_checks, clarifications, risk, decided_by, decided_at
+           FROM partner_decisions WHERE partner_id = :id ORDER BY id DESC""",
+        id=partner_id,
+    )
+    return [
+        PartnerDecision(
+            id=r[0],
+            action=r[1],
+            reason_code=r[2],
+            accepted_checks=r[3],
+            clarifications=r[4],
+            risk=Risk.model_validate(r[5]),
+            decided_by=r[6],
+            decided_at=r[7],
+        )
+        for r in rows
+    ]
+
+
+# Checks
+
+
+def count_attempt(db: Session, check_id: UUID) -> int:
+    """Note that a provider did not answer; how often it has not, or 0 if the check has a result meanwhile."""
+    row = db.one(
+        "UPDATE partner_checks SET attempts = attempts + 1 WHERE id = :id AND result IS NULL RETURNING attempts",
+        id=check_id,
+    )
+    return row[0] if row else 0
+
+
+def record(db: Session, check_id: UUID, verdict: Verdict, evidence: bytes | None, at: datetime) -> bool:
+    """Write what a check came to, once; whether this was the first."""
+    row = db.one(
+        """UPDATE partner_checks SET result = :result, explanation = :explanation::text[], provider = :provider,
+             provider_reference = :reference, evidence = :evidence, completed_at = :at
+           WHERE id = :id AND result IS NULL RETURNING id""",
+        id=check_id,
+        result=verdict.result,
+        explanation=list(verdict.explanation),
+        provider=verdict.provider,
+        reference=verdict.provider_reference,
+        evidence=evidence,
+        at=at,
+    )
+    return row is not None
+
+
+def _account(row: Row) -> Account:
+    asked = cast(Sequence[dict[str, str]], row[6])
+    return Account(
         id=row[0],
         version=row[1],
         status=row[2],
         type=row[3],
-        state_code=row[4],
-        legal_name=opened["legal_name"],
-        contact_name=opened["contact_name"],
-        phone_ending=opened["phone"][-4:],
-        pan_ending=opened["pan"][-4:],
-        created_at=row[5],
-        updated_at=row[6],
+        constitution=row[4],
+        submission=row[5],
+        clarifications=tuple(
+            Asked(one["field"], one["reason_code"], datetime.fromisoformat(one["asked_at"])) for one in asked
+        ),
+        due_at=row[7],
+        created_at=row[8],
+        updated_at=row[9],
+    )
+
+
+def _stored(row: Row) -> Stored:
+    sealed = {name: bytes(value) for name, value in zip(SEALED, row[10:], strict=True) if value is not None}
+    return Stored(_account(row), sealed)
+
+
+def _document(row: Row) -> Document:
+    return Document(
+        id=row[0],
+        version=row[1],
+        kind=row[2],
+        content_type=row[3],
+        size=row[4],
+        sha256=row[5],
+        status=row[6],
+        created_at=row[7],
+    )
+
+
+def _check(row: Row) -> Check:
+    return Check(
+        id=row[0],
+        kind=row[1],
+        submission=row[2],
+        attempts=row[3],
+        result=row[4],
+        explanation=tuple(row[5]),
+        provider=row[6],
+        provider_reference=row[7],
+        created_at=row[8],
+        completed_at=row[9],
     )

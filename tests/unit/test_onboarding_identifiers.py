@@ -116,6 +116,7 @@ def test_what_fits_together_contradicts_nothing() -> None:
     ("changes", "code"),
     [
         ({"pan": "AAACX9999K", "gstin": gstin(PAN)}, "gstin_pan_differs"),
+        ({"pan": "AAACE1234L", "gstin": gstin(PAN)}, "gstin_pan_differs"),
         ({"pan": "AAAPE1234K"}, "pan_entity_differs"),
         ({"pan": PAN, "gstin": gstin(PAN), "address": address(state_code="27")}, "gstin_state_differs"),
         ({"cin": "U17111GJ2027PTC000001"}, "cin_year_in_future"),

@@ -174,6 +174,10 @@ def test_nothing_but_operations_activates() -> None:
     assert {step.party for step in lifecycle.STEPS.values() if step.target in ("active", "rejected")} == {"operations"}
 
 
+def test_details_change_where_a_partner_may_submit_and_nowhere_else() -> None:
+    assert set(lifecycle.CHANGEABLE) == set(lifecycle.STEPS["submit"].sources)
+
+
 # Risk
 
 

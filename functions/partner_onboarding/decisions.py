@@ -1,0 +1,216 @@
+"""What operations decides on a partner. Checks are evidence: none of them activates or rejects anybody."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import get_args
+from uuid import UUID
+
+from kapas import clock, ids
+from kapas.api import Outcome, require
+from kapas.db import Session
+from kapas.errors import Conflict, FieldError, Invalid
+from kapas.identity import Identity, Role
+from kapas.keys import Keyring
+from kapas.schemas.partners import (
+    Activate,
+    CheckKind,
+    Clarification,
+    ClarificationRequest,
+    DecisionAction,
+    DocumentKind,
+    Identifiers,
+    PartnerCheck,
+    PartnerDecision,
+    PartnerProfile,
+    PartnerReview,
+    Reason,
+)
+
+from . import lifecycle, requirements, risk, service, store
+from .records import Account, Asked, Check
+
+_STAFF = (Role.OPS, Role.DPO, Role.INSPECTOR)
+
+
+def review(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID) -> PartnerReview:
+    """The checks, the risk and what was decided. What the screening found is for the platform's staff alone.
+
+    Raises:
+        Forbidden: the caller is not of the platform's staff.
+        NotFound: there is no such partner.
+    """
+    require(caller.role in _STAFF, "Reviews are for the platform's staff")
+    stored = service.find(db, partner_id)
+    account = stored.account
+    checks = store.checks(db, partner_id, account.submission)
+    return PartnerReview(
+        partner_id=partner_id,
+        version=account.version,
+        status=account.status,
+        submission=account.submission,
+        checks=[_show(check) for check in checks],
+        risk=risk.score(account, service.open_profile(db, keyring, stored), checks),
+        decisions=store.decisions(db, partner_id),
+    )
+
+
+def activate(
+    db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: Activate
+) -> Outcome:
+    """Let a partner trade.
+
+    Raises:
+        Forbidden, NotFound, PreconditionFailed: as for every decision.
+        Conflict: it is not under review, or a check is neither clear nor accepted.
+        Invalid: checks are accepted without a reason.
+    """
+    if body.accepted_checks and body.reason_code is None:
+        message = "Say why these checks are accepted"
+        raise Invalid(message, errors=[FieldError("/reason_code", "missing", message)])
+    case = _case(db, keyring, caller, partner_id, version, "activate")
+    unsettled = [c.kind for c in case.checks if c.result != "clear" and c.kind not in body.accepted_checks]
+    if unsettled:
+        raise Conflict(f"Not clear: {', '.join(unsettled)}. Name them in accepted_checks, with a reason, or recheck")
+    decision = case.decision(caller, reason_code=body.reason_code, accepted_checks=body.accepted_checks)
+    return _move(case, decision)
+
+
+def reinstate(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int) -> Outcome:
+    """Let a suspended partner trade again. Raises as every decision does."""
+    case = _case(db, keyring, caller, partner_id, version, "reinstate")
+    return _move(case, case.decision(caller))
+
+
+def reject(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: Reason) -> Outcome:
+    """Do not take a partner. The partner is told the reason. Raises as every decision does."""
+    case = _case(db, keyring, caller, partner_id, version, "reject")
+    return _move(case, case.decision(caller, reason_code=body.reason_code), reason_code=body.reason_code)
+
+
+def suspend(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: Reason) -> Outcome:
+    """Stop a partner from trading. The partner is told the reason. Raises as every decision does."""
+    case = _case(db, keyring, caller, partner_id, version, "suspend")
+    return _move(case, case.decision(caller, reason_code=body.reason_code), reason_code=body.reason_code)
+
+
+def request_clarification(
+    db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: ClarificationRequest
+) -> Outcome:
+    """Ask a partner to mend something. Raises as every decision does, and `Invalid` for an unknown field or reason."""
+    faults = [fault for n, one in enumerate(body.clarifications) for fault in _faults(n, one)]
+    if faults:
+        raise Invalid("The request for clarification names what there is not", errors=faults)
+    case = _case(db, keyring, caller, partner_id, version, "request_clarification")
+    decision = case.decision(caller, clarifications=body.clarifications)
+    return _move(case, decision, clarifications=body.clarifications)
+
+
+def recheck(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int) -> Outcome:
+    """Run all checks anew: a provider was not available, or its list was stale. Raises as every decision does."""
+    case = _case(db, keyring, caller, partner_id, version, "recheck")
+    after, change = service.submission(case.account, case.profile, "recheck", case.decision(caller))
+    return Outcome(change, service.summary(after), after.version)
+
+
+def held(account: Account, clarifications: Sequence[Clarification], now: datetime) -> Account:
+    """The partner after it was asked to mend this."""
+    return replace(
+        account,
+        clarifications=tuple(Asked(one.field, one.reason_code, now) for one in clarifications),
+        due_at=now + requirements.table().clarification,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What a decision stands on."""
+
+    action: DecisionAction
+    account: Account
+    profile: PartnerProfile
+    checks: Sequence[Check]
+
+    def decision(
+        self,
+        caller: Identity,
+        *,
+        reason_code: str | None = None,
+        accepted_checks: Sequence[CheckKind] = (),
+        clarifications: Sequence[Clarification] = (),
+    ) -> PartnerDecision:
+        return PartnerDecision(
+            id=ids.uuid7(),
+            action=self.action,
+            reason_code=reason_code,
+            accepted_checks=list(accepted_checks),
+            clarifications=list(clarifications),
+            risk=risk.score(self.account, self.profile, self.checks),
+            decided_by=caller.subject,
+            decided_at=clock.now(),
+        )
+
+
+def _case(
+    db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, action: DecisionAction
+) -> _Case:
+    """A partner on which `action` can be decided.
+
+    Raises:
+        Forbidden: the caller is not of operations.
+        NotFound: there is no such partner.
+        PreconditionFailed: it is not at `version`.
+        Conflict: it is in another state.
+    """
+    require(caller.role is Role.OPS, "Only operations decides on a partner")
+    stored = service.find(db, partner_id, version)
+    account = stored.account
+    lifecycle.step(action, account.status)
+    checks = store.checks(db, partner_id, account.submission)
+    return _Case(action, account, service.open_profile(db, keyring, stored), checks)
+
+
+def _move(
+    case: _Case,
+    decision: PartnerDecision,
+    *,
+    clarifications: Sequence[Clarification] = (),
+    **told: object,
+) -> Outcome:
+    """The step that the decision leads to; `told` is what its event says besides."""
+    step, now = lifecycle.step(case.action, case.account.status), decision.decided_at
+    account = case.account
+    after = replace(account, version=account.version + 1, status=step.target, updated_at=now)
+    if clarifications:
+        after = held(after, clarifications, now)
+        told["clarifications"] = list(clarifications)
+    data = step.event.model_validate({"partner_id": account.id, "partner_type": account.type, **told})
+    change = store.move(after, service.event(after, data), decision=decision)
+    return Outcome(change, service.summary(after), after.version)
+
+
+def _faults(number: int, one: Clarification) -> Iterator[FieldError]:
+    group, _, name = one.field.partition(".")
+    names = {"documents": get_args(DocumentKind), "identifiers": tuple(Identifiers.model_fields)}
+    if (name and name not in names.get(group, ())) or (
+        group not in PartnerProfile.model_fields and group != "documents"
+    ):
+        message = "A partner has no such field or document"
+        yield FieldError(f"/clarifications/{number}/field", "unknown", message)
+    if one.reason_code not in requirements.reasons():
+        message = f"The reason is one of {', '.join(requirements.reasons())}"
+        yield FieldError(f"/clarifications/{number}/reason_code", "unknown", message)
+
+
+def _show(check: Check) -> PartnerCheck:
+    return PartnerCheck(
+        kind=check.kind,
+        submission=check.submission,
+        result=check.result,
+        explanation=list(check.explanation),
+        provider=check.provider,
+        provider_reference=check.provider_reference,
+        attempts=check.attempts,
+        created_at=check.created_at,
+        completed_at=check.completed_at,
+    )

@@ -1,0 +1,66 @@
+"""The states of a partner and who may take which step.
+
+created -> requirements_due -> submitted -> verifying -> under_review -> active <-> suspended
+                                               |              |
+                                               +-> needs_clarification -> submitted ...   rejected
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kapas.errors import Conflict
+from kapas.schemas.events.partners import (
+    PartnerActivated,
+    PartnerEvent,
+    PartnerNeedsClarification,
+    PartnerRejected,
+    PartnerRequirementsDue,
+    PartnerSubmitted,
+    PartnerSuspended,
+    PartnerUnderReview,
+    PartnerVerifying,
+)
+from kapas.schemas.partners import PartnerStatus
+
+Party = Literal["owner", "operations", "checks"]
+"""`checks` is the platform itself, when it begins or has ended to check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step may be taken from these states, by this party, and leads to this state, of which this event tells."""
+
+    sources: tuple[PartnerStatus, ...]
+    party: Party
+    target: PartnerStatus
+    event: type[PartnerEvent]
+
+
+_OPEN: tuple[PartnerStatus, ...] = ("created", "requirements_due", "needs_clarification")
+_UNDECIDED: tuple[PartnerStatus, ...] = (*_OPEN, "submitted", "verifying", "under_review")
+
+CHANGEABLE = _OPEN
+"""Where the partner's details may be changed. While they are checked, and once they are, they stay as they were."""
+
+STEPS: dict[str, Step] = {
+    "submit": Step(_OPEN, "owner", "submitted", PartnerSubmitted),
+    "submit_incomplete": Step(_OPEN, "owner", "requirements_due", PartnerRequirementsDue),
+    "begin_checks": Step(("submitted",), "checks", "verifying", PartnerVerifying),
+    "end_checks": Step(("verifying",), "checks", "under_review", PartnerUnderReview),
+    "hold": Step(("verifying",), "checks", "needs_clarification", PartnerNeedsClarification),
+    "request_clarification": Step(("under_review",), "operations", "needs_clarification", PartnerNeedsClarification),
+    "recheck": Step(("submitted", "verifying", "under_review"), "operations", "submitted", PartnerSubmitted),
+    "activate": Step(("under_review",), "operations", "active", PartnerActivated),
+    "reject": Step(_UNDECIDED, "operations", "rejected", PartnerRejected),
+    "suspend": Step(("active",), "operations", "suspended", PartnerSuspended),
+    "reinstate": Step(("suspended",), "operations", "active", PartnerActivated),
+}
+
+
+def step(name: str, status: PartnerStatus) -> Step:
+    """The step of that name from `status`. Raises `Conflict` if it cannot be taken from there."""
+    found = STEPS[name]
+    if status not in found.sources:
+        words = name.replace("_", " ")
+        raise Conflict(f"To {words} is possible when a partner is {' or '.join(found.sources)}; this one is {status}")
+    return found

@@ -1,0 +1,153 @@
+"""What a partner is asked for, by its type and constitution, and what of it is missing, wrong or under way.
+
+What is asked for stands in `requirements.json`, how each fault is mended in `reasons.json`; both carry a version.
+"""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from kapas.schemas.partners import (
+    CheckKind,
+    Constitution,
+    PartnerProfile,
+    PartnerType,
+    PartnerWarning,
+    RequirementError,
+    Requirements,
+)
+
+from . import identifiers
+from .identifiers import Finding
+from .records import Account, Asked, Document
+
+CHECKED_FIELDS: Mapping[CheckKind, str] = {
+    "gst_registry": "identifiers.gstin",
+    "bank_account": "bank_account",
+    "screening": "legal_name",
+}
+"""Check -> the field that is pending while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`requirements.json` as read."""
+
+    version: str
+    registration: timedelta
+    """From the registration until what is asked for is overdue."""
+    clarification: timedelta
+    """The same from a request for clarification."""
+    always: tuple[str, ...]
+    by_type: Mapping[PartnerType, tuple[str, ...]]
+    by_constitution: Mapping[Constitution, tuple[str, ...]]
+    pan_entities: Mapping[str, str]
+
+
+@functools.cache
+def table() -> Table:
+    """The table of requirements, read at the first use."""
+    data = json.loads((Path(__file__).parent / "requirements.json").read_text("utf-8"))
+    return Table(
+        version=data["version"],
+        registration=timedelta(days=data["days"]["registration"]),
+        clarification=timedelta(days=data["days"]["clarification"]),
+        always=tuple(data["always"]),
+        by_type={name: tuple(fields) for name, fields in data["by_type"].items()},
+        by_constitution={name: tuple(fields) for name, fields in data["by_constitution"].items()},
+        pan_entities=data["pan_entities"],
+    )
+
+
+@functools.cache
+def reasons() -> Mapping[str, tuple[str, str]]:
+    """Code -> what is wrong, and how to mend it."""
+    data = json.loads((Path(__file__).parent / "reasons.json").read_text("utf-8"))
+    return {code: (message, mend) for code, (message, mend) in data["reasons"].items()}
+
+
+def compute(
+    account: Account,
+    profile: PartnerProfile,
+    documents: Sequence[Document],
+    pending: Sequence[CheckKind],
+    now: datetime,
+) -> Requirements:
+    """What stands between the partner and its activation. `pending` are the checks that are under way."""
+    uploaded = {f"documents.{document.kind}" for document in documents if document.status == "uploaded"}
+    missing = [field for field in _asked_for(account, profile) if not _is_there(field, profile, uploaded)]
+    asked = [one for one in account.clarifications if not _is_answered(one, documents)]
+    open_ = account.status in ("created", "requirements_due", "needs_clarification")
+    due = list(dict.fromkeys([*missing, *(one.field for one in asked)])) if open_ else []
+    contradicting = identifiers.contradictions(profile, account.constitution, table().pan_entities, now)
+    found = [*contradicting, *(Finding(one.field, one.reason_code) for one in asked)]
+    overdue = account.due_at is not None and account.due_at <= now
+    return Requirements(
+        currently_due=due,
+        past_due=due if overdue else [],
+        pending_verification=[CHECKED_FIELDS[kind] for kind in pending],
+        errors=[_error(finding) for finding in found],
+        due_at=account.due_at if open_ else None,
+        table_version=table().version,
+    )
+
+
+def warnings(profile: PartnerProfile) -> list[PartnerWarning]:
+    """What is unusual and holds nothing up."""
+    return [
+        PartnerWarning(field=one.field, code=one.code, message=reasons()[one.code][0])
+        for one in identifiers.oddities(profile)
+    ]
+
+
+def checks(profile: PartnerProfile) -> list[CheckKind]:
+    """The checks that a submission of this profile goes through."""
+    kinds: list[CheckKind] = ["bank_account", "screening"]
+    return kinds if profile.identifiers.gstin is None else ["gst_registry", *kinds]
+
+
+def still_asked(asked: Sequence[Asked], changed: Sequence[str]) -> list[Asked]:
+    """What is still asked after these fields were changed. Another name of a holder is mended from either side."""
+    return [
+        one
+        for one in asked
+        if not any(one.field == field or one.field.startswith(f"{field}.") for field in changed)
+        and not (one.reason_code.endswith("_name_differs") and "legal_name" in changed)
+    ]
+
+
+def _asked_for(account: Account, profile: PartnerProfile) -> Iterator[str]:
+    yield from table().always
+    yield from table().by_type[account.type]
+    # PML Rules r.9(3): the owners of a listed company need not be told. Its CIN begins with L.
+    listed = (profile.identifiers.cin or "").startswith("L")
+    yield from (
+        field
+        for field in table().by_constitution[account.constitution]
+        if not (listed and field == "beneficial_owners")
+    )
+
+
+def _is_there(field: str, profile: PartnerProfile, uploaded: set[str]) -> bool:
+    group, _, name = field.partition(".")
+    if group == "documents":
+        return field in uploaded
+    value = getattr(profile, group)
+    return bool(getattr(value, name) if name else value)
+
+
+def _is_answered(asked: Asked, documents: Sequence[Document]) -> bool:
+    """Whether the document that is asked for was uploaded since."""
+    group, _, kind = asked.field.partition(".")
+    return group == "documents" and any(
+        document.kind == kind and document.status == "uploaded" and document.created_at >= asked.asked_at
+        for document in documents
+    )
+
+
+def _error(finding: Finding) -> RequirementError:
+    message, mend = reasons().get(finding.code, reasons()["details_differ"])
+    return RequirementError(field=finding.field, code=finding.code, message=message, how_to_mend=mend)
