@@ -1,34 +1,117 @@
-"""The states of a trade and who may take which step."""
+"""The states of a trade, and who may take which step from where to where. No standard fixes them: it is trade practice."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime, timedelta
 
-from kapas.errors import Conflict
-from kapas.schemas.trades import TradeStatus
+from kapas.errors import Conflict, Forbidden
+from kapas.schemas.trades import Party, Trade, TradeStatus
 
-Party = Literal["seller", "buyer", "bidder"]
-"""`bidder` is any partner but the seller."""
+OPEN: tuple[TradeStatus, ...] = ("OFFERED", "BID", "NEGOTIATING")
+"""The lot is on the market."""
+BINDING: tuple[TradeStatus, ...] = (
+    "CONTRACTED",
+    "SAMPLED",
+    "QUALITY_PASSED",
+    "QUALITY_FAILED",
+    "PAYMENT_PENDING",
+    "PAYMENT_CONFIRMED",
+    "DISPATCHED",
+    "DELIVERED",
+)
+"""Both have signed, and it has not ended."""
+BEFORE_INVOICE: tuple[TradeStatus, ...] = ("CONTRACTED", "SAMPLED", "QUALITY_PASSED", "QUALITY_FAILED")
+ENDS: tuple[TradeStatus, ...] = ("SETTLED", "CANCELLED", "EXPIRED")
+
+SIGNING = timedelta(days=3)
+"""How long the other party has to sign after the match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step may be taken from these states, by this party, and leads to this state."""
+    """A step may be taken by these parties, along these edges."""
 
-    sources: tuple[TradeStatus, ...]
-    party: Party
-    target: TradeStatus
+    parties: tuple[Party, ...]
+    edges: Mapping[TradeStatus, TradeStatus]
 
+
+def _to(target: TradeStatus, *sources: TradeStatus) -> dict[TradeStatus, TradeStatus]:
+    return dict.fromkeys(sources, target)
+
+
+def _within(*states: TradeStatus) -> dict[TradeStatus, TradeStatus]:
+    return {state: state for state in states}
+
+
+TWO: tuple[Party, ...] = ("seller", "buyer")
 
 STEPS: dict[str, Step] = {
-    "bid_placed": Step(("OFFERED", "BID"), "bidder", "BID"),
-    "bid_accepted": Step(("BID",), "seller", "MATCHED"),
-    "contract_signed": Step(("MATCHED",), "buyer", "CONTRACTED"),
+    "bid_placed": Step(("bidder",), {"OFFERED": "BID", "BID": "BID", "NEGOTIATING": "NEGOTIATING"}),
+    "bid_withdrawn": Step(("bidder",), _within("BID", "NEGOTIATING")),
+    "price_countered": Step(("seller", "bidder"), _to("NEGOTIATING", "BID", "NEGOTIATING")),
+    "bid_accepted": Step(("seller",), _to("MATCHED", "BID", "NEGOTIATING")),
+    "counter_accepted": Step(("bidder",), _to("MATCHED", "NEGOTIATING")),
+    "offer_withdrawn": Step(("seller",), _to("CANCELLED", *OPEN)),
+    "offer_expired": Step(("system",), _to("EXPIRED", *OPEN)),
+    "contract_signed": Step(TWO, _to("CONTRACTED", "MATCHED")),
+    "contract_declined": Step(TWO, _to("CANCELLED", "MATCHED")),
+    "signature_overdue": Step(("system",), _to("CANCELLED", "MATCHED")),
+    "cancellation_requested": Step(TWO, _within("CONTRACTED", "QUALITY_FAILED", "PAYMENT_PENDING", "DISPUTED")),
+    "cancellation_agreed": Step(TWO, _to("CANCELLED", "CONTRACTED", "QUALITY_FAILED", "PAYMENT_PENDING", "DISPUTED")),
+    "bales_weighed": Step(("seller", "inspector"), _within(*BEFORE_INVOICE)),
+    "sample_drawn": Step(("inspector",), _to("SAMPLED", "CONTRACTED", "QUALITY_FAILED")),
+    "quality_passed": Step(("inspector", "system"), _to("QUALITY_PASSED", "SAMPLED")),
+    "quality_failed": Step(("inspector", "system"), _to("QUALITY_FAILED", "SAMPLED")),
+    "quality_accepted": Step(("buyer",), _to("QUALITY_PASSED", "QUALITY_FAILED")),
+    "lot_rejected": Step(("buyer",), _to("CANCELLED", "QUALITY_FAILED")),
+    "payment_requested": Step(("seller",), _to("PAYMENT_PENDING", "QUALITY_PASSED")),
+    "payment_overdue": Step(("system",), _within("PAYMENT_PENDING")),
+    "payment_confirmed": Step(("seller",), _to("PAYMENT_CONFIRMED", "PAYMENT_PENDING")),
+    "payment_defaulted": Step(("seller",), _to("CANCELLED", "PAYMENT_PENDING")),
+    "dispatched": Step(("seller",), _to("DISPATCHED", "PAYMENT_CONFIRMED")),
+    "delivered": Step(("buyer",), _to("DELIVERED", "DISPATCHED")),
+    "settlement_accepted": Step(("buyer",), _to("SETTLED", "DELIVERED")),
+    "dispute_raised": Step(TWO, _to("DISPUTED", *BINDING)),
+    "arbitration_referred": Step(TWO, _to("ARBITRATION", "DISPUTED")),
+    "dispute_settled": Step(("ops",), _to("SETTLED", "DISPUTED", "ARBITRATION")),
+    "dispute_cancelled": Step(("ops",), _to("CANCELLED", "DISPUTED", "ARBITRATION")),
+    "event_corrected": Step(("seller", "buyer", "inspector"), _within(*BINDING, "DISPUTED", "ARBITRATION")),
 }
 
+DEADLINES: dict[TradeStatus, str] = {
+    **dict.fromkeys(OPEN, "offer_expired"),
+    "MATCHED": "signature_overdue",
+    "PAYMENT_PENDING": "payment_overdue",
+}
+"""What the platform does when a trade in this state is due."""
 
-def step(event_type: str, status: TradeStatus) -> Step:
-    """The step that an event of `event_type` takes from `status`. Raises `Conflict` if there is none."""
-    found = STEPS[event_type]
-    if status not in found.sources:
-        raise Conflict(f"{event_type} is possible when a trade is {' or '.join(found.sources)}; this one is {status}")
-    return found
+
+def check(event_type: str, trade: Trade, party: Party, now: datetime) -> None:
+    """Whether `party` may take the step at this moment.
+
+    Raises:
+        Conflict: the state has no such step, or the time for it is over (for a deadline: has not come).
+        Forbidden: it is another party's step.
+    """
+    step = STEPS[event_type]
+    if trade.status not in step.edges:
+        raise Conflict(
+            f"{event_type} is possible when a trade is {' or '.join(step.edges)}; this one is {trade.status}"
+        )
+    if party not in step.parties:
+        raise Forbidden(f"This is the step of the {' or the '.join(step.parties)}")
+    due = trade.due_at is not None and trade.due_at <= now
+    if event_type in DEADLINES.values():
+        if not due:
+            raise Conflict("The trade is not due")
+    elif due and trade.status != "PAYMENT_PENDING":
+        # Whatever has not expired yet does so in the next minutes; a payment may still come late.
+        raise Conflict("The time for this step is over")
+    if trade.signed_by == party and event_type in ("contract_signed", "contract_declined"):
+        raise Forbidden("Who accepted has signed: this is the step of the other party")
+    if event_type == "cancellation_requested" and trade.cancellation_by is not None:
+        raise Conflict(f"The {trade.cancellation_by} has asked for it already")
+    if event_type == "cancellation_agreed" and trade.cancellation_by in (None, party):
+        raise Conflict("The other party has not asked for it")
+    if event_type == "payment_defaulted" and trade.due_at is not None:
+        raise Conflict("The payment is not overdue")

@@ -1,33 +1,88 @@
-"""Trade events over HTTP: offer a lot, bid, match, contract."""
+"""Trades over HTTP; their deadlines from events, Cloud Tasks and by schedule; the quality of a lot from gradings."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from flask import Request, Response
 
+from kapas import calls, events
+from kapas import tasks as task_handling
 from kapas.api import App
-from kapas.calls import entry_point
 from kapas.db import Database
 from kapas.db.connect import open_database
 from kapas.once import once
-from kapas.schemas.common import PageQuery
+from kapas.ports import Tasks
+from kapas.relay import waker
 from kapas.schemas.common import Request as Model
-from kapas.schemas.trades import LotOffer, Trade, TradeEventAppend, TradeEventPage, TradePage
-from kapas.settings import ApiSettings, load
+from kapas.schemas.trade_steps import TradeEventAppend, TradeEventBatch
+from kapas.schemas.trades import (
+    LotOffer,
+    Settlement,
+    TimelineQuery,
+    Trade,
+    TradeEventBatchResult,
+    TradeEventPage,
+    TradePage,
+    TradeQuery,
+)
+from kapas.settings import ApiSettings, CallerSettings, DatabaseSettings, RelaySettings, TaskSettings, load
 
-from . import service
+from . import deadlines, gradings, service
+
+
+class SchedulerSettings(CallerSettings, TaskSettings):
+    """What the scheduler of deadlines is told."""
+
+
+class SweepSettings(DatabaseSettings, CallerSettings, RelaySettings):
+    """What the sweep and the handler of gradings are told."""
+
+
+class DeadlineSettings(SweepSettings, TaskSettings):
+    """What the handler of deadlines is told."""
+
+
+# Each entry point is a function of its own, with settings of its own; what several of them make is told what it needs.
 
 
 @once
-def settings() -> ApiSettings:
+def api_settings() -> ApiSettings:
     return load(ApiSettings)
 
 
 @once
+def scheduler_settings() -> SchedulerSettings:
+    return load(SchedulerSettings)
+
+
+@once
+def deadline_settings() -> DeadlineSettings:
+    return load(DeadlineSettings)
+
+
+@once
+def sweep_settings() -> SweepSettings:
+    return load(SweepSettings)
+
+
+@once
 def database() -> Database:
-    return open_database(settings())
+    return open_database(load(DatabaseSettings))
 
 
-app = App("Trade events", settings=settings, database=database)
+@once
+def tasks() -> Tasks:
+    from kapas.gcp.tasks import CloudTasks
+
+    return CloudTasks(load(TaskSettings))
+
+
+@once
+def wake() -> Callable[[], None]:
+    return waker(load(RelaySettings))
+
+
+app = App("Trade events", settings=api_settings, database=database)
 
 
 class TradePath(Model):
@@ -43,9 +98,17 @@ def offer_lot(body: LotOffer) -> Response:
 
 @app.post("/v1/trades/<uuid:trade_id>/events", responses={201: Trade})
 def append_event(path: TradePath, body: TradeEventAppend) -> Response:
-    """Take the next step of a trade. `expected_version` must be the version last read, else 409."""
+    """Take the next step of a trade. A decision names the version last read as `expected_version`, else 409."""
     with app.session() as db:
-        return app.commit(db, service.append(db, app.caller, path.trade_id, body.event), status=201)
+        return app.commit(db, service.append(db, app.caller, path.trade_id, body), status=201)
+
+
+@app.post("/v1/trades/<uuid:trade_id>/events:batch", responses={200: TradeEventBatchResult})
+def sync_events(path: TradePath, body: TradeEventBatch) -> Response:
+    """Take the steps that a device kept while it was offline, each on its own. What was recorded before is told as
+    a duplicate, what cannot be taken as refused, and neither holds up the others."""
+    with app.session() as db, db.transaction():
+        return app.commit(db, service.sync(db, app.caller, path.trade_id, body))
 
 
 @app.get("/v1/trades/<uuid:trade_id>", responses={200: Trade})
@@ -57,19 +120,60 @@ def read_trade(path: TradePath) -> Response:
 
 
 @app.get("/v1/trades", responses={200: TradePage})
-def list_trades(query: PageQuery) -> Response:
+def list_trades(query: TradeQuery) -> Response:
     """Open lots and the caller's own trades, newest first."""
     with app.session() as db:
-        return app.answer(service.list_page(db, query))
+        return app.answer(service.list_page(db, app.caller, query))
 
 
 @app.get("/v1/trades/<uuid:trade_id>/events", responses={200: TradeEventPage})
-def list_events(path: TradePath) -> Response:
-    """The steps of a trade, oldest first. Of an open lot a partner sees its own bids only."""
+def list_events(path: TradePath, query: TimelineQuery) -> Response:
+    """The steps of a trade, oldest first. Of an open lot a partner sees its own negotiation only."""
     with app.session() as db:
-        return app.answer(service.timeline(db, path.trade_id))
+        return app.answer(service.timeline(db, path.trade_id, query))
 
 
-@entry_point
+@app.get("/v1/trades/<uuid:trade_id>/settlement", responses={200: Settlement})
+def read_settlement(path: TradePath) -> Response:
+    """What the buyer owes the seller, line by line; provisional until it is invoiced."""
+    with app.session() as db:
+        statement = service.settle(db, app.caller, path.trade_id)
+        return app.answer(statement, version=statement.version)
+
+
+@calls.entry_point
 def trade_events(request: Request) -> Response:
     return app.serve(request)
+
+
+@calls.entry_point
+def trade_scheduler(request: Request) -> Response:
+    return events.receive(request, scheduler_settings(), lambda event: deadlines.schedule(tasks(), event))
+
+
+@calls.entry_point
+def trade_deadline(request: Request) -> Response:
+    def work(task: deadlines.DeadlineTask) -> None:
+        if deadlines.meet(database(), tasks(), task):
+            wake()()
+
+    return task_handling.handle(request, deadline_settings(), deadlines.DeadlineTask, work)
+
+
+@calls.entry_point
+def trade_quality(request: Request) -> Response:
+    def decide(event: events.CloudEvent) -> None:
+        if gradings.decide(database(), event):
+            wake()()
+
+    return events.receive(request, sweep_settings(), decide)
+
+
+@calls.entry_point
+def trade_sweep(request: Request) -> Response:
+    def work() -> Response:
+        if deadlines.sweep(database()):
+            wake()()
+        return Response(status=204)
+
+    return calls.answer(request, sweep_settings(), work)

@@ -1,27 +1,79 @@
-"""Use cases of trading: offer, bid, accept, sign; plain functions that decide, the database writes what they decided."""
+"""Use cases of trading: offer a lot, take a step, sync what a device kept, read, settle. They decide; SQL writes."""
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from kapas import clock, ids
+from kapas import clock, ids, outbox
 from kapas.api import Outcome, require
 from kapas.db import Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, VersionConflict
-from kapas.events import Event, EventData
+from kapas.events import Event
 from kapas.identity import Identity, Role
-from kapas.schemas.common import PageQuery, UnitPrice, cursor
-from kapas.schemas.events import TradeBidPlaced, TradeContracted, TradeMatched, TradeOffered
+from kapas.outbox import Change
+from kapas.schemas.common import cursor
+from kapas.schemas.events.trades import TradeOffered
+from kapas.schemas.partners import PartnerType
+from kapas.schemas.trade_steps import (
+    CLOCK_SKEW,
+    LATEST_RECORD,
+    ClientReference,
+    TradeEventAppend,
+    TradeEventBatch,
+)
 from kapas.schemas.trades import (
-    BidAccepted,
-    BidPlaced,
-    ContractSigned,
+    BatchOutcome,
+    BatchProblem,
     LotOffer,
+    Party,
+    Settlement,
+    TimelineQuery,
     Trade,
-    TradeEventBody,
+    TradeEvent,
+    TradeEventBatchResult,
     TradeEventPage,
     TradePage,
+    TradeQuery,
 )
 
-from . import lifecycle, store
+from . import lifecycle, projection, settlement, steps, store
+from .moment import Body, History, Moment
+from .rules import rules
+
+OFFERED_FOR = timedelta(days=7)
+LONGEST_OFFER = timedelta(days=90)
+
+_SENT = {"type", "expected_version", "occurred_at"}
+"""What of a step's body is not its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who takes a step: a partner of a kind, or the platform's `staff`: an inspector, operations, the system itself."""
+
+    partner_id: UUID | None = None
+    partner_type: PartnerType | None = None
+    staff: Party | None = None
+
+    def party(self, trade: Trade) -> Party:
+        """What the actor is in this trade."""
+        if self.staff is not None:
+            return self.staff
+        if self.partner_id == trade.seller_id:
+            return "seller"
+        return "buyer" if self.partner_id == trade.buyer_id else "bidder"
+
+
+SYSTEM = Actor(staff="system")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A step that may be taken: the change to write, and the trade after it."""
+
+    change: Change
+    trade: Trade
 
 
 def offer(db: Session, caller: Identity, offer: LotOffer) -> Outcome:
@@ -29,132 +81,178 @@ def offer(db: Session, caller: Identity, offer: LotOffer) -> Outcome:
 
     Raises:
         Forbidden: the caller may not act for a partner, or the partner is not active.
+        Invalid: the offer would expire in the past, or later than 90 days from now.
     """
-    seller_id = _acting_partner(db, caller)
+    seller_id = _own_partner(caller)
+    seller_type = store.partner_type(db, seller_id)
+    require(seller_type is not None, "The partner is not active yet")
     now = clock.now()
-    trade = Trade(
-        id=ids.uuid7(),
-        version=1,
-        status="OFFERED",
-        seller_id=seller_id,
-        buyer_id=None,
-        lot=offer.lot,
-        ask=offer.ask,
-        price=None,
-        created_at=now,
-        updated_at=now,
+    expires_at = offer.expires_at or now + OFFERED_FOR
+    if not now < expires_at <= now + LONGEST_OFFER:
+        message = f"An offer expires within {LONGEST_OFFER.days} days"
+        raise Invalid(message, errors=[FieldError("/expires_at", "expiry", message)])
+    data: dict[str, Any] = offer.model_dump(mode="json")
+    first = TradeEvent(
+        sequence=1,
+        type="lot_offered",
+        party="seller",
+        partner_id=seller_id,
+        data={**data, "expires_at": clock.rfc3339(expires_at), "seller_type": seller_type},
+        occurred_at=now,
+        recorded_at=now,
     )
-    data = TradeOffered(
+    trade = projection.begin(ids.uuid7(), first)
+    published = TradeOffered(
         trade_id=trade.id,
         seller_id=seller_id,
         bales=offer.lot.bales,
         net_weight=offer.lot.net_weight,
         ask=offer.ask,
+        expires_at=expires_at,
     )
-    return Outcome(store.insert(trade, Event(trade.id, 1, data, (seller_id,), time=now)), trade, 1)
+    return Outcome(store.insert(trade, first, Event(trade.id, 1, published, (seller_id,), time=now)), trade, 1)
 
 
-def append(db: Session, caller: Identity, trade_id: UUID, event: TradeEventBody) -> Outcome:
+def append(db: Session, caller: Identity, trade_id: UUID, body: TradeEventAppend) -> Outcome:
     """Take the next step of a trade.
 
     Raises:
         NotFound: there is no such trade, or the caller may not see it.
         VersionConflict: the trade is not at `expected_version`.
-        Conflict: the step is not possible in the trade's state.
+        Conflict: the step is not possible in the trade's state, or what it needs is missing.
         Forbidden: it is another party's step.
-        Invalid: the step names a bid that is none, or a price in another unit than the ask.
+        Invalid: what it says cannot be.
     """
-    partner_id = _acting_partner(db, caller)
-    trade = read(db, trade_id)
-    if trade.version != event.expected_version:
-        raise VersionConflict(f"The trade is at version {trade.version}, not {event.expected_version}")
-    step = lifecycle.step(event.type, trade.status)
-    _require_party(step.party, trade, partner_id)
-    buyer_id, price, data, readers = _effect(db, trade, partner_id, event)
-    now = clock.now()
-    after = trade.model_copy(
-        update={
-            "version": trade.version + 1,
-            "status": step.target,
-            "buyer_id": buyer_id,
-            "price": price,
-            "updated_at": now,
-        }
+    partner_id = _acting_partner(caller)
+    found = _require_found(store.find(db, trade_id, partner_id))
+    actor = _actor(caller, partner_id, found.partner_type)
+    taken = take(store.SqlHistory(db, trade_id), found.trade, actor, body.event, body.client)
+    return Outcome(taken.change, taken.trade, taken.trade.version)
+
+
+def sync(db: Session, caller: Identity, trade_id: UUID, batch: TradeEventBatch) -> Outcome:
+    """Take the steps that a device kept, in its order, each on its own: what cannot be taken holds up no other.
+
+    To be called in the transaction that also keeps the answer: it locks the trade, so that the steps meet one state.
+
+    Raises:
+        NotFound: as for `append`; Forbidden: the caller acts for nobody.
+    """
+    partner_id = _acting_partner(caller)
+    found = _require_found(store.lock(db, trade_id, partner_id))
+    actor = _actor(caller, partner_id, found.partner_type)
+    known = dict(store.recorded(db, trade_id, partner_id, batch.device_id))
+    trade, history, outcomes = found.trade, store.SqlHistory(db, trade_id), list[BatchOutcome]()
+    for item in batch.events:
+        if item.event_id in known:
+            outcomes.append(BatchOutcome(event_id=item.event_id, outcome="duplicate", sequence=known[item.event_id]))
+            continue
+        client = ClientReference(device_id=batch.device_id, event_id=item.event_id)
+        try:
+            taken = take(history, trade, actor, item.event, client)
+        except (Conflict, VersionConflict, Forbidden, Invalid) as problem:
+            told = BatchProblem(code=problem.code, detail=problem.detail)
+            outcomes.append(BatchOutcome(event_id=item.event_id, outcome="refused", sequence=None, problem=told))
+            continue
+        outbox.commit(db, taken.change)
+        trade = taken.trade
+        known[item.event_id] = trade.version
+        outcomes.append(BatchOutcome(event_id=item.event_id, outcome="recorded", sequence=trade.version))
+    result = TradeEventBatchResult(outcomes=outcomes, trade=trade)
+    return Outcome(Change("SELECT 1", {}), result, trade.version)
+
+
+def take(history: History, trade: Trade, actor: Actor, body: Body, client: ClientReference | None = None) -> Taken:
+    """The step as a change to write, guarded by the version that `trade` has. Raises as `append`."""
+    expected = getattr(body, "expected_version", None)
+    if expected is not None and expected != trade.version:
+        raise VersionConflict(f"The trade is at version {trade.version}, not {expected}")
+    now, party = clock.now(), actor.party(trade)
+    lifecycle.check(body.type, trade, party, now)
+    moment = Moment(trade, party, actor.partner_id, actor.partner_type, now, history)
+    effect = steps.effect(moment, body)
+    appended = TradeEvent(
+        sequence=trade.version + 1,
+        type=body.type,
+        party=party,
+        partner_id=actor.partner_id,
+        data={**body.model_dump(mode="json", exclude=_SENT), **effect.data},
+        occurred_at=_occurred_at(trade, body, now),
+        recorded_at=now,
+        client=client,
     )
-    published = Event(trade.id, after.version, data, readers, time=now)
-    return Outcome(store.append(after, trade.version, partner_id, event.type, published), after, after.version)
+    after = projection.apply(trade, appended)
+    event = Event(trade.id, after.version, effect.published, effect.readers, time=now)
+    return Taken(store.append(after, appended, effect.bidder_id, event), after)
 
 
 def read(db: Session, trade_id: UUID) -> Trade:
     """One trade that the session may see. Raises `NotFound` otherwise."""
-    trade = store.find(db, trade_id)
-    if trade is None:
-        raise NotFound("There is no such trade, or it is between others")
-    return trade
+    return _require_found(store.find(db, trade_id, None)).trade
 
 
-def list_page(db: Session, query: PageQuery) -> TradePage:
-    """Trades that the session may see, newest first."""
-    trades = store.page(db, query.limit + 1, query.after_id())
+def list_page(db: Session, caller: Identity, query: TradeQuery) -> TradePage:
+    """Trades that the session may see and that fit the query, newest first."""
+    trades = store.page(db, query, query.limit + 1, caller.partner_id)
     more = len(trades) > query.limit
     data = trades[: query.limit]
     return TradePage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
 
 
-def timeline(db: Session, trade_id: UUID) -> TradeEventPage:
+def timeline(db: Session, trade_id: UUID, query: TimelineQuery) -> TradeEventPage:
     """The steps of a trade that the session may see, oldest first. Raises `NotFound` if the trade is hidden."""
     read(db, trade_id)
-    return TradeEventPage(data=store.events(db, trade_id))
+    events = store.events(db, trade_id, query.after, query.limit + 1)
+    more = len(events) > query.limit
+    data = events[: query.limit]
+    return TradeEventPage(data=data, has_more=more, next=data[-1].sequence if more else None)
 
 
-def _acting_partner(db: Session, caller: Identity) -> UUID:
-    partner_id = caller.partner_id
-    if partner_id is None or caller.role not in (Role.OWNER, Role.MEMBER):
-        raise Forbidden("Only an owner or a member of a partner trades")
-    require(store.may_trade(db, partner_id), "The partner is not active yet")
-    return partner_id
+def settle(db: Session, caller: Identity, trade_id: UUID) -> Settlement:
+    """The settlement statement, for the two parties and the platform's staff.
+
+    Raises:
+        NotFound: there is no such trade, or it is not the caller's.
+        Conflict: nothing is agreed yet, or the quality is outside the table that was agreed.
+    """
+    trade = read(db, trade_id)
+    if caller.role.of_partner and caller.partner_id not in (trade.seller_id, trade.buyer_id):
+        raise NotFound("There is no such trade, or it is between others")
+    return settlement.statement(trade, store.events(db, trade_id), rules())
 
 
-def _require_party(party: lifecycle.Party, trade: Trade, partner_id: UUID) -> None:
-    allowed = {
-        "seller": partner_id == trade.seller_id,
-        "buyer": partner_id == trade.buyer_id,
-        "bidder": partner_id != trade.seller_id,
-    }
-    require(allowed[party], f"This is the step of the {party}")
-
-
-def _effect(
-    db: Session, trade: Trade, partner_id: UUID, event: TradeEventBody
-) -> tuple[UUID | None, UnitPrice | None, EventData, tuple[UUID, ...]]:
-    """Buyer and price after the event, what is published of it, and to whom it may be shown."""
-    if isinstance(event, BidPlaced):
-        if event.price.unit != trade.ask.unit:
-            message = f"This lot is quoted per {trade.ask.unit}"
-            raise Invalid(message, errors=[FieldError("/event/price/unit", "unit", message)])
-        bid = TradeBidPlaced(trade_id=trade.id, seller_id=trade.seller_id, bidder_id=partner_id, price=event.price)
-        return None, None, bid, (trade.seller_id, partner_id)
-    if isinstance(event, BidAccepted):
-        accepted = store.event(db, trade.id, event.bid_sequence)
-        if accepted is None or accepted.type != "bid_placed":
-            message = "No bid of this trade has that sequence"
-            raise Invalid(message, errors=[FieldError("/event/bid_sequence", "bid", message)])
-        placed = TradeBidPlaced.model_validate(accepted.data)
-        matched = TradeMatched(
-            trade_id=trade.id, seller_id=trade.seller_id, buyer_id=placed.bidder_id, price=placed.price
+def _occurred_at(trade: Trade, body: Body, now: datetime) -> datetime:
+    """When it happened, as the sender says, within what can be. Raises `Invalid`."""
+    occurred_at = body.occurred_at or now
+    if not max(trade.created_at, now - LATEST_RECORD) - CLOCK_SKEW <= occurred_at <= now + CLOCK_SKEW:
+        message = (
+            f"A step is recorded within {LATEST_RECORD.days} days, and happens after the offer and not in the future"
         )
-        return placed.bidder_id, placed.price, matched, (trade.seller_id, placed.bidder_id)
-    return _sign(trade, event)
+        raise Invalid(message, errors=[FieldError("/event/occurred_at", "time", message)])
+    return occurred_at
 
 
-def _sign(trade: Trade, _: ContractSigned) -> tuple[UUID, UnitPrice, EventData, tuple[UUID, ...]]:
-    if trade.buyer_id is None or trade.price is None or trade.amount is None:
-        raise Conflict("The trade has no buyer and price yet")
-    contracted = TradeContracted(
-        trade_id=trade.id,
-        seller_id=trade.seller_id,
-        buyer_id=trade.buyer_id,
-        price=trade.price,
-        amount=trade.amount,
-    )
-    return trade.buyer_id, trade.price, contracted, (trade.seller_id, trade.buyer_id)
+def _actor(caller: Identity, partner_id: UUID | None, partner_type: PartnerType | None) -> Actor:
+    if partner_id is None:
+        return Actor(staff="inspector" if caller.role is Role.INSPECTOR else "ops")
+    require(partner_type is not None, "The partner is not active yet")
+    return Actor(partner_id, partner_type)
+
+
+def _acting_partner(caller: Identity) -> UUID | None:
+    """The partner that the caller acts for; None for staff that takes steps of its own."""
+    if caller.role in (Role.INSPECTOR, Role.OPS):
+        return None
+    return _own_partner(caller)
+
+
+def _own_partner(caller: Identity) -> UUID:
+    if caller.partner_id is None or caller.role not in (Role.OWNER, Role.MEMBER):
+        raise Forbidden("Only an owner or a member of a partner trades")
+    return caller.partner_id
+
+
+def _require_found(found: store.Found | None) -> store.Found:
+    if found is None:
+        raise NotFound("There is no such trade, or it is between others")
+    return found

@@ -126,6 +126,17 @@ def test_a_repeated_request_gets_the_first_answer_and_does_nothing_again(seller:
     assert seller.owner.get(f"/v1/trades/{trade['id']}").body["version"] == 2
 
 
+def test_a_repeated_request_is_answered_even_when_the_trade_is_hidden_by_now(client: Client, seller: Partner) -> None:
+    trade, key = offer(seller), str(uuid4())
+    events = f"/v1/trades/{trade['id']}/events"
+    loser, winner = active_partner(client), active_partner(client)
+    first = loser.owner.post(events, bid(1), key=key, expect=201)
+    winner.owner.post(events, bid(2), expect=201)
+    seller.owner.post(events, {"event": {"type": "bid_accepted", "expected_version": 3, "bid_sequence": 3}}, expect=201)
+    loser.owner.get(f"/v1/trades/{trade['id']}", expect=404)
+    assert loser.owner.post(events, bid(1), key=key, expect=201).body == first.body
+
+
 def test_a_creation_sent_many_times_at_once_happens_once(seller: Partner) -> None:
     key, answers = str(uuid4()), list[Answer]()
     body = {"lot": lot(station=f"Rajkot {key[:8]}"), "ask": ASK}

@@ -185,18 +185,27 @@ bale_lists = st.lists(st.tuples(weights, st.decimals(0, 3, places=3), moistures)
     farmer=st.booleans(),
 )
 def test_the_statement_agrees_with_fractions(
-    paise: int, measured: list[tuple[Decimal, Decimal, Decimal]], rd: Decimal, trash: Decimal, within: bool, farmer: bool
+    paise: int,
+    measured: list[tuple[Decimal, Decimal, Decimal]],
+    rd: Decimal,
+    trash: Decimal,
+    within: bool,
+    farmer: bool,
 ) -> None:
     desk = Desk(seller=Actor(ids.uuid7(), "farmer" if farmer else "ginner"), terms={"quality_terms": "mcx_2021_11"})
     desk.contracted(paise)
-    desk.weighed([{"mark": f"B{n}", "gross_kg": g, "tare_kg": t, "moisture_pct": m} for n, (g, t, m) in enumerate(measured)])
+    desk.weighed(
+        [{"mark": f"B{n}", "gross_kg": g, "tare_kg": t, "moisture_pct": m} for n, (g, t, m) in enumerate(measured)]
+    )
     desk.passed(quality=figures(rd=rd, trash_weight_pct=trash))
     desk.invoiced(place_of_supply="24" if within else "33")
     result = stated(desk)
 
     kg = sum((Fraction(g) - Fraction(t)) * (1 - max(Fraction(0), Fraction(m) - 8) / 100) for g, t, m in measured)
     cotton = half_up(paise * kg / Fraction("355.62"))
-    bright = Fraction(1) if rd > 77 else Fraction(0) if rd >= Decimal("75.5") else Fraction("-1.5" if rd >= 74 else "-3.5")
+    bright = (
+        Fraction(1) if rd > 77 else Fraction(0) if rd >= Decimal("75.5") else Fraction("-1.5" if rd >= 74 else "-3.5")
+    )
     taxable = cotton + half_up(bright * cotton / 100) + half_up(-max(Fraction(0), Fraction(trash) - 3) * cotton / 100)
     taxes = [half_up(taxable * Fraction("0.025"))] * 2 if within else [half_up(taxable * Fraction("0.05"))]
     assert Fraction(result.weight.chargeable) == kg

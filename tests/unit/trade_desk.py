@@ -133,9 +133,7 @@ class Desk:
 
     def last_word(self, bidder_id: UUID) -> TradeEvent | None:
         spoken = ("bid_placed", "price_countered", "bid_withdrawn")
-        with_bidder = [
-            e for e in self.events if self.with_bidders.get(e.sequence) == bidder_id and e.type in spoken
-        ]
+        with_bidder = [e for e in self.events if self.with_bidders.get(e.sequence) == bidder_id and e.type in spoken]
         return with_bidder[-1] if with_bidder and with_bidder[-1].type != "bid_withdrawn" else None
 
     def bidder_of(self, sequence: int) -> UUID | None:

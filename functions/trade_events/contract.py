@@ -1,0 +1,120 @@
+"""Steps between the two parties, from the match on, that are not facts about the bales."""
+
+from datetime import UTC
+
+from kapas.clock import rfc3339
+from kapas.errors import Conflict, FieldError, Invalid
+from kapas.schemas.events.trades import (
+    TradeArbitrationReferred,
+    TradeCancellationRequested,
+    TradeCancelled,
+    TradeContracted,
+    TradeDisputed,
+    TradePaymentConfirmed,
+    TradePaymentOverdue,
+    TradePaymentRequested,
+    TradeQualityDecided,
+    TradeSettled,
+)
+from kapas.schemas.trade_steps import (
+    LONGEST_CREDIT,
+    ArbitrationReferred,
+    CancellationRequested,
+    ContractSigned,
+    DisputeRaised,
+    DisputeSettled,
+    PaymentConfirmed,
+    PaymentRequested,
+    QualityAccepted,
+    QualityFailed,
+    QualityPassed,
+    SettlementAccepted,
+)
+from kapas.schemas.trades import TradeEvent
+
+from . import settlement
+from .moment import Body, Effect, GradingDecided, Moment, PaymentOverdue, there, told
+from .rules import rules
+
+
+def contract_signed(moment: Moment, _: ContractSigned) -> Effect:
+    price, amount = there(moment.trade.price), there(moment.trade.amount)
+    return told(moment, TradeContracted(**moment.between, price=price, amount=amount))
+
+
+def cancelled(moment: Moment, body: Body) -> Effect:
+    """Any step that ends the trade; the reason is its type."""
+    return told(moment, TradeCancelled.model_validate({**moment.between, "reason": body.type}))
+
+
+def cancellation_requested(moment: Moment, _: CancellationRequested) -> Effect:
+    return told(moment, TradeCancellationRequested(**moment.between, by=moment.side))
+
+
+def quality_decided(moment: Moment, body: QualityPassed | QualityFailed | GradingDecided) -> Effect:
+    grading_id = body.grading_id if isinstance(body, GradingDecided) else None
+    published = TradeQualityDecided(
+        **moment.between,
+        verdict="passed" if body.type == "quality_passed" else "failed",
+        by="inspector" if grading_id is None else "grading",
+        grade=body.grade,
+        grading_id=grading_id,
+    )
+    return told(moment, published)
+
+
+def quality_accepted(moment: Moment, _: QualityAccepted) -> Effect:
+    published = TradeQualityDecided(**moment.between, verdict="passed", by="buyer", grade=None, grading_id=None)
+    return told(moment, published)
+
+
+def payment_requested(moment: Moment, body: PaymentRequested) -> Effect:
+    """Raises `Conflict` until every bale is weighed: an invoice is for what there is."""
+    if not moment.now < body.due_at <= moment.now + LONGEST_CREDIT:
+        message = f"A payment is due within {LONGEST_CREDIT.days} days (MSMED Act 2006, section 15)"
+        raise Invalid(message, errors=[FieldError("/event/due_at", "due", message)])
+    invoice = TradeEvent(
+        sequence=moment.trade.version + 1,
+        type=body.type,
+        party=moment.party,
+        partner_id=moment.partner_id,
+        data=body.model_dump(mode="json"),
+        occurred_at=moment.now,
+        recorded_at=moment.now,
+    )
+    stated = settlement.statement(moment.trade, [*moment.history.all(), invoice], rules())
+    if stated.weight.source != "weighed":
+        raise Conflict(f"The lot has {moment.trade.lot.bales} bales, and not all of them are weighed")
+    due_at = body.due_at.astimezone(UTC)
+    published = TradePaymentRequested(**moment.between, amount=stated.total, due_at=due_at)
+    return told(moment, published, amount=stated.total.model_dump(mode="json"), due_at=rfc3339(due_at))
+
+
+def payment_overdue(moment: Moment, _: PaymentOverdue) -> Effect:
+    return told(moment, TradePaymentOverdue(**moment.between, amount=there(moment.trade.payable)))
+
+
+def payment_confirmed(moment: Moment, _: PaymentConfirmed) -> Effect:
+    return told(moment, TradePaymentConfirmed(**moment.between, amount=there(moment.trade.payable)))
+
+
+def settlement_accepted(moment: Moment, _: SettlementAccepted) -> Effect:
+    return told(moment, TradeSettled(**moment.between, amount=there(moment.trade.payable)))
+
+
+def dispute_raised(moment: Moment, body: DisputeRaised) -> Effect:
+    return told(moment, TradeDisputed(**moment.between, by=moment.side, reason=body.reason))
+
+
+def arbitration_referred(moment: Moment, body: ArbitrationReferred) -> Effect:
+    return told(moment, TradeArbitrationReferred(**moment.between, by=moment.side, institution=body.institution))
+
+
+def dispute_settled(moment: Moment, body: DisputeSettled) -> Effect:
+    if body.amount.paise < 0:
+        message = "What the buyer pays in all is not less than nothing"
+        raise Invalid(message, errors=[FieldError("/event/amount/paise", "amount", message)])
+    if moment.trade.status == "ARBITRATION" and body.award_number is None:
+        message = "An arbitration ends with an award: give its number"
+        raise Invalid(message, errors=[FieldError("/event/award_number", "missing", message)])
+    return told(moment, TradeSettled(**moment.between, amount=body.amount))

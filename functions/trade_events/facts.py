@@ -1,0 +1,123 @@
+"""Facts about the bales, and their corrections: a correction refers to what was wrong, and nothing is edited.
+
+After EPCIS 2.0 (GS1), section 7.4.1.2: an errorDeclaration says why an event is wrong, and which one is right.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kapas.clock import rfc3339
+from kapas.errors import Conflict, FieldError, Forbidden, Invalid
+from kapas.schemas.common import Weight
+from kapas.schemas.events.trades import TradeCorrected, TradeDelivered, TradeDispatched, TradeSampled, TradeWeighed
+from kapas.schemas.trade_steps import BalesWeighed, BaleWeight, Delivered, Dispatched, EventCorrected, SampleDrawn
+from kapas.schemas.trades import TradeEvent
+
+from . import weighing
+from .moment import Effect, Moment, told
+from .rules import rules
+from .settlement import weighed_bales
+
+BALES_PER_SAMPLE = 20
+"""One sample from each 20 bales, 5 from a lot of 100 (Cotton Corporation of India, CCI/HO/Pur/2021-22)."""
+
+Fact = BalesWeighed | SampleDrawn | Dispatched | Delivered
+
+
+def bales_weighed(moment: Moment, body: BalesWeighed) -> Effect:
+    _check_bales(moment, body.bales, moment.history.all(), "/event")
+    sums = weighing.total(body.bales, rules().moisture)
+    published = TradeWeighed(
+        **moment.between, bales=sums.bales, net_weight=Weight(value=sums.net, unit="kg", kg_per_unit=None)
+    )
+    return told(moment, published)
+
+
+def sample_drawn(moment: Moment, body: SampleDrawn) -> Effect:
+    _check_count(moment, body, "/event")
+    return told(moment, TradeSampled(**moment.between, samples=body.samples))
+
+
+def dispatched(moment: Moment, body: Dispatched) -> Effect:
+    _check_count(moment, body, "/event")
+    return told(moment, TradeDispatched(**moment.between, bales=body.bales))
+
+
+def delivered(moment: Moment, body: Delivered) -> Effect:
+    _check_count(moment, body, "/event")
+    return told(moment, TradeDelivered(**moment.between, bales=body.bales))
+
+
+def event_corrected(moment: Moment, body: EventCorrected) -> Effect:
+    """Raises as the fact itself would, `Forbidden` for somebody else's, `Conflict` for a weight that was invoiced."""
+    events = moment.history.all()
+    wrong = next((event for event in events if event.sequence == body.corrects), None)
+    if wrong is None or wrong.type not in ("bales_weighed", "sample_drawn", "dispatched", "delivered"):
+        raise _invalid("/event/corrects", "fact", "No fact that can be corrected has that sequence")
+    if (wrong.party, wrong.partner_id) != (moment.party, moment.partner_id):
+        raise Forbidden("A fact is corrected by who recorded it")
+    if wrong.type == "bales_weighed" and moment.trade.payable is not None:
+        raise Conflict("The weight was invoiced: it is mended by a credit or debit note (CGST Act 2017, section 34)")
+    replacement = body.replacement
+    if (replacement is None) != (body.reason == "did_not_occur"):
+        raise _invalid("/event/replacement", "replacement", "What did not occur has none, and incorrect data have one")
+    if replacement is None:
+        if wrong.type != "bales_weighed":
+            raise Conflict(f"The trade went on from {wrong.type}: dispute it instead")
+    elif replacement.type != wrong.type:
+        raise _invalid("/event/replacement/type", "type", f"What is corrected is {wrong.type}")
+    else:
+        _check(moment, replacement, events, body.corrects)
+    published = TradeCorrected(**moment.between, corrects=body.corrects, corrected_type=wrong.type, reason=body.reason)
+    return told(moment, published, replacement=None if replacement is None else _kept(replacement, wrong))
+
+
+def facts(body: Fact) -> dict[str, Any]:
+    """What is kept of a fact."""
+    return body.model_dump(mode="json", exclude={"type", "expected_version", "occurred_at"})
+
+
+def _kept(replacement: Fact, wrong: TradeEvent) -> dict[str, Any]:
+    return {"data": facts(replacement), "occurred_at": rfc3339(replacement.occurred_at or wrong.occurred_at)}
+
+
+def _check(moment: Moment, replacement: Fact, events: Sequence[TradeEvent], corrects: int) -> None:
+    if isinstance(replacement, BalesWeighed):
+        # The bales of the other weighings; a correction of this one is replaced as a whole.
+        others = [event for event in events if event.sequence != corrects and event.data.get("corrects") != corrects]
+        _check_bales(moment, replacement.bales, others, "/event/replacement")
+    else:
+        _check_count(moment, replacement, "/event/replacement")
+
+
+def _check_bales(moment: Moment, bales: Sequence[BaleWeight], events: Sequence[TradeEvent], at: str) -> None:
+    weighed = {bale.mark for bale in weighed_bales(events)}
+    found = [
+        FieldError(f"{at}/bales/{index}/{field}", "bale", message)
+        for index, field, message in weighing.faults(bales, rules().moisture)
+    ]
+    found += [
+        FieldError(f"{at}/bales/{index}/mark", "bale", "The mark stands on a bale of another weighing")
+        for index, bale in enumerate(bales)
+        if bale.mark in weighed
+    ]
+    if len(weighed) + len(bales) > moment.trade.lot.bales:
+        found.append(FieldError(f"{at}/bales", "bale", f"The lot has {moment.trade.lot.bales} bales"))
+    if found:
+        raise Invalid(f"{len(found)} of the bales' figures cannot be", errors=found)
+
+
+def _check_count(moment: Moment, fact: SampleDrawn | Dispatched | Delivered, at: str) -> None:
+    bales = moment.trade.lot.bales
+    if isinstance(fact, SampleDrawn):
+        needed = -(-bales // BALES_PER_SAMPLE)
+        if fact.samples < needed:
+            raise _invalid(
+                f"{at}/samples", "samples", f"A lot of {bales} bales needs {needed} samples, one of each 20 bales"
+            )
+    elif fact.bales > bales:
+        raise _invalid(f"{at}/bales", "bales", f"The lot has {bales} bales")
+
+
+def _invalid(pointer: str, code: str, message: str) -> Invalid:
+    return Invalid(message, errors=[FieldError(pointer, code, message)])

@@ -1,0 +1,103 @@
+"""Gradings of a traded lot: a completed one says whether the lot is as contracted."""
+
+from decimal import Decimal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from kapas import log, outbox
+from kapas.db import PLATFORM, Database, UniqueViolation
+from kapas.errors import Conflict, Unavailable, VersionConflict
+from kapas.events import CloudEvent
+from kapas.schemas.trade_steps import ClientReference
+from kapas.schemas.trades import Grade
+
+from . import service, store
+from .moment import GradingDecided
+
+COMPLETED = "grading.completed.v1"
+DEVICE = "kapas-grading"
+"""Under this name a grading is recorded, so that it decides once, however often its event comes."""
+
+
+_FIGURES = {"rd": "rd", "plus_b": "plus_b", "trash_weight": "trash_weight_pct"}
+"""Axis of a grading -> what a settlement calls it."""
+
+
+class _Part(BaseModel):
+    """Of the event only what trading reads, so that a grading may say more."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Measurement(_Part):
+    axis: str
+    value: Decimal
+
+
+class _PlatformGrade(_Part):
+    grade: Grade | None
+
+
+class _Result(_Part):
+    measured: list[_Measurement]
+    platform_grade: _PlatformGrade
+
+
+class _Completed(_Part):
+    grading_id: UUID
+    trade_id: UUID | None
+    partner_id: UUID
+    result: _Result
+
+
+def decide(database: Database, event: CloudEvent) -> bool:
+    """Move a sampled trade on by a grading; whether it did. The lot is as contracted if its grade is the minimum or better.
+
+    Nothing moves where the grading came to no grade, the trade is not waiting for one (any more), the grading is older
+    than the last sample, or who asked for it is no party of the trade.
+
+    Raises:
+        Unavailable: the sample is not recorded yet (an inspector's device may be offline): Pub/Sub delivers again.
+    """
+    if event.type != COMPLETED:
+        return False
+    grading = _Completed.model_validate(event.data)
+    grade = grading.result.platform_grade.grade
+    if grading.trade_id is None or grade is None:
+        return _ignored(grading, "no_trade_or_no_grade")
+    with database.session(PLATFORM) as db:
+        found = store.find(db, grading.trade_id, None)
+        if found is None:
+            return _ignored(grading, "unknown_trade")
+        trade = found.trade
+        if grading.partner_id not in (trade.seller_id, trade.buyer_id):
+            return _ignored(grading, "not_a_party")
+        if trade.status == "CONTRACTED":
+            raise Unavailable("No sample of the trade is recorded yet")
+        if trade.status != "SAMPLED":
+            return _ignored(grading, "moved_on")
+        sampled_at = store.last_sampled_at(db, trade.id)
+        if sampled_at is not None and event.time < sampled_at:
+            return _ignored(grading, "older_than_the_sample")
+        body = GradingDecided(
+            type="quality_passed" if grade <= trade.minimum_grade else "quality_failed",
+            grading_id=grading.grading_id,
+            grade=grade,
+            figures={_FIGURES[m.axis]: m.value for m in grading.result.measured if m.axis in _FIGURES},
+        )
+        client = ClientReference(device_id=DEVICE, event_id=grading.grading_id)
+        try:
+            history = store.SqlHistory(db, trade.id)
+            outbox.commit(db, service.take(history, trade, service.SYSTEM, body, client).change)
+        except (Conflict, UniqueViolation):
+            return _ignored(grading, "decided_already")
+        except VersionConflict:
+            raise Unavailable("Somebody else changed the trade") from None
+    log.info("trade_graded", trade_id=trade.id, grading_id=grading.grading_id, step=body.type)
+    return True
+
+
+def _ignored(grading: _Completed, why: str) -> bool:
+    log.info("grading_ignored", grading_id=grading.grading_id, trade_id=grading.trade_id, reason=why)
+    return False

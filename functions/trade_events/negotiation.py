@@ -1,0 +1,107 @@
+"""Steps on the market: bids and counter-offers. With each bidder the seller negotiates apart; a rival sees nothing of it."""
+
+from typing import Literal
+from uuid import UUID
+
+from kapas.clock import rfc3339
+from kapas.errors import Conflict, FieldError, Invalid
+from kapas.schemas.common import UnitPrice
+from kapas.schemas.events.trades import (
+    TradeBidPlaced,
+    TradeBidWithdrawn,
+    TradeCancelled,
+    TradeCountered,
+    TradeExpired,
+    TradeMatched,
+)
+from kapas.schemas.trade_steps import (
+    BidAccepted,
+    BidPlaced,
+    BidWithdrawn,
+    CounterAccepted,
+    OfferWithdrawn,
+    PriceCountered,
+)
+from kapas.schemas.trades import Trade
+
+from .lifecycle import SIGNING
+from .moment import Effect, Moment, OfferExpired, there
+
+
+def bid_placed(moment: Moment, body: BidPlaced) -> Effect:
+    trade, bidder_id = moment.trade, there(moment.partner_id)
+    _check_unit(trade, body.price)
+    published = TradeBidPlaced(trade_id=trade.id, seller_id=trade.seller_id, bidder_id=bidder_id, price=body.price)
+    return Effect(published, (trade.seller_id, bidder_id), {"bidder_type": moment.partner_type}, bidder_id)
+
+
+def bid_withdrawn(moment: Moment, _: BidWithdrawn) -> Effect:
+    trade, bidder_id = moment.trade, there(moment.partner_id)
+    if moment.history.last_word(bidder_id) is None:
+        raise Conflict("This partner has no bid that stands")
+    published = TradeBidWithdrawn(trade_id=trade.id, seller_id=trade.seller_id, bidder_id=bidder_id)
+    return Effect(published, (trade.seller_id, bidder_id), bidder_id=bidder_id)
+
+
+def price_countered(moment: Moment, body: PriceCountered) -> Effect:
+    trade = moment.trade
+    _check_unit(trade, body.price)
+    bidder_id, _ = _answered(moment, body.counters_sequence, "counters_sequence")
+    published = TradeCountered(
+        trade_id=trade.id,
+        seller_id=trade.seller_id,
+        bidder_id=bidder_id,
+        by="seller" if moment.party == "seller" else "bidder",
+        price=body.price,
+    )
+    return Effect(published, (trade.seller_id, bidder_id), bidder_id=bidder_id)
+
+
+def bid_accepted(moment: Moment, body: BidAccepted) -> Effect:
+    return _match(moment, body.bid_sequence, "bid_sequence")
+
+
+def counter_accepted(moment: Moment, body: CounterAccepted) -> Effect:
+    return _match(moment, body.counter_sequence, "counter_sequence")
+
+
+def offer_withdrawn(moment: Moment, _: OfferWithdrawn) -> Effect:
+    trade = moment.trade
+    published = TradeCancelled(trade_id=trade.id, seller_id=trade.seller_id, buyer_id=None, reason="offer_withdrawn")
+    return Effect(published, (trade.seller_id, *moment.history.bidders()))
+
+
+def offer_expired(moment: Moment, _: OfferExpired) -> Effect:
+    published = TradeExpired(trade_id=moment.trade.id, seller_id=moment.trade.seller_id)
+    return Effect(published, (moment.trade.seller_id, *moment.history.bidders()))
+
+
+def _match(moment: Moment, sequence: int, named: Literal["bid_sequence", "counter_sequence"]) -> Effect:
+    trade = moment.trade
+    buyer_id, price = _answered(moment, sequence, named)
+    sign_by = moment.now + SIGNING
+    published = TradeMatched(
+        trade_id=trade.id, seller_id=trade.seller_id, buyer_id=buyer_id, price=price, sign_by=sign_by
+    )
+    data = {"buyer_id": str(buyer_id), "price": price.model_dump(mode="json"), "sign_by": rfc3339(sign_by)}
+    return Effect(published, (trade.seller_id, buyer_id), data, buyer_id)
+
+
+def _answered(moment: Moment, sequence: int, named: str) -> tuple[UUID, UnitPrice]:
+    """The bidder and the price that are answered: the other side's last word, which still stands.
+
+    Raises `Invalid` if `sequence` is anything else: one's own price, one that was answered or withdrawn, another's.
+    """
+    history = moment.history
+    bidder_id = history.bidder_of(sequence) if moment.party == "seller" else there(moment.partner_id)
+    last = None if bidder_id is None else history.last_word(bidder_id)
+    if bidder_id is None or last is None or last.sequence != sequence or last.party == moment.party:
+        message = "No price of the other side that still stands has that sequence"
+        raise Invalid(message, errors=[FieldError(f"/event/{named}", "bid", message)])
+    return bidder_id, UnitPrice.model_validate(last.data["price"])
+
+
+def _check_unit(trade: Trade, price: UnitPrice) -> None:
+    if price.unit != trade.ask.unit:
+        message = f"This lot is quoted per {trade.ask.unit}"
+        raise Invalid(message, errors=[FieldError("/event/price/unit", "unit", message)])
