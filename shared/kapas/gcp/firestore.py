@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.cloud import firestore
 
+from kapas.errors import Unavailable
 from kapas.ports import Document
-
 
 ATTEMPTS = 20
 """Tries of one transaction; the client makes them without a pause, and its default of 5 is soon used up on a busy one."""
+
+TIMEOUT = 10.0
+"""Seconds to wait for a document to be deleted, tries included."""
 
 
 class Firestore:
@@ -29,3 +33,9 @@ class Firestore:
                 transaction.set(reference, document)
 
         apply(self._client.transaction(max_attempts=ATTEMPTS))
+
+    def delete(self, path: str) -> None:
+        try:
+            self._client.document(path).delete(timeout=TIMEOUT)
+        except (GoogleAPICallError, RetryError) as failure:
+            raise Unavailable("Firestore does not answer") from failure

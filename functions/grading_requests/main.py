@@ -1,0 +1,183 @@
+"""Gradings over HTTP, images graded by Cloud Tasks, the reaper by schedule."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from flask import Request, Response
+from pydantic import Field
+
+from kapas import calls
+from kapas import tasks as task_handling
+from kapas.api import App
+from kapas.db import Database
+from kapas.db.connect import open_database
+from kapas.errors import NotFound, VersionConflict
+from kapas.gcp.storage import CloudStorage
+from kapas.once import once
+from kapas.ports import Files, Tasks
+from kapas.relay import waker
+from kapas.schemas.common import Request as Model
+from kapas.schemas.gradings import Grading, GradingCreate, GradingCreated, GradingModel, GradingPage, GradingQuery
+from kapas.settings import (
+    ApiSettings,
+    CallerSettings,
+    DatabaseSettings,
+    RelaySettings,
+    TaskSettings,
+    UploadSettings,
+    load,
+)
+
+from . import model, service
+
+
+class RequestsSettings(ApiSettings, TaskSettings, UploadSettings):
+    """What the function for partners is told."""
+
+
+class TaskHandlerSettings(DatabaseSettings, CallerSettings, RelaySettings, UploadSettings):
+    """What the function that grades images is told."""
+
+
+class ReaperSettings(DatabaseSettings, CallerSettings, RelaySettings, TaskSettings):
+    """What the reaper is told."""
+
+
+@once
+def requests_settings() -> RequestsSettings:
+    return load(RequestsSettings)
+
+
+@once
+def task_settings() -> TaskHandlerSettings:
+    return load(TaskHandlerSettings)
+
+
+@once
+def reaper_settings() -> ReaperSettings:
+    return load(ReaperSettings)
+
+
+@once
+def database() -> Database:
+    return open_database(load(DatabaseSettings))
+
+
+@once
+def files() -> Files:
+    settings = load(UploadSettings)
+    return CloudStorage(settings.upload_bucket, settings)
+
+
+@once
+def tasks() -> Tasks:
+    from kapas.gcp.tasks import CloudTasks
+
+    return CloudTasks(load(TaskSettings))
+
+
+@once
+def reader() -> service.Read:
+    from .vision import read  # numpy, Pillow and LiteRT: only where images are graded
+
+    return read
+
+
+@once
+def wake() -> Callable[[], None]:
+    return waker(load(RelaySettings))
+
+
+app = App("Gradings", settings=requests_settings, database=database)
+
+
+class GradingPath(Model):
+    grading_id: UUID
+
+
+class ModelPath(Model):
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+@app.post("/v1/gradings", responses={201: GradingCreated})
+def request_grading(body: GradingCreate) -> Response:
+    """Have lint graded. By figures it is complete at once; an image is to be uploaded and submitted.
+
+    Each grading counts to the partner's day; when it is spent, the answer is 429 with Retry-After.
+    """
+    with app.session() as db:
+        outcome = service.request(db, files(), app.caller, body.root)
+        try:
+            return app.commit(db, outcome, status=201)
+        except VersionConflict:
+            raise service.budget_spent(app.caller) from None
+
+
+@app.post("/v1/gradings/<uuid:grading_id>/submit", responses={200: Grading})
+def submit_grading(path: GradingPath) -> Response:
+    """Have the uploaded image graded."""
+    with app.session() as db:
+        response = app.commit(db, service.submit(db, files(), app.caller, path.grading_id))
+    service.enqueue(tasks(), path.grading_id)
+    return response
+
+
+@app.get("/v1/gradings/<uuid:grading_id>", responses={200: Grading})
+def read_grading(path: GradingPath) -> Response:
+    """One grading of the caller's partner."""
+    with app.session() as db:
+        grading = service.read(db, app.caller, path.grading_id)
+        return app.answer(grading, version=grading.version)
+
+
+@app.get("/v1/gradings", responses={200: GradingPage})
+def list_gradings(query: GradingQuery) -> Response:
+    """The gradings of the caller's partner, newest first; of one trade, if it is named."""
+    with app.session() as db:
+        return app.answer(service.list_page(db, app.caller, query))
+
+
+@app.get("/v1/grading-models/current", responses={200: GradingModel})
+def read_model() -> Response:
+    """The model that images are graded with, to measure with the same on a telephone."""
+    current = model.current()
+    return app.answer(
+        GradingModel(
+            model_version=current.version,
+            sha256=current.sha256,
+            size=len(current.content),
+            url=f"/v1/grading-models/{current.sha256}",
+        )
+    )
+
+
+@app.get("/v1/grading-models/<string:sha256>")
+def download_model(path: ModelPath) -> Response:
+    """The bytes of the current model, by its SHA-256: a TensorFlow Lite file."""
+    current = model.current()
+    if path.sha256 != current.sha256:
+        raise NotFound("This is not the current model; see /v1/grading-models/current")
+    return Response(current.content, content_type="application/octet-stream")
+
+
+@calls.entry_point
+def grading_requests(request: Request) -> Response:
+    return app.serve(request)
+
+
+@calls.entry_point
+def grading_task(request: Request) -> Response:
+    def work(task: service.GradingTask) -> None:
+        if service.grade(database(), files(), reader(), task):
+            wake()()
+
+    return task_handling.handle(request, task_settings(), service.GradingTask, work)
+
+
+@calls.entry_point
+def grading_reaper(request: Request) -> Response:
+    def work() -> Response:
+        service.reap(database(), tasks())
+        return Response(status=204)
+
+    return calls.answer(request, reaper_settings(), work)

@@ -1,0 +1,129 @@
+"""Results, axis by axis: the value, its uncertainty by the policy, its classes by the tables, and the platform's grade."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import get_args
+
+from kapas.schemas.gradings import (
+    AxisClass,
+    AxisName,
+    DeviceFigures,
+    GradingResult,
+    HviFigures,
+    Measurement,
+    NotMeasured,
+    Source,
+)
+
+from . import tables
+from .policy import grade, policy
+from .readings import Reading
+
+AXES: tuple[AxisName, ...] = get_args(AxisName)
+UNITS: Mapping[AxisName, str] = {
+    "micronaire": "micronaire",
+    "strength": "g/tex",
+    "length": "in",
+    "uniformity": "%",
+    "rd": "%",
+    "plus_b": "Hunter +b",
+    "trash_area": "% area",
+    "trash_particles": "particles",
+    "trash_weight": "% weight",
+    "leaf": "USDA leaf grade",
+    "moisture": "% weight",
+}
+
+
+def of_laboratory(figures: HviFigures, staple_32nds: AxisClass | None = None) -> GradingResult:
+    """What a laboratory reported. `staple_32nds` is the staple as the record states it, if it does."""
+    values: dict[AxisName, Decimal | int | None] = {
+        "micronaire": figures.micronaire,
+        "strength": figures.strength_g_tex,
+        "length": figures.upper_half_mean_length_in,
+        "uniformity": figures.uniformity_index_pct,
+        "rd": figures.rd,
+        "plus_b": figures.plus_b,
+        "trash_area": figures.trash_area_pct,
+        "trash_particles": figures.trash_particles,
+        "trash_weight": figures.trash_weight_pct,
+        "leaf": figures.leaf_grade,
+        "moisture": figures.moisture_pct,
+    }
+    measured = [_measurement(axis, Decimal(value), "lab") for axis, value in values.items() if value is not None]
+    if staple_32nds is not None:
+        measured = [_with_staple(one, staple_32nds) if one.axis == "length" else one for one in measured]
+    missing = [NotMeasured(axis=axis, reason="not_reported") for axis, value in values.items() if value is None]
+    return _result(measured, missing, color_code=figures.color_grade)
+
+
+def of_image(reading: Reading, model_sha256: str) -> GradingResult:
+    """What the server measured in an image."""
+    measured = [
+        _measurement("rd", reading.rd, "image"),
+        _measurement("plus_b", reading.plus_b, "image"),
+        _measurement("trash_area", reading.trash_area_pct, "image", reading.trash_area_uncertainty),
+        # Pieces fall into a sample at random: a count of n has the uncertainty of a Poisson count, and at least 1.
+        _measurement("trash_particles", Decimal(reading.trash_particles), "image", _poisson(reading.trash_particles)),
+    ]
+    return _result(measured, _unseen(), model_sha256=model_sha256)
+
+
+def of_device(figures: DeviceFigures, model_sha256: str) -> GradingResult:
+    """What a telephone says it measured."""
+    measured = [
+        _measurement("rd", figures.rd, "device"),
+        _measurement("plus_b", figures.plus_b, "device"),
+        _measurement("trash_area", figures.trash_area_pct, "device"),
+        _measurement("trash_particles", Decimal(figures.trash_particles), "device"),
+    ]
+    return _result(measured, _unseen(), model_sha256=model_sha256)
+
+
+def _measurement(axis: AxisName, value: Decimal, source: Source, uncertainty: Decimal | None = None) -> Measurement:
+    return Measurement(
+        axis=axis,
+        value=value,
+        unit=UNITS[axis],
+        uncertainty=policy().uncertainty[source][axis] if uncertainty is None else uncertainty,
+        source=source,
+        classes=tables.classes(axis, value),
+    )
+
+
+def _with_staple(length: Measurement, staple: AxisClass) -> Measurement:
+    """A length with the staple that a classer gave it, where that is another one than the table's."""
+    if staple in length.classes:
+        return length
+    reported = staple.model_copy(update={"table": "reported_staple"})
+    return length.model_copy(update={"classes": [*length.classes, reported]})
+
+
+def _unseen() -> list[NotMeasured]:
+    """What no image shows. Leaf would follow from area and count, but that mapping is published nowhere."""
+    seen = {"rd", "plus_b", "trash_area", "trash_particles"}
+    return [
+        NotMeasured(axis=axis, reason="leaf_mapping_unpublished" if axis == "leaf" else "not_from_image")
+        for axis in AXES
+        if axis not in seen
+    ]
+
+
+def _poisson(count: int) -> Decimal:
+    return max(Decimal(count).sqrt(), Decimal(1)).quantize(Decimal("0.1"))
+
+
+def _result(
+    measured: list[Measurement],
+    missing: list[NotMeasured],
+    *,
+    color_code: str | None = None,
+    model_sha256: str | None = None,
+) -> GradingResult:
+    return GradingResult(
+        measured=measured,
+        not_measured=missing,
+        color_grade=tables.color_grade(color_code),
+        platform_grade=grade(measured),
+        model_sha256=model_sha256,
+    )

@@ -1,0 +1,346 @@
+"""Use cases of grading: by laboratory figures, by a classing record, by an image, by what a telephone measured."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from kapas import clock, consents, ids, log, outbox, trace
+from kapas.api import Outcome, require
+from kapas.db import PLATFORM, Database, Session
+from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, RateLimited, VersionConflict
+from kapas.events import Event
+from kapas.identity import Identity, Role
+from kapas.ports import Files, Task, Tasks
+from kapas.schemas.common import cursor
+from kapas.schemas.events.gradings import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
+from kapas.schemas.gradings import (
+    AxisClass,
+    DeviceGrading,
+    Grading,
+    GradingBody,
+    GradingCreated,
+    GradingPage,
+    GradingQuery,
+    GradingResult,
+    HviFigures,
+    ImageGrading,
+    ImageUpload,
+    LabGrading,
+    RecordGrading,
+    Refusal,
+    Upload,
+)
+
+from . import budget, classing, model, results, store, tables
+from .policy import policy
+from .readings import Reading, RefusalCode, Unreadable
+
+QUEUE, HANDLER = "gradings", "grading-task"
+
+UPLOAD_LIFETIME = timedelta(minutes=15)
+OVERDUE = timedelta(minutes=2)
+"""How long a grading is queued before the reaper looks after it: until then its task is on its way."""
+GIVE_UP = timedelta(hours=6)
+"""How long a grading is queued before it is refused: its image then has killed whoever read it."""
+REAP_LIMIT = 500
+
+Read = Callable[[bytes], Reading]
+"""Reads an image; raises `Unreadable`. Given by the entry point, for it brings numpy and LiteRT."""
+
+
+class GradingTask(BaseModel):
+    """What a task of the queue says: grade this, if it is still to be graded."""
+
+    grading_id: UUID
+
+
+# For partners
+
+
+def request(db: Session, files: Files, caller: Identity, body: GradingBody) -> Outcome:
+    """Begin a grading; by figures it is complete at once. It is charged to the caller's day when it is committed.
+
+    Raises:
+        Forbidden: the caller does not act for a partner, or the partner has not consented to AI processing of images.
+        Conflict: the partner is not registered.
+        Invalid: the figures cannot be, or the trade is not the caller's.
+    """
+    partner_id = _partner(caller)
+    if not store.is_registered(db, partner_id):
+        raise Conflict("Register the partner first")
+    if body.trade_id is not None and not store.is_party(db, body.trade_id, partner_id):
+        message = "There is no such trade of this partner"
+        raise Invalid(message, errors=[FieldError("/trade_id", "trade", message)])
+    image = _image(body)
+    if image is not None:
+        _require_consent(db, partner_id)
+    result = _of_figures(body)
+    now = clock.now()
+    grading = Grading(
+        id=ids.uuid7(),
+        version=1,
+        kind=body.kind,
+        status="completed" if result else "awaiting_image" if image else "provisional",
+        trade_id=body.trade_id,
+        image=image,
+        provisional=results.of_device(body.result, body.model_sha256) if isinstance(body, DeviceGrading) else None,
+        result=result,
+        refusal=None,
+        created_at=now,
+        updated_at=now,
+    )
+    created = GradingCreated(**dict(grading), upload=_upload(files, partner_id, grading.id, image) if image else None)
+    change = store.insert(
+        grading,
+        partner_id,
+        body.model_dump_json(),
+        caller.tier,
+        budget.day(now),
+        budget.DAILY[caller.tier],
+        _event(grading, partner_id),
+    )
+    return Outcome(change, created, 1)
+
+
+def budget_spent(caller: Identity) -> RateLimited:
+    """What to tell a caller whose grading was not committed, because the day is spent."""
+    return budget.spent(caller.tier, clock.now())
+
+
+def submit(db: Session, files: Files, caller: Identity, grading_id: UUID) -> Outcome:
+    """Have the uploaded image graded. To be followed by `enqueue` when it is committed.
+
+    Raises:
+        NotFound, Forbidden: as for reading it; or consent to AI processing was withdrawn.
+        Conflict: it has no image, was submitted before, or the image is not uploaded.
+    """
+    partner_id = _partner(caller)
+    grading = read(db, caller, grading_id)
+    if grading.image is None:
+        raise Conflict("This grading has no image to submit")
+    if grading.status != "awaiting_image":
+        raise Conflict("The image was submitted before")
+    _require_consent(db, partner_id)
+    if files.stat(_path(partner_id, grading_id)) is None:
+        raise Conflict("Upload the image first")
+    after = grading.model_copy(update={"version": grading.version + 1, "status": "queued", "updated_at": clock.now()})
+    return Outcome(store.queue(after, grading.version, _event(after, partner_id)), after, after.version)
+
+
+def read(db: Session, caller: Identity, grading_id: UUID) -> Grading:
+    """One grading of the caller's partner. Raises `NotFound` or `Forbidden`."""
+    _reader(caller)
+    grading = store.find(db, grading_id)
+    if grading is None:
+        raise NotFound("There is no such grading, or it is another's")
+    return grading
+
+
+def list_page(db: Session, caller: Identity, query: GradingQuery) -> GradingPage:
+    """The gradings that the session may see, newest first. Raises `Forbidden`."""
+    _reader(caller)
+    gradings = store.page(db, query.trade_id, query.limit + 1, query.after_id())
+    more = len(gradings) > query.limit
+    data = gradings[: query.limit]
+    return GradingPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+
+
+# Grading of images
+
+
+def enqueue(tasks: Tasks, grading_id: UUID, suffix: str = "") -> None:
+    """Have a queued grading graded. Failing is harmless: the reaper finds what has no task."""
+    current = trace.current()
+    task = Task(
+        queue=QUEUE,
+        function=HANDLER,
+        # Random digits first: Cloud Tasks is slow with names in sequence, which time-ordered ids are.
+        name=f"{grading_id.hex[-8:]}-{grading_id}{suffix}",
+        body=GradingTask(grading_id=grading_id).model_dump_json().encode(),
+        headers={"traceparent": str(current)} if current else {},
+    )
+    try:
+        tasks.enqueue(task)
+    except Exception as error:
+        log.warning("grading_enqueue_failed", exception=type(error).__name__)
+
+
+def grade(database: Database, files: Files, look: Read, task: GradingTask) -> bool:
+    """Grade a queued image, unless it was; whether this call did.
+
+    Twice or killed midway it grades once: what is written is guarded by the grading's version. An image that was read
+    before, whoever sent it, is not read again.
+    """
+    with database.session(PLATFORM) as db:
+        queued = store.find_queued(db, task.grading_id)
+        if queued is None or queued.grading.image is None:
+            return False
+        consented = consents.granted(db, queued.partner_id, "ai_processing")
+        image = queued.grading.image
+        known = store.reading(db, image.sha256, model.current().sha256, policy().version) if consented else None
+    if not consented:
+        return _finish(
+            database, queued, _refusal("consent_missing", "Consent to AI processing of images was withdrawn")
+        )
+    if known is not None:
+        return _finish(database, queued, known)
+    try:
+        data = _fetch(files, _path(queued.partner_id, queued.grading.id), image)
+    except Unreadable as missing:
+        return _finish(database, queued, _refusal(missing.code, missing.detail))
+    try:
+        found: Reading | Refusal = look(data)
+    except Unreadable as unreadable:
+        found = _refusal(unreadable.code, unreadable.detail)
+    with database.session(PLATFORM) as db:
+        store.remember(db, image.sha256, model.current().sha256, policy().version, found, clock.now())
+    return _finish(database, queued, found)
+
+
+def reap(database: Database, tasks: Tasks) -> int:
+    """Have those gradings graded that are still queued, and refuse those that nobody survived; how many there were.
+
+    The task gets a name of its own: one that was used stays taken for hours.
+    """
+    now = clock.now()
+    with database.session(PLATFORM) as db:
+        due = store.overdue(db, now - OVERDUE, REAP_LIMIT)
+        hopeless = set(store.overdue(db, now - GIVE_UP, REAP_LIMIT))
+        lost = [queued for grading_id in sorted(hopeless) if (queued := store.find_queued(db, grading_id))]
+    for queued in lost:
+        _finish(database, queued, _refusal("image_unreadable", "The image could not be graded: take another one"))
+    waiting = [grading_id for grading_id in due if grading_id not in hopeless]
+    for grading_id in waiting:
+        enqueue(tasks, grading_id, f"-{now:%Y%m%d%H%M}")
+    if due:
+        log.info("gradings_reaped", gradings=len(waiting), refused=len(lost))
+    return len(due)
+
+
+def _finish(database: Database, queued: store.Queued, found: Reading | Refusal) -> bool:
+    before = queued.grading
+    refused = isinstance(found, Refusal)
+    after = before.model_copy(
+        update={
+            "version": before.version + 1,
+            "status": "refused" if refused else "completed",
+            "result": None if refused else results.of_image(found, model.current().sha256),
+            "refusal": found if refused else None,
+            "updated_at": clock.now(),
+        }
+    )
+    change = store.finish(after, before.version, _event(after, queued.partner_id))
+    try:
+        with database.session(PLATFORM) as db:
+            outbox.commit(db, change)
+    except VersionConflict:  # another delivery of the task was faster
+        return False
+    log.info("grading_finished", grading_id=after.id, status=after.status, code=found.code if refused else None)
+    return True
+
+
+def _fetch(files: Files, path: str, image: ImageUpload) -> bytes:
+    """The uploaded bytes, if they are those that were announced. Raises `Unreadable`."""
+    try:
+        with files.open(path) as stream:
+            data = stream.read(image.size + 1)
+    except FileNotFoundError:
+        raise Unreadable("image_missing", "The image is no longer there: begin again") from None
+    if len(data) != image.size or hashlib.sha256(data).hexdigest() != image.sha256:
+        raise Unreadable("image_mismatch", "The image is not the one that was announced: begin again")
+    return data
+
+
+def _event(grading: Grading, partner_id: UUID) -> Event:
+    """What the world is told of a grading as it now stands."""
+    about: dict[str, Any] = {
+        "grading_id": grading.id,
+        "partner_id": partner_id,
+        "kind": grading.kind,
+        "trade_id": grading.trade_id,
+    }
+    if grading.result is not None:
+        data = GradingCompleted(**about, result=grading.result)
+    elif grading.refusal is not None:
+        data = GradingRefused(**about, code=grading.refusal.code, detail=grading.refusal.detail)
+    elif grading.status == "queued":
+        data = GradingSubmitted(**about)
+    else:
+        data = GradingRequested(**about, status=grading.status)
+    return Event(grading.id, grading.version, data, (partner_id,), time=grading.updated_at)
+
+
+def _of_figures(body: GradingBody) -> GradingResult | None:
+    """The result of a grading that needs no image."""
+    if isinstance(body, LabGrading):
+        _check_color(body.figures, "/figures/color_grade")
+        return results.of_laboratory(body.figures)
+    if isinstance(body, RecordGrading):
+        record = classing.parse(body.record)
+        _check_color(record.figures, "/record")
+        return results.of_laboratory(record.figures, _staple(record.staple_32nds))
+    return None
+
+
+def _check_color(figures: HviFigures, pointer: str) -> None:
+    known = tables.color_codes().codes
+    if figures.color_grade is not None and figures.color_grade not in known:
+        message = f"The color grade must be one of the USDA upland codes: {', '.join(known)}"
+        raise Invalid(message, errors=[FieldError(pointer, "color_grade", message)])
+
+
+def _staple(code: str | None) -> AxisClass | None:
+    if code is None:
+        return None
+    found = tables.staple(code)
+    if found is None:
+        message = "staple_32nds (columns 31 to 32) must be a USDA upland staple"
+        raise Invalid(message, errors=[FieldError("/record", "staple_32nds", message)])
+    return found
+
+
+def _image(body: GradingBody) -> ImageUpload | None:
+    if isinstance(body, DeviceGrading):
+        return body.image
+    if isinstance(body, ImageGrading):
+        return ImageUpload(sha256=body.sha256, size=body.size, content_type=body.content_type, card=body.card)
+    return None
+
+
+def _upload(files: Files, partner_id: UUID, grading_id: UUID, image: ImageUpload) -> Upload:
+    signed = files.upload_url(
+        _path(partner_id, grading_id),
+        content_type=image.content_type,
+        size=image.size,
+        sha256=image.sha256,
+        lifetime=UPLOAD_LIFETIME,
+    )
+    return Upload(method="PUT", url=signed.url, headers=dict(signed.headers), expires_at=signed.expires_at)
+
+
+def _path(partner_id: UUID, grading_id: UUID) -> str:
+    return f"gradings/{partner_id}/{grading_id}"
+
+
+def _refusal(code: RefusalCode, detail: str) -> Refusal:
+    return Refusal(code=code, detail=detail)
+
+
+def _require_consent(db: Session, partner_id: UUID) -> None:
+    granted = consents.granted(db, partner_id, "ai_processing")
+    require(granted, "Images are graded only with consent to AI processing: see /v1/consents")
+
+
+def _partner(caller: Identity) -> UUID:
+    partner_id = caller.partner_id
+    if partner_id is None or caller.role not in (Role.OWNER, Role.MEMBER):
+        raise Forbidden("Only an owner or a member of a partner has lint graded")
+    return partner_id
+
+
+def _reader(caller: Identity) -> None:
+    require(caller.role.of_partner or caller.role is Role.OPS, "Only the partner and operations read gradings")

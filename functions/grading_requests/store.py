@@ -1,0 +1,182 @@
+"""Gradings, readings and budgets in SQL. Row level security decides which rows a session sees."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from kapas.db import Row, Session
+from kapas.events import Event
+from kapas.identity import Tier
+from kapas.outbox import Change
+from kapas.schemas.gradings import Grading, Refusal
+
+from .readings import Reading
+
+_GRADING = """id, version, kind, status, trade_id, image, provisional, result, refusal, created_at, updated_at"""
+
+# The guard of a new grading is the partner's day: two at once wait for each other on its row, and the later one finds it
+# spent.
+_CHARGE = """INSERT INTO grading_budgets AS b (partner_id, day, used) VALUES (:partner_id, :day, 1)
+  ON CONFLICT (partner_id, day) DO UPDATE SET used = b.used + 1 WHERE b.used < :daily RETURNING used"""
+
+_INSERT = """INSERT INTO gradings
+    (id, version, partner_id, kind, status, trade_id, request, image, provisional, result, created_at, updated_at)
+  SELECT :id::uuid, 1, :partner_id::uuid, :kind, :status, :trade_id::uuid, :request::jsonb, :image::jsonb,
+    :provisional::jsonb, :result::jsonb, :at::timestamptz, :at::timestamptz FROM change"""
+
+_USE = """INSERT INTO grading_usage (grading_id, partner_id, day, tier, used_at)
+  SELECT :id::uuid, :partner_id::uuid, :day::date, :tier, :at::timestamptz FROM change"""
+
+_QUEUE = """UPDATE gradings SET version = version + 1, status = 'queued', updated_at = :at
+  WHERE id = :id AND version = :version AND status = 'awaiting_image' RETURNING id"""
+
+_FINISH = """UPDATE gradings
+  SET version = version + 1, status = :status, result = :result, refusal = :refusal, updated_at = :at
+  WHERE id = :id AND version = :version AND status = 'queued' RETURNING id"""
+
+_PARTY = """SELECT FROM trades WHERE id = :trade_id AND (seller_id = :partner_id OR buyer_id = :partner_id)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A grading that waits to be graded."""
+
+    partner_id: UUID
+    grading: Grading
+
+
+def insert(grading: Grading, partner_id: UUID, request: str, tier: Tier, day: date, daily: int, event: Event) -> Change:
+    """A new grading, charged to the partner's day; without effect if `daily` are used. `request` is what was sent."""
+    return Change(
+        _CHARGE,
+        {
+            "partner_id": partner_id,
+            "day": day,
+            "daily": daily,
+            "id": grading.id,
+            "kind": grading.kind,
+            "status": grading.status,
+            "trade_id": grading.trade_id,
+            "request": request,
+            "image": grading.image.model_dump_json() if grading.image else None,
+            "provisional": grading.provisional.model_dump_json() if grading.provisional else None,
+            "result": grading.result.model_dump_json() if grading.result else None,
+            "tier": tier.value,
+            "at": grading.created_at,
+        },
+        events=(event,),
+        also=(_INSERT, _USE),
+    )
+
+
+def queue(grading: Grading, version: int, event: Event) -> Change:
+    """The grading as it waits to be graded, provided that it still is at `version`."""
+    parameters = {"id": grading.id, "version": version, "at": grading.updated_at}
+    return Change(_QUEUE, parameters, events=(event,))
+
+
+def finish(grading: Grading, version: int, event: Event) -> Change:
+    """The grading with what came of it, provided that nobody finished it first."""
+    return Change(
+        _FINISH,
+        {
+            "id": grading.id,
+            "version": version,
+            "status": grading.status,
+            "result": grading.result.model_dump_json() if grading.result else None,
+            "refusal": grading.refusal.model_dump_json() if grading.refusal else None,
+            "at": grading.updated_at,
+        },
+        events=(event,),
+    )
+
+
+def find(db: Session, grading_id: UUID) -> Grading | None:
+    row = db.one(f"SELECT {_GRADING} FROM gradings WHERE id = :id", id=grading_id)
+    return _grading(row) if row else None
+
+
+def find_queued(db: Session, grading_id: UUID) -> Queued | None:
+    """The grading, if it waits to be graded."""
+    row = db.one(f"SELECT {_GRADING}, partner_id FROM gradings WHERE id = :id AND status = 'queued'", id=grading_id)
+    return Queued(row[11], _grading(row)) if row else None
+
+
+def page(db: Session, trade_id: UUID | None, limit: int, after: UUID | None) -> list[Grading]:
+    """The `limit` newest gradings older than `after`, of a trade if one is named."""
+    rows = db.run(
+        f"""SELECT {_GRADING} FROM gradings
+            WHERE (:trade_id::uuid IS NULL OR trade_id = :trade_id::uuid) AND (:after::uuid IS NULL OR id < :after::uuid)
+            ORDER BY id DESC LIMIT :limit""",
+        trade_id=trade_id,
+        after=after,
+        limit=limit,
+    )
+    return [_grading(row) for row in rows]
+
+
+def overdue(db: Session, before: datetime, limit: int) -> list[UUID]:
+    """At most `limit` gradings that have been queued since `before`, those waiting longest first."""
+    rows = db.run(
+        "SELECT id FROM gradings WHERE status = 'queued' AND updated_at < :before ORDER BY updated_at, id LIMIT :limit",
+        before=before,
+        limit=limit,
+    )
+    return [row[0] for row in rows]
+
+
+def reading(db: Session, image_sha256: str, model_sha256: str, policy: str) -> Reading | Refusal | None:
+    """What this image was read to say by this model under this policy, if it was."""
+    row = db.one(
+        """SELECT reading, refusal FROM image_readings
+           WHERE image_sha256 = :image AND model_sha256 = :model AND policy = :policy""",
+        image=image_sha256,
+        model=model_sha256,
+        policy=policy,
+    )
+    if row is None:
+        return None
+    return Refusal.model_validate(row[1]) if row[0] is None else Reading.model_validate(row[0])
+
+
+def remember(
+    db: Session, image_sha256: str, model_sha256: str, policy: str, found: Reading | Refusal, at: datetime
+) -> None:
+    """Keep what an image was read to say; the first stays."""
+    db.run(
+        """INSERT INTO image_readings (image_sha256, model_sha256, policy, reading, refusal, created_at)
+           VALUES (:image, :model, :policy, :reading, :refusal, :at) ON CONFLICT DO NOTHING""",
+        image=image_sha256,
+        model=model_sha256,
+        policy=policy,
+        reading=found.model_dump_json() if isinstance(found, Reading) else None,
+        refusal=found.model_dump_json() if isinstance(found, Refusal) else None,
+        at=at,
+    )
+
+
+def is_registered(db: Session, partner_id: UUID) -> bool:
+    return db.one("SELECT FROM partners WHERE id = :id", id=partner_id) is not None
+
+
+def is_party(db: Session, trade_id: UUID, partner_id: UUID) -> bool:
+    """Whether the partner sells or buys in that trade."""
+    return db.one(_PARTY, trade_id=trade_id, partner_id=partner_id) is not None
+
+
+def _grading(row: Row) -> Grading:
+    return Grading.model_validate(
+        {
+            "id": row[0],
+            "version": row[1],
+            "kind": row[2],
+            "status": row[3],
+            "trade_id": row[4],
+            "image": row[5],
+            "provisional": row[6],
+            "result": row[7],
+            "refusal": row[8],
+            "created_at": row[9],
+            "updated_at": row[10],
+        }
+    )

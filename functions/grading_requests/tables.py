@@ -1,0 +1,108 @@
+"""Published tables: where a value falls, with the version and the source of the table that says so."""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+from kapas.schemas.gradings import AxisClass, AxisName, ColorGrade
+
+_DATA = Path(__file__).parent / "data"
+COLOR_TABLE = "usda_color_grade"
+STAPLE_TABLE = "usda_staple"
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """`low` to `high`, both within; None is without bound."""
+
+    label: str
+    low: Decimal | None
+    high: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The bands of one axis. A value is rounded half up to `step` first, as the table's own figures are."""
+
+    name: str
+    axis: AxisName
+    version: str
+    source: str
+    step: Decimal
+    bands: tuple[Band, ...]
+
+    def classify(self, value: Decimal) -> AxisClass:
+        """The class of `value`: the bands leave no gap."""
+        rounded = (value / self.step).quantize(Decimal(1), ROUND_HALF_UP) * self.step
+        band = next(band for band in self.bands if band.high is None or rounded <= band.high)
+        return self.named(band.label)
+
+    def named(self, label: str) -> AxisClass:
+        return AxisClass(label=label, table=self.name, version=self.version, source=self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class ColorCodes:
+    """The USDA upland color grades by code."""
+
+    version: str
+    source: str
+    codes: Mapping[str, Mapping[str, str]]
+
+
+@functools.cache
+def tables() -> tuple[Table, ...]:
+    """Every table with bands, in the order of the files."""
+    return tuple(
+        Table(
+            name=name,
+            axis=table["axis"],
+            version=data["version"],
+            source=table["source"],
+            step=Decimal(table["step"]),
+            bands=tuple(Band(b["label"], _bound(b["from"]), _bound(b["to"])) for b in table["bands"]),
+        )
+        for data in (_read("usda_tables.json"), _read("india_tables.json"))
+        for name, table in data["tables"].items()
+        if "bands" in table
+    )
+
+
+@functools.cache
+def color_codes() -> ColorCodes:
+    data = _read("usda_tables.json")
+    table = data["tables"][COLOR_TABLE]
+    return ColorCodes(data["version"], table["source"], table["codes"])
+
+
+def classes(axis: AxisName, value: Decimal) -> list[AxisClass]:
+    """Where `value` falls in every table of `axis`."""
+    return [table.classify(value) for table in tables() if table.axis == axis]
+
+
+def staple(code: str) -> AxisClass | None:
+    """A staple as a record states it, in 32nds of an inch; None if there is no such class."""
+    table = next(table for table in tables() if table.name == STAPLE_TABLE)
+    return table.named(code) if code in {band.label for band in table.bands} else None
+
+
+def color_grade(code: str | None) -> ColorGrade:
+    """A reported color grade, or why there is none. Raises KeyError for a code that is not in the list."""
+    known = color_codes()
+    where: dict[str, Any] = {"table": COLOR_TABLE, "version": known.version, "source": known.source}
+    if code is None:
+        return ColorGrade(code=None, reason="chart_unavailable", **where)
+    entry = known.codes[code]
+    return ColorGrade(code=code, name=entry["name"], group=entry["group"], **where)
+
+
+def _read(name: str) -> Any:
+    return json.loads((_DATA / name).read_text("utf-8"))
+
+
+def _bound(value: str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)

@@ -1,0 +1,431 @@
+"""Lint is graded by figures, by a classing record, by an image and by what a telephone measured."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pg8000.native import Connection
+
+from tests.consent_journey import decide
+from tests.grading_journey import HVI, RECORD, SMALL, axis, consent, graded, image, photo, upload, uploaded
+from tests.journey import Partner, active_partner, offer
+from tools.local.client import ANY, Client
+from tools.local.cloud import LocalCloud
+from tools.local.environment import DATABASE
+from tools.synthetic_camera import Camera, Scene
+
+CHART = "chart_unavailable"
+
+
+@pytest.fixture
+def sql(cloud: LocalCloud) -> Iterator[Connection]:
+    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as connection:
+        yield connection
+
+
+@pytest.fixture
+def partner(client: Client) -> Partner:
+    return active_partner(client)
+
+
+def lab(**changes: Any) -> dict[str, Any]:
+    return {"kind": "lab", "figures": {**HVI, **changes}}
+
+
+def record(start: int, text: str) -> dict[str, Any]:
+    """A classing record with `text` from column `start` (counted from 1)."""
+    return {"kind": "classing_record", "record": RECORD[: start - 1] + text + RECORD[start - 1 + len(text) :]}
+
+
+def device(**changes: Any) -> dict[str, Any]:
+    figures = {"rd": 74.0, "plus_b": 9.0, "trash_area_pct": 0.3, "trash_particles": 20}
+    return {"kind": "device", "model_sha256": "ab" * 32, "result": {**figures, **changes}}
+
+
+def events(client: Client, sql: Connection, grading_id: str) -> list[list[Any]]:
+    """What the audit trail holds of a grading, when the minute sweep has passed."""
+    client.post("/_local/clock", {"advance": "PT2M"})
+    return sql.run("SELECT sequence, type FROM audit_log WHERE subject = :id ORDER BY sequence, type", id=grading_id)
+
+
+# By figures
+
+
+def test_figures_of_a_laboratory(client: Client, partner: Partner, sql: Connection) -> None:
+    grading = partner.owner.post("/v1/gradings", lab(), expect=201)
+    result = grading.body["result"]
+    assert (grading.body["status"], grading.body["version"], grading.etag) == ("completed", 1, '"1"')
+    length = axis(result, "length")
+    assert (length["value"], length["unit"], length["source"]) == ("1.14", "in", "lab")
+    assert float(length["uncertainty"]) > 0
+    assert [(one["label"], one["table"]) for one in length["classes"]] == [("37", "usda_staple")]
+    assert all(one["version"] and one["source"] for one in length["classes"])
+    assert result["color_grade"]["name"] == "Middling"
+    assert result["platform_grade"]["grade"] == "A"
+    assert 0 < float(result["platform_grade"]["confidence"]) <= 1
+    assert result["not_measured"] == []
+    assert partner.owner.get(f"/v1/gradings/{grading.body['id']}").body["result"] == result
+    assert events(client, sql, grading.body["id"]) == [[1, "grading.completed.v1"]]
+
+
+def test_trash_by_area_and_by_weight_are_never_mixed(partner: Partner) -> None:
+    result = partner.owner.post("/v1/gradings", lab(trash_area_pct=4.8, trash_weight_pct=4.8)).body["result"]
+    assert axis(result, "trash_area")["unit"] == "% area"
+    assert axis(result, "trash_area")["classes"] == []
+    by_weight = axis(result, "trash_weight")
+    assert by_weight["unit"] == "% weight"
+    assert [(one["label"], one["table"]) for one in by_weight["classes"]] == [("not deliverable", "mcx_trash_weight")]
+
+
+def test_what_is_not_reported_is_not_measured(partner: Partner) -> None:
+    result = partner.owner.post("/v1/gradings", {"kind": "lab", "figures": {"rd": 73.2}}, expect=201).body["result"]
+    assert {(one["axis"], one["reason"]) for one in result["not_measured"]} >= {("micronaire", "not_reported")}
+    assert result["color_grade"]["code"] is None
+    assert result["color_grade"]["reason"] == CHART
+    assert result["platform_grade"]["grade"] == "C"
+    assert float(result["platform_grade"]["confidence"]) < 0.15
+
+
+def test_a_classing_record(partner: Partner) -> None:
+    grading = partner.owner.post(
+        "/v1/gradings", {"kind": "classing_record", "record": RECORD + "\r\n"}, expect=201
+    ).body
+    result = grading["result"]
+    read = {one["axis"]: one["value"] for one in result["measured"]}
+    assert read == {
+        "micronaire": "4.1",
+        "strength": "29.6",
+        "length": "1.14",
+        "uniformity": "83.2",
+        "rd": "76.4",
+        "plus_b": "8.7",
+        "trash_area": "0.2",
+        "leaf": "3",
+    }
+    assert result["color_grade"]["code"] == "31"
+    # The classer said 36, the table says 37 of this length: both are told.
+    assert [(c["label"], c["table"]) for c in axis(result, "length")["classes"]] == [
+        ("37", "usda_staple"),
+        ("36", "reported_staple"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (lab(micronaire=42), "/figures/micronaire"),
+        (lab(color_grade="14"), "/figures/color_grade"),
+        (lab(moisture_pct="wet"), "/figures/moisture_pct"),
+        (lab(trash_pct=3), "/figures/trash_pct"),
+        ({"kind": "lab", "figures": {}}, "/figures"),
+        (record(1, "x" * 66)["record"], ""),
+        ({"kind": "classing_record", "record": RECORD[:-1]}, "/record"),
+        (record(33, "4 "), "/record"),
+        (record(60, "2"), "/record"),
+        (record(29, "14"), "/record"),
+        (record(13, "20261340"), "/record"),
+        (device(rd=101), "/result/rd"),
+        (device(trash_particles=-1), "/result/trash_particles"),
+        ({**device(), "model_sha256": "AB" * 32}, "/model_sha256"),
+        ({**device(), "result": {}}, "/result/rd"),
+        ({**device(), "image": {"sha256": "0"}}, "/image/card"),
+        ({"kind": "image", **image(b"x", size=30 << 20)}, "/size"),
+        ({"kind": "image", **image(b"x", content_type="image/svg+xml")}, "/content_type"),
+        ({"kind": "image", **image(b"x", card="none")}, "/card"),
+        ({"kind": "image", **image(b"x", sha256="xyz")}, "/sha256"),
+        ({"kind": "image", "size": 1, "content_type": "image/png", "card": "colorchecker24"}, "/sha256"),
+        ({"kind": "microscope"}, ""),
+    ],
+)
+def test_what_cannot_be_is_told_where_it_is(partner: Partner, body: Any, pointer: str) -> None:
+    answer = partner.owner.post("/v1/gradings", body, expect=422)
+    # A fault within one of several kinds has the kind before its place.
+    pointers = [error["pointer"] for error in answer.body["errors"]]
+    assert any(found.endswith(pointer) for found in pointers), pointers
+
+
+# By an image
+
+
+def test_an_image(client: Client, partner: Partner, sql: Connection) -> None:
+    shot = photo(Scene(rd=74.5, plus_b=9.1, specks=30, seed=11))
+    grading = graded(client, consent(partner), shot.data)
+    assert (grading["status"], grading["version"]) == ("completed", 3)
+    result = grading["result"]
+    for name, true in (("rd", 74.5), ("plus_b", 9.1), ("trash_area", shot.truth.trash_area_pct)):
+        measured = axis(result, name)
+        assert measured["source"] == "image"
+        assert abs(float(measured["value"]) - true) < 3 * float(measured["uncertainty"]), name
+    assert axis(result, "trash_particles")["value"] == "30"
+    reasons = {one["axis"]: one["reason"] for one in result["not_measured"]}
+    assert reasons["micronaire"] == reasons["length"] == reasons["strength"] == "not_from_image"
+    assert reasons["leaf"] == "leaf_mapping_unpublished"
+    assert result["color_grade"]["reason"] == CHART
+    current = partner.owner.get("/v1/grading-models/current").body
+    assert result["model_sha256"] == current["sha256"]
+    steps = ["requested", "submitted", "completed"]
+    assert events(client, sql, grading["id"]) == [[n, f"grading.{step}.v1"] for n, step in enumerate(steps, 1)]
+    assert sql.run("SELECT count(*) FROM grading_usage WHERE grading_id = :id", id=grading["id"]) == [[1]]
+
+
+@pytest.mark.parametrize(
+    ("scene", "camera", "code"),
+    [
+        (Scene(card=False), SMALL, "card_unreadable"),
+        (Scene(marks=False), SMALL, "card_not_found"),
+        (Scene(), Camera(width=960, height=1280, blur=2.5), "blurred"),
+        (Scene(), Camera(width=960, height=1280, exposure=1.3), "over_exposed"),
+        (Scene(), Camera(width=600, height=800), "image_too_small"),
+    ],
+    ids=["no card", "no frame", "blurred", "over-exposed", "small"],
+)
+def test_an_image_that_cannot_be_graded(
+    client: Client, partner: Partner, scene: Scene, camera: Camera, code: str
+) -> None:
+    grading = graded(client, consent(partner), photo(scene, camera).data)
+    assert (grading["status"], grading["result"]) == ("refused", None)
+    assert grading["refusal"]["code"] == code
+    assert len(grading["refusal"]["detail"]) > 20
+
+
+def test_a_file_that_is_no_image(client: Client, partner: Partner) -> None:
+    grading = graded(client, consent(partner), b"%PDF-1.7 not an image")
+    assert grading["refusal"]["code"] == "image_unreadable"
+
+
+def test_the_upload_takes_the_announced_bytes_only(partner: Partner) -> None:
+    data = photo().data
+    created = consent(partner).owner.post("/v1/gradings", {"kind": "image", **image(data)}, expect=201)
+    path = f"/v1/gradings/{created.body['id']}/submit"
+    assert upload(created, data[:-1]) == 400
+    assert upload(created, data[:-1] + b"!") == 400
+    assert upload(created, data, **{"content-type": "text/html"}) == 403
+    assert "Upload the image first" in partner.owner.post(path, expect=409).body["detail"]
+    assert upload(created, data) == 200
+    assert upload(created, data) == 412
+    partner.owner.post(path, expect=200)
+    partner.owner.post(path, expect=409)
+    figures = partner.owner.post("/v1/gradings", lab()).body["id"]
+    partner.owner.post(f"/v1/gradings/{figures}/submit", expect=409)
+
+
+def test_the_same_image_is_read_once(
+    cloud: LocalCloud, client: Client, partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = photo(Scene(seed=12)).data
+    read = cloud.functions.module("grading-task").reader()
+    looks: list[int] = []
+    monkeypatch.setattr(cloud.functions.module("grading-task"), "reader", lambda: lambda d: looks.append(1) or read(d))
+    other = active_partner(client)
+    first, second = graded(client, consent(partner), data), graded(client, consent(other), data)
+    assert first["result"] == second["result"]
+    assert len(looks) == 1
+
+
+# By a telephone
+
+
+def test_what_a_telephone_measured_is_provisional(client: Client, partner: Partner, sql: Connection) -> None:
+    grading = partner.owner.post("/v1/gradings", device(), expect=201).body
+    assert (grading["status"], grading["result"], grading["upload"]) == ("provisional", None, None)
+    assert axis(grading["provisional"], "rd")["source"] == "device"
+    assert events(client, sql, grading["id"]) == [[1, "grading.requested.v1"]]
+
+
+def test_the_server_has_the_last_word(client: Client, partner: Partner) -> None:
+    data = photo(Scene(rd=70.0, seed=13)).data
+    created = consent(partner).owner.post("/v1/gradings", {**device(rd=82.0), "image": image(data)}, expect=201)
+    assert axis(created.body["provisional"], "rd")["value"] == "82.0"
+    assert upload(created, data) == 200
+    partner.owner.post(f"/v1/gradings/{created.body['id']}/submit", expect=200)
+    client.settle()
+    grading = partner.owner.get(f"/v1/gradings/{created.body['id']}").body
+    assert grading["status"] == "completed"
+    assert axis(grading["provisional"], "rd")["value"] == "82.0"
+    assert abs(float(axis(grading["result"], "rd")["value"]) - 70.0) < 1.5
+    assert axis(grading["result"], "rd")["source"] == "image"
+
+
+def test_the_model_that_grades_is_there_to_download(partner: Partner) -> None:
+    current = partner.owner.get("/v1/grading-models/current").body
+    content = partner.owner.get(current["url"])
+    assert hashlib.sha256(content.body).hexdigest() == current["sha256"]
+    assert len(content.body) == current["size"]
+    assert content.body[4:8] == b"TFL3"
+    partner.owner.get(f"/v1/grading-models/{'0' * 64}", expect=404)
+    partner.owner.get("/v1/grading-models/latest", expect=422)
+
+
+# Who may
+
+
+def test_images_need_consent(client: Client, partner: Partner) -> None:
+    data = photo().data
+    announced = {"kind": "image", **image(data)}
+    assert "consent" in partner.owner.post("/v1/gradings", announced, expect=403).body["detail"]
+    partner.owner.post("/v1/gradings", {**device(), "image": image(data)}, expect=403)
+    first, second = uploaded(consent(partner), data), uploaded(partner, data)
+    partner.owner.post(f"/v1/gradings/{first}/submit", expect=200)
+    client.settle()
+    decide(partner, ai_processing="withdrawn")
+    partner.owner.post(f"/v1/gradings/{second}/submit", expect=403)
+    assert partner.owner.get(f"/v1/gradings/{first}").body["status"] == "completed"  # what was done stays lawful
+
+
+def test_a_consent_withdrawn_while_the_image_waits(client: Client, partner: Partner) -> None:
+    grading_id = uploaded(consent(partner), photo().data)
+    client.post("/_local/faults", {"edge": "task", "kind": "fail", "match": "grading-task", "times": 1, "status": 503})
+    partner.owner.post(f"/v1/gradings/{grading_id}/submit", expect=200)
+    decide(partner, ai_processing="withdrawn")
+    client.post("/_local/clock", {"advance": "PT2M"})
+    grading = partner.owner.get(f"/v1/gradings/{grading_id}").body
+    assert (grading["status"], grading["refusal"]["code"]) == ("refused", "consent_missing")
+
+
+def test_a_grading_is_its_partner_s_alone(client: Client, partner: Partner) -> None:
+    grading_id = partner.owner.post("/v1/gradings", lab()).body["id"]
+    other = active_partner(client)
+    other.owner.get(f"/v1/gradings/{grading_id}", expect=404)
+    other.owner.post(f"/v1/gradings/{grading_id}/submit", expect=404)
+    assert other.owner.get("/v1/gradings").body["data"] == []
+    viewer = client.as_user("viewer", partner.id, "viewer")
+    assert viewer.get(f"/v1/gradings/{grading_id}").body["id"] == grading_id
+    viewer.post("/v1/gradings", lab(), expect=403)
+    stranger = client.as_user("stranger", "01a283cf-8600-7b1c-a4d2-000000000000", "owner")
+    assert "Register" in stranger.post("/v1/gradings", lab(), expect=409).body["detail"]
+
+
+def test_a_grading_may_be_for_a_trade_of_one_s_own(client: Client, partner: Partner, sql: Connection) -> None:
+    trade, other = offer(partner)["id"], active_partner(client)
+    grading = partner.owner.post("/v1/gradings", {**lab(), "trade_id": trade}, expect=201).body
+    assert grading["trade_id"] == trade
+    refused = other.owner.post("/v1/gradings", {**lab(), "trade_id": trade}, expect=422)
+    assert refused.body["errors"][0]["pointer"] == "/trade_id"
+    partner.owner.post("/v1/gradings", lab())
+    assert [one["id"] for one in partner.owner.get(f"/v1/gradings?trade_id={trade}").body["data"]] == [grading["id"]]
+    client.post("/_local/clock", {"advance": "PT2M"})
+    [[told]] = sql.run("SELECT data->>'trade_id' FROM audit_log WHERE subject = :id", id=grading["id"])
+    assert told == trade
+
+
+def test_gradings_are_listed_page_by_page(partner: Partner) -> None:
+    made = [partner.owner.post("/v1/gradings", lab()).body["id"] for _ in range(3)]
+    first = partner.owner.get("/v1/gradings?limit=2").body
+    rest = partner.owner.get(f"/v1/gradings?limit=2&after={first['next']}").body
+    assert [one["id"] for one in [*first["data"], *rest["data"]]] == sorted(made, reverse=True)
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+
+
+# The day's budget
+
+
+def test_two_at_once_at_the_last_of_the_day(client: Client, partner: Partner, sql: Connection) -> None:
+    free = client.as_user("owner", partner.id, "owner", "free")
+    key = "a-key-of-the-client-02"
+    for _ in range(3):
+        free.post("/v1/gradings", lab(), expect=201)
+    last_but_one = free.post("/v1/gradings", lab(), expect=201, key=key)
+    answers: list[Any] = []
+    racing = [
+        threading.Thread(target=lambda: answers.append(free.post("/v1/gradings", lab(), expect=ANY))) for _ in "ab"
+    ]
+    for thread in racing:
+        thread.start()
+    for thread in racing:
+        thread.join()
+    assert sorted(answer.status for answer in answers) == [201, 429]
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert refused.body["type"].endswith("/rate-limited")
+    assert 0 < int(refused.headers["Retry-After"]) <= 24 * 3600 + 1
+    used = (
+        "SELECT used, (SELECT count(*) FROM grading_usage u WHERE u.partner_id = b.partner_id) FROM grading_budgets b"
+    )
+    assert sql.run(f"{used} WHERE partner_id = :id", id=str(partner.id)) == [[5, 5]]
+    # The partner is charged, whoever of it asks; another plan has another budget; what was answered stays answered.
+    assert free.post("/v1/gradings", lab(), key=key).body == last_but_one.body
+    client.as_user("member", partner.id, "member", "free").post("/v1/gradings", lab(), expect=429)
+    partner.owner.post("/v1/gradings", lab(), expect=201)
+    client.post("/_local/clock", {"advance": f"PT{refused.headers['Retry-After']}S"})
+    client.as_user("owner", partner.id, "owner", "free").post("/v1/gradings", lab(), expect=201)
+
+
+def test_repeating_a_request_is_neither_a_second_grading_nor_charged(partner: Partner, sql: Connection) -> None:
+    key = "a-key-of-the-client-01"
+    first = partner.owner.post("/v1/gradings", lab(), key=key)
+    again = partner.owner.post("/v1/gradings", lab(), key=key)
+    assert again.body == first.body
+    assert again.headers["Idempotent-Replayed"] == "true"
+    partner.owner.post("/v1/gradings", lab(rd=60), key=key, expect=422)
+    used = sql.run("SELECT used FROM grading_budgets WHERE partner_id = :id", id=str(partner.id))
+    assert used == [[1]]
+
+
+# Twice, lost, killed
+
+
+def assert_graded_once(client: Client, partner: Partner, sql: Connection, grading_id: str) -> None:
+    grading = partner.owner.get(f"/v1/gradings/{grading_id}").body
+    assert (grading["status"], grading["version"]) == ("completed", 3)
+    assert [row[0] for row in events(client, sql, grading_id)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["duplicate", "lose_answer", "drop", "fail"])
+def test_whatever_happens_to_the_task(client: Client, partner: Partner, sql: Connection, kind: str) -> None:
+    grading_id = uploaded(consent(partner), photo().data)
+    client.post("/_local/faults", {"edge": "task", "kind": kind, "match": "grading-task", "times": 2, "status": 503})
+    partner.owner.post(f"/v1/gradings/{grading_id}/submit", expect=200)
+    client.post("/_local/clock", {"advance": "PT10M"})
+    assert_graded_once(client, partner, sql, grading_id)
+
+
+@pytest.mark.parametrize("step", ["remember", "finish"])
+def test_killed_between_reading_and_writing(
+    cloud: LocalCloud, client: Client, partner: Partner, sql: Connection, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    store = cloud.functions.module("grading-task").service.store
+    real, deaths = getattr(store, step), iter(range(2))
+
+    def die_first(*arguments: Any) -> Any:
+        if next(deaths, None) is not None:
+            raise ConnectionResetError
+        return real(*arguments)
+
+    monkeypatch.setattr(store, step, die_first)
+    grading_id = uploaded(consent(partner), photo(Scene(seed=14 if step == "finish" else 15)).data)
+    partner.owner.post(f"/v1/gradings/{grading_id}/submit", expect=200)
+    client.post("/_local/clock", {"advance": "PT10M"})
+    client.settle()
+    assert next(deaths, None) is None
+    assert_graded_once(client, partner, sql, grading_id)
+
+
+def test_killed_between_the_commit_and_the_task_the_reaper_has_it_graded(
+    cloud: LocalCloud, client: Client, partner: Partner, sql: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = cloud.functions.module("grading-requests").service
+    grading_id = uploaded(consent(partner), photo().data)
+    with monkeypatch.context() as lost:
+        lost.setattr(service, "enqueue", lambda *_: None)
+        partner.owner.post(f"/v1/gradings/{grading_id}/submit", expect=200)
+    client.settle()
+    assert partner.owner.get(f"/v1/gradings/{grading_id}").body["status"] == "queued"
+    client.post("/_local/clock", {"advance": "PT10M"})
+    assert_graded_once(client, partner, sql, grading_id)
+
+
+def test_an_image_that_kills_its_reader_is_given_up(
+    cloud: LocalCloud, client: Client, partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: bytes) -> Any:
+        raise MemoryError
+
+    grading_id = uploaded(consent(partner), photo(Scene(seed=16)).data)
+    with monkeypatch.context() as hostile:
+        hostile.setattr(cloud.functions.module("grading-task"), "reader", lambda: killed)
+        partner.owner.post(f"/v1/gradings/{grading_id}/submit", expect=200)
+        client.post("/_local/clock", {"advance": "PT7H"})
+    owner = client.as_user("owner", partner.id, "owner")  # the token of this morning has expired
+    grading = owner.get(f"/v1/gradings/{grading_id}").body
+    assert (grading["status"], grading["refusal"]["code"]) == ("refused", "image_unreadable")
