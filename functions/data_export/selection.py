@@ -1,0 +1,77 @@
+"""Which rows are about a partner, as SQL made of the data map.
+
+Every predicate takes the partner as the parameter `subject`. Row level security is the second fence: the session shows
+this partner's rows only.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime, time
+
+from kapas import clock
+from kapas.data_map import DataMap, RetentionRule, Subject, Table
+from kapas.db import Session
+
+
+def about_subject(data_map: DataMap, table: Table, alias: str = "t") -> str:
+    """The condition that a row of `table`, called `alias`, is about the partner `:subject`."""
+    return "(" + " OR ".join(_leads_to_subject(data_map, path, alias) for path in table.subject) + ")"
+
+
+def ordered_by(table: Table, alias: str = "t") -> str:
+    return ", ".join(f"{alias}.{column}" for column in table.key)
+
+
+def beyond(table: Table, name: str, comparison: str) -> str:
+    """The condition that a row's key is `comparison` (`>` or `<=`) the key whose parts are the parameters `name`0, 1 ..."""
+    bounds = ", ".join(f":{name}{n}::text::{kind}" for n, kind in enumerate(table.key.values()))
+    return f"({ordered_by(table)}) {comparison} ({bounds})"
+
+
+def bounds(name: str, key: Sequence[str] | None) -> dict[str, str]:
+    """The parameters of `beyond`."""
+    return {f"{name}{n}": part for n, part in enumerate(key or ())}
+
+
+def of_rule(table: Table, rule: RetentionRule, alias: str = "t") -> str:
+    """The condition that a row of `table`, called `alias`, falls under `rule`, and under none before it."""
+    before = table.retention[: table.retention.index(rule)]
+    return " AND ".join([*(f"NOT {_takes(other, alias)}" for other in before), _takes(rule, alias)])
+
+
+def count(db: Session, data_map: DataMap, table: Table, subject: object) -> int:
+    """How many rows of `table` are about the subject."""
+    row = db.one(f"SELECT count(*) FROM {table.name} t WHERE {about_subject(data_map, table)}", subject=subject)
+    return row[0] if row else 0
+
+
+def midnight(day: date) -> datetime:
+    """The beginning of a day in India."""
+    return datetime.combine(day, time(), clock.IST)
+
+
+def _leads_to_subject(data_map: DataMap, path: Subject, alias: str) -> str:
+    if path.parent:
+        parent = data_map.tables[path.parent]
+        inner = f"{alias}{alias[0]}"
+        condition = about_subject(data_map, parent, inner)
+        return (
+            f"EXISTS (SELECT FROM {parent.name} {inner}"
+            f" WHERE {inner}.{next(iter(parent.key))} = {alias}.{path.column} AND {condition})"
+        )
+    if path.array:
+        return f"{alias}.{path.column} @> ARRAY[:subject::uuid]"
+    return f"{alias}.{path.column} = :subject::uuid"
+
+
+def _takes(rule: RetentionRule, alias: str) -> str:
+    if not rule.column:
+        return "true"
+    column, named = f"{alias}.{rule.column}", [value for value in rule.values if value is not None]
+    conditions = [f"{column} IS NULL"] if None in rule.values else []
+    if named:
+        conditions.append(f"coalesce({column} IN ({', '.join(map(_literal, named))}), false)")
+    return f"({' OR '.join(conditions)})"
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,192 @@
+"""A partner gets its data and has it erased, over HTTP through the whole local cloud."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from kapas import ids
+from tests.journey import Partner, active_partner, contracted, offer
+from tools.local.client import ANY, Answer, Client
+from tools.verify_archive import faults
+
+
+def wait_for(read: Any, settled: str) -> dict[str, Any]:
+    """The resource once it is no longer `settled`, as it was read last."""
+    deadline = time.monotonic() + 30
+    while (body := read().body)["status"] == settled:
+        assert time.monotonic() < deadline, body
+        time.sleep(0.05)
+    return body
+
+
+def exported(partner: Partner) -> dict[str, Any]:
+    export = partner.owner.post("/v1/exports", {}, expect=202).body
+    return wait_for(lambda: partner.owner.get(f"/v1/exports/{export['id']}"), "preparing")
+
+
+def erased(partner: Partner) -> dict[str, Any]:
+    erasure = partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202).body
+    return wait_for(lambda: partner.owner.get(f"/v1/erasures/{erasure['id']}"), "in_progress")
+
+
+def link(partner: Partner, export: dict[str, Any], expect: int = 201) -> Answer:
+    return partner.owner.post(f"/v1/exports/{export['id']}/download-link", expect=expect)
+
+
+def download(url: str) -> urllib3.BaseHTTPResponse:
+    return urllib3.PoolManager(retries=False).request("GET", url)
+
+
+def advance(client: Client, period: str) -> None:
+    client.post("/_local/clock", {"advance": period})
+
+
+def test_a_partner_downloads_its_data_and_verifies_it(client: Client, tmp_path: Path) -> None:
+    seller, buyer = active_partner(client), active_partner(client)
+    contracted(seller, buyer)
+    export = exported(seller)
+    assert export["status"] == "ready"
+    handed = link(seller, export).body
+    answer = download(handed["url"])
+    assert answer.status == 200
+    assert "kapas-export-" in answer.headers["Content-Disposition"]
+    path = tmp_path / "archive.zip"
+    path.write_bytes(answer.data)
+    assert len(answer.data) == export["size_bytes"]
+    assert list(faults(path)) == []
+    client.settle()
+    trail = [event["type"] for event in client.get("/_local/outbox").body["events"] if event["subject"] == export["id"]]
+    assert trail == ["export.requested.v1", "export.ready.v1", "export.link_issued.v1"]
+    # What was downloaded and then changed on its way is found.
+    path.write_bytes(answer.data.replace(b"manifest.json", b"manifest.jsom"))
+    assert list(faults(path))
+
+
+def test_nobody_else_gets_the_link(client: Client) -> None:
+    owner, other = active_partner(client), active_partner(client)
+    export = exported(owner)
+    path = f"/v1/exports/{export['id']}"
+    for method, at in (("GET", path), ("POST", f"{path}/download-link")):
+        headers = {"Idempotency-Key": str(ids.uuid7())}
+        assert other.owner.call(method, at, headers=headers, expect=ANY).status == 404
+        for role in ("member", "viewer"):
+            colleague = client.as_user("colleague", owner.id, role)
+            assert colleague.call(method, at, headers=headers, expect=ANY).status == 403
+    officer = client.as_user("officer", None, "dpo")
+    assert officer.get(path).body["status"] == "ready"
+    officer.post(f"{path}/download-link", expect=403)
+
+
+def test_a_link_ends_after_five_minutes_and_the_archive_after_seven_days(client: Client) -> None:
+    owner = active_partner(client)
+    export = exported(owner)
+    handed = link(owner, export).body
+    parts = urllib3.util.parse_url(handed["url"])
+    assert download(handed["url"].replace("X-Goog-Expires=300", "X-Goog-Expires=3000")).status in (400, 403)
+    assert download(f"{parts.scheme}://{parts.netloc}{parts.path}").status in (401, 403)
+    advance(client, "PT6M")
+    assert download(handed["url"]).status in (400, 403)
+    advance(client, "P7D")
+    owner = Partner(owner.id, client.as_user("owner", owner.id, "owner"), owner.body)
+    assert owner.owner.get(f"/v1/exports/{export['id']}").body["status"] == "expired"
+    problem = link(owner, export, expect=409).body
+    assert "expired" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/exports", {"partner_id": "not-a-uuid"}, 422),
+        ("/v1/exports", {"everything": True}, 422),
+        ("/v1/exports", {"partner_id": str(ids.uuid7())}, 403),
+        ("/v1/erasures", {}, 422),
+        ("/v1/erasures", {"confirm": "yes"}, 422),
+    ],
+)
+def test_what_cannot_be_asked_for(client: Client, path: str, body: dict[str, Any], status: int) -> None:
+    owner = active_partner(client)
+    answer = owner.owner.post(path, body, expect=status)
+    assert answer.body["status"] == status
+
+
+def test_a_stranger_registers_first(client: Client) -> None:
+    partner_id = ids.uuid7()
+    stranger = client.as_user("stranger", partner_id, "owner")
+    for path, body in (("/v1/exports", {}), ("/v1/erasures", {"confirm": "erase"})):
+        assert "Register" in stranger.post(path, body, expect=409).body["detail"]
+
+
+def test_a_repeated_request_is_answered_as_before(client: Client) -> None:
+    owner = active_partner(client)
+    first = owner.owner.post("/v1/exports", {}, key="export-0123456789ab", expect=202)
+    again = owner.owner.post("/v1/exports", {}, key="export-0123456789ab", expect=202)
+    assert again.body == first.body
+    client.settle()
+    found = owner.owner.get("/v1/exports").body
+    assert [export["id"] for export in found["data"]] == [first.body["id"]]
+    assert not found["has_more"]
+
+
+@pytest.mark.parametrize("kind", ["duplicate", "lose_answer", "fail", "reorder"])
+@pytest.mark.parametrize("match", ["privacy-intake", "export-work", "erasure-work"])
+def test_every_edge_may_fail(client: Client, kind: str, match: str) -> None:
+    client.post("/_local/faults", {"kind": kind, "match": match, "times": 3})
+    owner = active_partner(client)
+    export = owner.owner.post("/v1/exports", {}, expect=202).body
+    client.settle()
+    advance(client, "PT3M")
+    assert wait_for(lambda: owner.owner.get(f"/v1/exports/{export['id']}"), "preparing")["status"] == "ready"
+    erasure = owner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202).body
+    client.settle()
+    advance(client, "PT3M")
+    assert wait_for(lambda: owner.owner.get(f"/v1/erasures/{erasure['id']}"), "in_progress")["status"] == "completed"
+
+
+def test_what_stays_after_an_erasure_says_why(client: Client) -> None:
+    seller, buyer = active_partner(client), active_partner(client)
+    trade, lot = contracted(seller, buyer), offer(seller)
+    export = exported(seller)
+    handed = link(seller, export).body
+    url = f"{client.url}/_local/receiver/seller"
+    seller.owner.post("/v1/webhook-endpoints", {"url": url, "event_types": ["*"]})
+    client.settle()
+    erasure = erased(seller)
+    assert erasure["status"] == "completed"
+    stays = {(entry["store"], entry["law"]): entry for entry in erasure["statement"]["retained"]}
+    invoice = stays["table trades", "Companies Act 2013"]
+    assert invoice["article"].startswith("s.128(5)")
+    assert invoice["earliest_deletion"].endswith("-04-01")
+    assert stays["table statutory_records", "Companies Act 2013"]["count"] >= 2
+    # The other party has its contract, the market no lot, and the archive is gone.
+    assert buyer.owner.get(f"/v1/trades/{trade['id']}").body["seller_id"] == str(seller.id)
+    documents = client.get("/_local/documents").body
+    assert documents[f"trades/{lot['id']}"]["open"] is False
+    assert documents[f"partners/{seller.id}"]["status"] == "erased"
+    assert download(handed["url"]).status == 404
+    assert seller.owner.get(f"/v1/exports/{export['id']}").body["status"] == "expired"
+    seller.owner.post("/v1/exports", {}, expect=409)
+    seller.owner.post("/v1/erasures", {"confirm": "erase"}, expect=409)
+    assert seller.body["legal_name"] not in json.dumps(documents)
+
+
+def test_the_protection_officer_acts_on_behalf(client: Client) -> None:
+    owner = active_partner(client)
+    officer = client.as_user("officer", None, "dpo")
+    export = officer.post("/v1/exports", {"partner_id": str(owner.id)}, expect=202).body
+    assert wait_for(lambda: owner.owner.get(f"/v1/exports/{export['id']}"), "preparing")["status"] == "ready"
+    link(owner, export)
+    erasure = officer.post("/v1/erasures", {"partner_id": str(owner.id), "confirm": "erase"}, expect=202).body
+    assert wait_for(lambda: officer.get(f"/v1/erasures/{erasure['id']}"), "in_progress")["certificate"]
+    assert [one["id"] for one in owner.owner.get("/v1/erasures").body["data"]] == [erasure["id"]]
+
+
+def test_what_is_held_is_told(client: Client) -> None:
+    told = active_partner(client).owner.get("/v1/data-map").body
+    held = {holding["store"]: holding for holding in told["holdings"]}
+    assert held["table trades"]["retention"][-1]["period"] == "8 years"
+    assert held["table partners"]["exported"]
+    assert {"name", "purpose"} == told["recipients"][0].keys()

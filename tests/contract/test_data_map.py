@@ -1,0 +1,222 @@
+"""The data map has an entry for everything that is there, and for nothing else; the role `data_export` may what it says."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pg8000.native import Connection
+
+import kapas.db
+from functions.data_export.preparing import archive_path
+from functions.data_export.shards import path as part_path
+from functions.live_feed import projections
+from kapas.data_map import InvalidDataMap, data_map, parse
+from kapas.db.migrate import migrate
+from kapas.events import CloudEvent
+from kapas.ids import uuid7
+from kapas.retention import policies
+from tools import privacy_docs
+from tools.catalog import ROOT, catalog
+from tools.local.postgres import Postgres
+
+MAP = data_map()
+MAP_FILE = "shared/kapas/data/data_map.json"
+ROLE = "data_export"
+# What the capability works with itself: requests, their shards, and the keys that it decrypts and shreds with.
+OWN = {"exports", "export_shards", "erasures", "restrictions", "statutory_records", "epoch_keys", "subject_keys"}
+OWN |= {"idempotency_keys"}
+
+_COLUMNS = """SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'
+  ORDER BY table_name, ordinal_position"""
+_PRIVILEGES = """SELECT table_name, column_name, privilege_type FROM information_schema.column_privileges
+  WHERE grantee = :role AND table_schema = 'public' ORDER BY 1, 2, 3"""
+_DELETES = """SELECT table_name FROM information_schema.table_privileges
+  WHERE grantee = :role AND privilege_type = 'DELETE' ORDER BY 1"""
+_UNFENCED = """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+  AND NOT relrowsecurity ORDER BY 1"""
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """A PostgreSQL as every migration leaves it."""
+    with (
+        Postgres(tmp_path_factory.mktemp("postgres")) as server,
+        Connection("postgres", host="127.0.0.1", port=server.port, database="postgres") as connection,
+    ):
+        migrate(connection, Path(kapas.db.__file__).parent / "migrations")
+        yield connection
+
+
+def schema(live: Connection) -> dict[str, dict[str, str]]:
+    """Table -> column -> type, of the live schema."""
+    found: dict[str, dict[str, str]] = {}
+    for table, column, kind in live.run(_COLUMNS):
+        found.setdefault(table, {})[column] = kind
+    return found
+
+
+def granted(live: Connection, privilege: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for table, column, kind in live.run(_PRIVILEGES, role=ROLE):
+        if kind == privilege:
+            found.setdefault(table, set()).add(column)
+    return found
+
+
+def test_every_column_of_every_table_has_an_entry(live: Connection) -> None:
+    lacking: list[str] = []
+    for table, columns in schema(live).items():
+        entry = MAP.tables.get(table)
+        missing = [column for column in columns if entry is None or column not in entry.columns]
+        if not missing:
+            continue
+        if entry is None:
+            lacking.append(
+                f'to "tables": "{table}": {{"title": "...", "purpose": "...", "subject": ["partner_id"],'
+                ' "key": {"id": "uuid"}, "anchor": "created_at", "retention": "<a policy>", "erase": "retain", "columns":'
+                f" {json.dumps(dict.fromkeys(missing, '<category>'))}}}"
+            )
+        else:
+            lacking += [f'to tables.{table}.columns: "{column}": "<category>"' for column in missing]
+    assert not lacking, f"{MAP_FILE} lacks entries; add\n" + "\n".join(lacking)
+
+
+def test_every_entry_is_of_something_that_is_there(live: Connection) -> None:
+    there = schema(live)
+    left = [
+        f"tables.{table.name}.columns.{column}"
+        for table in MAP.tables.values()
+        for column in table.columns
+        if column not in there.get(table.name, {})
+    ]
+    assert not left, f"{MAP_FILE} has entries of what no longer exists; remove\n" + "\n".join(left)
+
+
+def test_keys_have_the_types_of_their_columns(live: Connection) -> None:
+    there = schema(live)
+    for table in MAP.tables.values():
+        assert dict(table.key) == {name: there[table.name][name] for name in table.key}, table.name
+
+
+def test_keys_are_unique_for_a_partner(live: Connection) -> None:
+    """Rows are read in ranges of keys: with a key that two rows share, one of them would be lost between two ranges."""
+    for table in MAP.of_partners():
+        rows = live.run(
+            """SELECT array_agg(a.attname::text) FROM pg_index i
+                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+               WHERE i.indrelid = CAST(:name AS regclass) AND i.indisunique AND i.indpred IS NULL
+               GROUP BY i.indexrelid ORDER BY i.indexrelid""",
+            name=table.name,
+        )
+        of_partner = {path.column for path in table.subject if not path.array and path.parent is None}
+        unique = [set(columns) - of_partner <= set(table.key) for (columns,) in rows]
+        assert any(unique), f"{table.name}: {', '.join(table.key)} is not unique"
+
+
+def test_the_role_may_read_what_is_exported_and_nothing_else(live: Connection) -> None:
+    found = granted(live, "SELECT")
+    faults: list[str] = []
+    for table in MAP.tables.values():
+        wanted = set(table.read)
+        if table.name in OWN:
+            assert wanted <= found[table.name], table.name
+        elif missing := wanted - found.get(table.name, set()):
+            names = [column for column in table.columns if column in missing]
+            faults.append(f"GRANT SELECT ({', '.join(names)}) ON {table.name} TO {ROLE};")
+        elif more := found.get(table.name, set()) - wanted:
+            faults.append(f"REVOKE SELECT ({', '.join(sorted(more))}) ON {table.name} FROM {ROLE};")
+    assert not faults, "a migration has to say\n" + "\n".join(faults)
+
+
+def test_the_role_may_change_what_is_erased_and_nothing_else(live: Connection) -> None:
+    updates = granted(live, "UPDATE")
+    deletes = {row[0] for row in live.run(_DELETES, role=ROLE)} - OWN
+    for table in MAP.tables.values():
+        if table.name not in OWN:
+            wanted = {column.name for column in table.columns.values() if column.erase in ("redact", "unlink")}
+            assert updates.get(table.name, set()) == wanted, (
+                f"GRANT UPDATE ({', '.join(wanted)}) ON {table.name} TO {ROLE};"
+            )
+    assert deletes == {table.name for table in MAP.tables.values() if table.erase == "delete"} - OWN
+
+
+def test_row_security_fences_every_table_that_is_exported(live: Connection) -> None:
+    unfenced = {row[0] for row in live.run(_UNFENCED)}
+    # Opaque numbers: whom a session may trade with is asked of the other side, too.
+    assert not unfenced & {table.name for table in MAP.of_partners() if table.exported} - {"restrictions"}
+
+
+def test_every_policy_is_defined_and_used_as_it_says() -> None:
+    named = {rule.policy for table in MAP.tables.values() for rule in table.retention}
+    named |= {collection.retention for collection in MAP.collections.values()}
+    named |= {prefix.retention for prefix in MAP.prefixes}
+    assert named <= policies().keys(), f"retention_policies.json lacks {named - policies().keys()}"
+    assert not [name for name in named if not policies()[name].active]
+
+
+def test_every_retained_value_says_by_which_rule() -> None:
+    for table in MAP.of_partners():
+        assert MAP.retention(table), table.name
+        assert not MAP.retention(table)[-1].column, f"{table.name}: the last rule takes what no other took"
+
+
+def test_every_firestore_field_has_an_entry_and_every_entry_a_field() -> None:
+    fields: dict[str, set[str]] = {}
+    examples = sorted((ROOT / "tests" / "examples").rglob("*.json"))
+    events = [CloudEvent.model_validate_json(path.read_text()) for path in examples]
+    documents: dict[str, dict[str, object]] = {}
+    for event_type in projections._FOLDS:
+        for event in (event for event in events if event.type == event_type):
+            path = projections.path(event)
+            assert path is not None
+            collection = path.partition("/")[0]
+            documents[collection] = projections.apply(documents.get(collection, {}), event)
+            fields.setdefault(collection, set()).update(documents[collection])
+    mapped = {name: set(collection.fields) for name, collection in MAP.collections.items()}
+    assert mapped == fields, f"collections of {MAP_FILE} are not what functions/live_feed/projections.py writes"
+
+
+def test_every_bucket_has_its_prefixes() -> None:
+    assert {prefix.bucket for prefix in MAP.prefixes} == set(catalog().buckets())
+    export_id = uuid7()
+    own = {prefix.prefix for prefix in MAP.prefixes if prefix.bucket == "exports"}
+    assert own == {archive_path(export_id).partition("/")[0] + "/", part_path(export_id, 0).partition("/")[0] + "/"}
+    for table in MAP.tables.values():
+        if table.files:
+            prefixes = [p for p in MAP.prefixes if p.bucket == table.files.bucket and p.rows_of == table.name]
+            assert [p for p in prefixes if table.files.path.startswith(p.prefix)], (
+                f"{table.name} has files of no prefix"
+            )
+
+
+def test_every_processor_of_a_consent_is_a_recipient() -> None:
+    processors = json.loads((ROOT / "functions/consent_updates/processors.json").read_text())["processors"]
+    recipients = {recipient.name: recipient.purpose for recipient in MAP.recipients}
+    for processor in processors:
+        assert all(purpose in recipients[processor["name"]] for purpose in processor["purposes"]), processor["name"]
+
+
+def test_the_page_is_current() -> None:
+    page = privacy_docs.PAGE.read_text("utf-8")
+    assert page == privacy_docs.current(page), "run python -m tools.privacy_docs"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"key": {"uid": "uuid"}}, "names uid"),
+        ({"anchor": "made_at"}, "names made_at"),
+        ({"key": {}}, "needs the key"),
+        ({"retention": []}, "either a retention or a table"),
+        ({"subject": ["id->partners"]}, "refers to partners"),
+        ({"columns": {"id": {"category": "none", "export": "exclude"}}}, "say because of what"),
+        ({"columns": {"id": {"category": "none", "sealed": "id"}}}, "erased by shredding"),
+    ],
+)
+def test_a_map_that_contradicts_itself_is_refused(change: dict[str, object], message: str) -> None:
+    table = {"title": "T", "purpose": "P", "subject": ["id"], "key": {"id": "uuid"}, "retention": "books_of_account"}
+    table |= {"erase": "retain", "columns": {"id": "identifier"}} | change
+    whole = {"version": "1", "region": "r", "recipients": [], "tables": {"t": table}, "collections": {}, "buckets": {}}
+    with pytest.raises(InvalidDataMap, match=message):
+        parse(whole)

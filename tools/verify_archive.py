@@ -1,0 +1,138 @@
+"""Verify a downloaded archive: its signature, the hash of every file, and that it has every record that was counted.
+
+    python -m tools.verify_archive kapas-export-2026-11-24.zip --key receipts.pem
+
+The key is the platform's public key for receipts, in PEM. Without it the key in the archive is used, and printed: that shows
+that the archive is as it was signed, not by whom.
+"""
+
+import argparse
+import base64
+import csv
+import hashlib
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from functions.data_export.archive import MANIFEST, PUBLIC_KEY, SIGNATURE
+from functions.data_export.signatures import key_id
+
+CHUNK = 1 << 20
+
+
+def faults(path: Path, public_key: str | None = None) -> Iterator[str]:
+    """What is wrong with the archive at `path`, a line each; nothing if it is as it was signed and whole.
+
+    `public_key` is in PEM; without one, that in the archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield from _faults(archive, public_key)
+    except (zipfile.BadZipFile, OSError) as error:
+        yield f"{path.name} cannot be read: {error}"
+
+
+def _faults(archive: zipfile.ZipFile, public_key: str | None) -> Iterator[str]:
+    names = archive.namelist()
+    if missing := [name for name in (MANIFEST, SIGNATURE, PUBLIC_KEY) if name not in names]:
+        yield f"there is no {', '.join(missing)}"
+        return
+    signed = archive.read(MANIFEST)
+    if not _is_signed(signed, archive.read(SIGNATURE), public_key or archive.read(PUBLIC_KEY).decode()):
+        yield f"{MANIFEST} is not what was signed"
+        return
+    manifest: dict[str, Any] = json.loads(signed)
+    listed: dict[str, dict[str, Any]] = {entry["path"]: entry for entry in manifest["files"]}
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{name} is there more than once"
+    for name in sorted(set(names) - listed.keys() - {MANIFEST, SIGNATURE}):
+        yield f"{name} is not in the manifest"
+    for name, entry in listed.items():
+        if name not in names:
+            yield f"{name} is missing"
+        elif _sha256(archive, name) != entry["sha256"]:
+            yield f"{name} was changed"
+    for table in manifest["tables"]:
+        if table["expected"] != table["actual"]:
+            yield f"{table['name']}: {table['expected']} rows were counted, {table['actual']} written"
+        for kind, count in (("jsonl", _lines), ("csv", _rows)):
+            found = count(archive, table[kind]) if table[kind] in names else None
+            if found is not None and found != table["expected"]:
+                yield f"{table[kind]} has {found} records, not {table['expected']}"
+
+
+def _is_signed(content: bytes, signature: bytes, public_key: str) -> bool:
+    """Whether the detached JWS (RFC 7515 appendix F, ES256) is of `content` under the key."""
+    try:
+        header, payload, encoded = signature.decode("ascii").split(".")
+        claimed = json.loads(_decode(header))
+        raw = _decode(encoded)
+        key = load_pem_public_key(public_key.encode())
+        if payload or claimed["alg"] != "ES256" or len(raw) != 64 or not isinstance(key, EllipticCurvePublicKey):
+            return False
+        der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+        segment = base64.urlsafe_b64encode(content).rstrip(b"=")
+        key.verify(der, header.encode() + b"." + segment, ECDSA(SHA256()))
+    except (ValueError, KeyError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _decode(segment: str) -> bytes:
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+
+
+def _sha256(archive: zipfile.ZipFile, name: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        with archive.open(name) as member:
+            while chunk := member.read(CHUNK):
+                digest.update(chunk)
+    except zipfile.BadZipFile:  # the member's own checksum does not match
+        return ""
+    return digest.hexdigest()
+
+
+def _lines(archive: zipfile.ZipFile, name: str) -> int:
+    with archive.open(name) as member:
+        return sum(1 for _ in member)
+
+
+def _rows(archive: zipfile.ZipFile, name: str) -> int:
+    csv.field_size_limit(1 << 30)
+    with archive.open(name) as member:
+        return sum(1 for _ in csv.reader(io.TextIOWrapper(member, "utf-8", newline=""))) - 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--key", type=Path, help="the platform's public key for receipts, in PEM")
+    chosen = parser.parse_args()
+    public_key = chosen.key.read_text() if chosen.key else None
+    found = list(faults(chosen.archive, public_key))
+    for fault in found:
+        print(f"fault: {fault}", file=sys.stderr)
+    if found:
+        return 1
+    with zipfile.ZipFile(chosen.archive) as archive:
+        manifest = json.loads(archive.read(MANIFEST))
+        used = public_key or archive.read(PUBLIC_KEY).decode()
+    records = sum(table["actual"] for table in manifest["tables"])
+    print(f"whole: {records} records in {len(manifest['tables'])} tables, {len(manifest['files'])} files")
+    print(f"signed with the key {key_id(used)}" + ("" if public_key else ", which came with the archive: compare it"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
