@@ -1,0 +1,105 @@
+"""Which rows are due, which of them are held, and their deletion: one condition for dry runs and real ones."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kapas.db import Session
+
+from .places import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page ended: the next one begins behind it."""
+
+    anchor: datetime
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A row whose period is over. `path` is that of its file, if the place is one of files."""
+
+    position: Position
+    held: bool
+    path: str | None
+
+
+def scan(db: Session, place: Place, cutoff: datetime, after: Position | None, limit: int) -> list[Due]:
+    """The `limit` first rows behind `after` that retention counts from before `cutoff`."""
+    condition, parameters = _due(place, cutoff)
+    of_path = [f"t.{name}::text" for name in place.file.columns] if place.file else []
+    rows = db.run(
+        f"""SELECT {", ".join([place.anchor, f"t.{place.key}::text", _held(place), *of_path])} FROM {place.table.name} t
+            WHERE {condition} AND (:after_anchor::timestamptz IS NULL
+              OR ({place.anchor}, t.{place.key}) > (:after_anchor::timestamptz, :after_key::text::{place.key_type}))
+            ORDER BY {place.anchor}, t.{place.key} LIMIT :limit""",
+        **parameters,
+        after_anchor=after.anchor if after else None,
+        after_key=after.key if after else None,
+        limit=limit,
+    )
+    return [Due(Position(row[0], row[1]), row[2], _path(place, row[3:])) for row in rows]
+
+
+def held(db: Session, place: Place, keys: list[str]) -> set[str]:
+    """Those of `keys` that a legal hold keeps."""
+    rows = db.run(
+        f"""SELECT t.{place.key}::text FROM {place.table.name} t
+            WHERE t.{place.key} = ANY(CAST(:keys::text[] AS {place.key_type}[])) AND {_held(place)}
+            ORDER BY t.{place.key}""",
+        keys=keys,
+    )
+    return {row[0] for row in rows}
+
+
+def delete(db: Session, place: Place, cutoff: datetime, keys: list[str]) -> int:
+    """Delete those rows of `keys` that are still due and not held, with what belongs to them; how many they were."""
+    condition, parameters = _due(place, cutoff)
+    children = [
+        f", of_{n} AS (DELETE FROM {child.table} c USING gone WHERE c.{child.column} = gone.{place.key})"
+        for n, child in enumerate(place.children)
+    ]
+    row = db.one(
+        f"""WITH gone AS (
+              DELETE FROM {place.table.name} t
+              WHERE t.{place.key} = ANY(CAST(:keys::text[] AS {place.key_type}[])) AND {condition} AND NOT {_held(place)}
+              RETURNING t.{place.key}){"".join(children)}
+            SELECT count(*) FROM gone""",
+        **parameters,
+        keys=keys,
+    )
+    return row[0] if row else 0
+
+
+def _due(place: Place, cutoff: datetime) -> tuple[str, dict[str, Any]]:
+    """The condition that a row is governed by the place's policy and that its period is over, with its parameters."""
+    conditions = [place.only, f"{place.anchor} < :cutoff"]
+    parameters: dict[str, Any] = {"cutoff": cutoff}
+    rules = [(rule, "NOT ") for rule in place.before] + [(place.rule, "")]
+    for n, (rule, negated) in enumerate(rules):
+        if rule.column:
+            # A row without a value falls under the rule that names none.
+            unset = "true" if None in rule.values else "false"
+            column = f"t.{rule.column}"
+            named = f"CASE WHEN {column} IS NULL THEN {unset} ELSE {column}::text = ANY(:values_{n}::text[]) END"
+            conditions.append(negated + named)
+            parameters[f"values_{n}"] = [value for value in rule.values if value is not None]
+    return " AND ".join(conditions), parameters
+
+
+def _held(place: Place) -> str:
+    """The condition that a hold that nobody released keeps the row, or all of one whom it is about."""
+    about = [
+        f"h.subject_id = ANY(t.{path.column})" if path.array else f"h.subject_id = t.{path.column}"
+        for path in place.table.subject
+    ]
+    row = f"(h.table_name = '{place.table.name}' AND h.row_id = t.{place.key}::text)"
+    return f"EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND ({' OR '.join([row, *about])}))"
+
+
+def _path(place: Place, values: list[str]) -> str | None:
+    if place.file is None:
+        return None
+    return place.file.path.format_map(dict(zip(place.file.columns, values, strict=True)))
