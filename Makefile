@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check run bench bundle bundle-test conformance lock migrate verify-ledger docs clean format
+.PHONY: help demo test check run bench bundle bundle-test conformance lock migrate verify-ledger grading-model docs clean format
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ migrate: .venv/ready  ## apply the SQL migrations to DATABASE_URL
 
 verify-ledger: .venv/ready  ## recompute every consent chain and receipt in DATABASE_URL
 	@$(BIN)/python -m tools.verify_ledger
+
+grading-model: .venv/ready  ## author the grading model's graph; the same bytes on each build
+	@$(BIN)/python -m tools.grading_model
 
 docs: .venv/ready  ## regenerate docs/api and the event schemas from the code
 	@$(BIN)/python -m tools.docs

@@ -13,7 +13,7 @@ from kapas.identity import Identity
 from kapas.keys import Keyring, Shredded
 from kapas.ports import Signer
 from kapas.schemas.consents import ConsentDecide, ConsentDispatch, ConsentRecord
-from kapas.schemas.events import ConsentDenied, ConsentGranted, ConsentWithdrawn
+from kapas.schemas.events.consents import ConsentDenied, ConsentGranted, ConsentWithdrawn
 
 from . import ledger, processors, receipts, store
 from .ledger import Entry, Head

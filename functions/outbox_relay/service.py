@@ -8,7 +8,7 @@ from kapas.ports import Bus
 
 from . import store
 
-BATCH = 500
+BATCH = 1000
 """Events published in one transaction."""
 
 

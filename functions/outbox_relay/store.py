@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from kapas import events
 from kapas.db import Session
@@ -18,23 +16,28 @@ _CLAIM = """WITH head AS (
   claimed AS (
     SELECT o.subject FROM outbox o JOIN head USING (subject, sequence)
     WHERE o.published_at IS NULL ORDER BY o.subject FOR UPDATE OF o SKIP LOCKED)
-  SELECT o.event_id, o.topic, o.source, o.type, o.subject, o.sequence, o.data, o.partner_ids, o.traceparent, o.occurred_at
+  SELECT o.event_id::text, o.topic, o.source, o.type, o.subject::text, o.sequence, o.data::text,
+    array_to_string(o.partner_ids, ','), o.traceparent,
+    to_char(o.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
   FROM outbox o JOIN claimed USING (subject)
   WHERE o.published_at IS NULL ORDER BY o.subject, o.sequence LIMIT :limit"""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    event_id: UUID
+    """An event to publish, its values as text: they go into the message as PostgreSQL writes them."""
+
+    event_id: str
     topic: str
     source: str
     type: str
-    subject: UUID
+    subject: str
     sequence: int
-    data: Any
-    partner_ids: list[UUID]
+    data: str
+    """JSON."""
+    partner_ids: str
     traceparent: str | None
-    occurred_at: datetime
+    time: str
 
     def message(self) -> Message:
         data = events.encode(
@@ -43,12 +46,12 @@ class OutboxRow:
             source=self.source,
             subject=self.subject,
             sequence=self.sequence,
-            time=self.occurred_at,
+            time=self.time,
             data=self.data,
             partner_ids=self.partner_ids,
             traceparent=self.traceparent,
         )
-        return Message(data, {"content-type": events.CONTENT_TYPE, "type": self.type}, str(self.subject))
+        return Message(data, {"content-type": events.CONTENT_TYPE, "type": self.type}, self.subject)
 
 
 def claim(db: Session, limit: int) -> list[OutboxRow]:
@@ -59,5 +62,5 @@ def claim(db: Session, limit: int) -> list[OutboxRow]:
     return [OutboxRow(*row) for row in db.run(_CLAIM, limit=limit)]
 
 
-def mark_published(db: Session, event_ids: list[UUID], at: datetime) -> None:
-    db.run("UPDATE outbox SET published_at = :at WHERE event_id = ANY(:event_ids)", at=at, event_ids=event_ids)
+def mark_published(db: Session, event_ids: list[str], at: datetime) -> None:
+    db.run("UPDATE outbox SET published_at = :at WHERE event_id = ANY(:event_ids::uuid[])", at=at, event_ids=event_ids)

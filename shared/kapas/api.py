@@ -16,12 +16,13 @@ problem+json for every failure, a trace and security headers.
 
 import io
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from flask import Request, Response, g, request
 from flask.json.provider import DefaultJSONProvider
@@ -83,6 +84,22 @@ class _ExactJson(DefaultJSONProvider):
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_describing: ContextVar[bool] = ContextVar("kapas.api.describing", default=False)
+
+
+@contextmanager
+def described() -> Generator[None]:
+    """Have apps that are made within this context describe themselves as OpenAPI (`api_doc`).
+
+    It costs a JSON Schema per model, at each cold start; only `make docs` and its tests ask for it.
+    """
+    token = _describing.set(True)
+    try:
+        yield
+    finally:
+        _describing.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +193,15 @@ class App(OpenAPI):
                 body = incoming.stream.read(MAX_BODY + 1)
                 environ["wsgi.input"] = io.BytesIO(body)
                 environ["CONTENT_LENGTH"] = str(len(body))
-            return cast(Response, Response.from_app(cast(Any, self), environ))
+            # As Flask.wsgi_app does, without turning the response into bytes and back for the framework's app.
+            with self.request_context(environ):
+                return self.full_dispatch_request()
 
     # What happens around every request
+
+    def _collect_openapi_info(self, rule: str, func: Callable[..., Any], **options: Any) -> Any:
+        options["doc_ui"] = _describing.get()
+        return super()._collect_openapi_info(rule, func, **options)
 
     def _make_verifier(self) -> Verifier:
         settings = self.settings()

@@ -27,7 +27,8 @@ CONTENT_TYPE = "application/cloudevents+json"
 class EventData(BaseModel):
     """The data of one event type. A change that old readers cannot take is a new class with a new type (`.v2`)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built at its first use: a function imports every event type and publishes a few.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     type: ClassVar[str]
     """For example `trade.offered.v1`."""
@@ -35,6 +36,8 @@ class EventData(BaseModel):
     """The Pub/Sub topic it is published to, from the catalog."""
     source: ClassVar[str]
     """The capability that says so, as a URI reference: `/trade_events`."""
+    private: ClassVar[bool] = False
+    """Whether it is of the platform's inside, and no partner's webhook or feed may have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +79,36 @@ class CloudEvent(BaseModel):
 
 def encode(
     *,
-    id: UUID,  # noqa: A002 - the attribute's name in CloudEvents
+    id: str,  # noqa: A002 - the attribute's name in CloudEvents
     type: str,  # noqa: A002
     source: str,
-    subject: UUID,
+    subject: str,
     sequence: int,
-    time: datetime,
-    data: Any,
-    partner_ids: list[UUID],
+    time: str,
+    data: str,
+    partner_ids: str,
     traceparent: str | None,
 ) -> bytes:
-    """A CloudEvent in structured mode (JSON format, CloudEvents 1.0 section 3.2)."""
-    event: dict[str, Any] = {
+    """A CloudEvent in structured mode (JSON format, CloudEvents 1.0 section 3.2).
+
+    `data` is JSON already and goes in as it is; `time` is RFC 3339; `partner_ids` are separated by commas.
+    """
+    attributes: dict[str, Any] = {
         "specversion": "1.0",
-        "id": str(id),
+        "id": id,
         "type": type,
         "source": source,
-        "subject": str(subject),
-        "time": clock.rfc3339(time),
+        "subject": subject,
+        "time": time,
         "datacontenttype": "application/json",
         "dataschema": f"{SCHEMA_PREFIX}{type}.json",
-        "partitionkey": str(subject),
+        "partitionkey": subject,
         "sequence": sequence,
-        "partnerids": ",".join(str(partner_id) for partner_id in partner_ids),
-        "data": data,
+        "partnerids": partner_ids,
     }
     if traceparent:
-        event["traceparent"] = traceparent
-    return json.dumps(event, separators=(",", ":")).encode()
+        attributes["traceparent"] = traceparent
+    return f'{json.dumps(attributes, separators=(",", ":"))[:-1]},"data":{data}}}'.encode()
 
 
 class SequenceGap(Unavailable):

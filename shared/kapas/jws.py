@@ -6,20 +6,18 @@ The tests hold this to tokens that pyjwt makes.
 
 import base64
 import binascii
+import http.client
 import json
 import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 from kapas import clock, log
 from kapas.errors import Unavailable
-from kapas.once import once
-
-if TYPE_CHECKING:
-    from urllib3 import PoolManager
 
 MAX_TOKEN_CHARS = 8192
 MIN_RSA_BITS = 2048
@@ -136,25 +134,24 @@ class KeySet:
 
 
 def fetch_from(url: str, *, timeout: float = 3.0) -> Fetch:
-    """Fetches a key set from `url` over a connection pool of its own, made at the first use."""
-
-    def make_pool() -> "PoolManager":
-        from urllib3 import PoolManager, Retry
-
-        return PoolManager(retries=Retry(total=1, redirect=0), timeout=timeout)
-
-    pool = once(make_pool)
+    """Fetches a key set from `url`, once more if the first try fails. Once an hour: no connection is kept for it."""
+    address = urlsplit(url)
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
 
     def fetch() -> bytes:
-        from urllib3.exceptions import HTTPError
-
-        try:
-            answer = pool().request("GET", url)
-        except HTTPError as failure:
-            raise Unavailable from failure
-        if answer.status != 200:
-            raise Unavailable
-        return answer.data
+        for last in (False, True):
+            connection = kind(address.netloc, timeout=timeout)
+            try:
+                connection.request("GET", address.path)
+                answer = connection.getresponse()
+                if answer.status == 200:
+                    return answer.read()
+            except (OSError, http.client.HTTPException) as failure:
+                if last:
+                    raise Unavailable from failure
+            finally:
+                connection.close()
+        raise Unavailable
 
     return fetch
 

@@ -69,6 +69,10 @@ class Documents(Protocol):
         """
         ...
 
+    def delete(self, path: str) -> None:
+        """Delete the document at `path`, if there is one. Raises `kapas.errors.Unavailable`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:

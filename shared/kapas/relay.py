@@ -10,15 +10,17 @@ from urllib.parse import urlsplit
 
 from kapas import log
 from kapas.gcp.metadata import MetadataTokens
-from kapas.settings import ApiSettings
+from kapas.settings import RelaySettings
 
 SEND_BOUND = 0.05
 """Seconds a request waits for the wake to be sent. After the response the instance's CPU may be taken away."""
+PAUSE = 0.01
+"""Seconds between the answer to a wake and the next one, while requests keep coming: more would only cost both sides."""
 ANSWER_BOUND = 30.0
 """Seconds until a wake is given up; the relay answers when the outbox is empty."""
 
 
-def waker(settings: ApiSettings) -> Callable[[], None]:
+def waker(settings: RelaySettings) -> Callable[[], None]:
     """How this instance wakes the relay; does nothing where no relay is set."""
     if not settings.relay_url:
         return lambda: None
@@ -62,6 +64,7 @@ class Waker:
                 log.warning("relay_wake_failed", exception=type(error).__name__)
                 self._disconnect()
             with self._state:
+                self._state.wait_for(lambda: False, PAUSE)
                 self._busy = False
 
     def _wake(self) -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 from google.cloud import pubsub_v1
 from pg8000.native import Connection
 
-from tests.journey import active_partner, contracted
+from tests.journey import active_partner, contracted, personal
 from tools.local.client import ANY, Client, running
 
 SEARCHED = """SELECT coalesce(string_agg(t.row, ' '), '') FROM (
   SELECT o::text AS row FROM outbox o UNION ALL SELECT a::text FROM audit_log a UNION ALL SELECT i::text FROM inbox i
   UNION ALL SELECT m::text FROM webhook_messages m UNION ALL SELECT w::text FROM webhook_attempts w
   UNION ALL SELECT e::text FROM webhook_endpoints e UNION ALL SELECT k::text FROM idempotency_keys k
-  UNION ALL SELECT p::text FROM partners p UNION ALL SELECT t::text FROM trades t
+  UNION ALL SELECT p::text FROM partners p UNION ALL SELECT c::text FROM partner_checks c
+  UNION ALL SELECT d::text FROM partner_decisions d UNION ALL SELECT t::text FROM trades t
   UNION ALL SELECT x::text FROM trade_events x) AS t (row)"""
 
 
@@ -28,16 +29,15 @@ def test_no_identifier_leaves_its_column(tmp_path: Path) -> None:
         client.call("PUT", "/_local/receiver/buyer", {"secret": endpoint["secret"]})
         contracted(seller, buyer)
         seller.owner.get(f"/v1/partners/{seller.id}")
-        for broken in ({**seller.body, "state_code": "Gujarat"}, {**seller.body, "surprise": seller.body["pan"]}):
+        pan = seller.body["identifiers"]["pan"]
+        for broken in ({**seller.body, "type": pan}, {**seller.body, "surprise": pan}):
             seller.owner.post("/v1/partners", broken, expect=422)
         seller.owner.post("/v1/partners", seller.body, expect=409)
-        buyer.owner.get(f"/v1/partners/{seller.body['pan']}", expect=ANY)
+        buyer.owner.get(f"/v1/partners/{pan}", expect=ANY)
         client.post("/_local/clock", {"advance": "PT2H"})
 
         places = _texts(client, tmp_path)
-        values = [
-            body[name] for body in (seller.body, buyer.body) for name in ("legal_name", "contact_name", "phone", "pan")
-        ]
+        values = [*personal(seller.body), *personal(buyer.body)]
         assert "partner.activated.v1" in places["dead letters"]
         for place, text in places.items():
             assert len(text) > 2, place

@@ -8,7 +8,14 @@ from uuid import UUID
 
 Schema = dict[str, Any]
 
-_TYPES: dict[str, Any] = {"object": dict, "array": list, "string": str, "integer": int, "number": int | float}
+_TYPES: dict[str, Any] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": int | float,
+    "boolean": bool,
+}
 _ABOUT = {"title", "description", "default", "examples", "$schema", "$id", "$defs", "$ref"}
 
 
@@ -27,7 +34,7 @@ def faults(value: Any, schema: Schema, root: Schema | None = None, at: str = "")
             for name in told.keys() & value.keys():
                 found += faults(value[name], told[name], root, f"{at}/{name}")
         elif keyword == "items":
-            for number, item in enumerate(value):
+            for number, item in enumerate(value if isinstance(value, list) else ()):
                 found += faults(item, told, root, f"{at}/{number}")
         elif keyword == "anyOf":
             if all(faults(value, option, root, at) for option in told):
@@ -42,7 +49,12 @@ def _fits(keyword: str, told: Any, value: Any) -> bool:
     number = isinstance(value, int | float)
     match keyword:
         case "type":
-            return value is None if told == "null" else isinstance(value, _TYPES[told]) and not isinstance(value, bool)
+            # In Python a bool is an int, in JSON it is no number.
+            return (
+                value is None
+                if told == "null"
+                else isinstance(value, _TYPES[told]) and (isinstance(value, bool) == (told == "boolean"))
+            )
         case "const":
             return value == told
         case "enum":

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kapas.schemas.events import EVENTS
+from kapas.schemas.events.registry import EVENTS
 from tools.catalog import ROOT, catalog
 from tools.docs import __main__ as command
 from tools.docs import output

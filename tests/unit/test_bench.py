@@ -36,6 +36,7 @@ def test_percentile_is_the_nearest_rank() -> None:
     assert percentile(values, 99) == 198
     assert percentile(values, 100) == 200
     assert percentile([7.0], 1) == 7
+    assert percentile([1.0, 2.0, 3.0], 50) == 2
     for values, percent in (([], 50), ([1.0], 0), ([1.0], 101)):
         with pytest.raises(ValueError, match="percent"):
             percentile(values, percent)

@@ -9,6 +9,7 @@ from typing import Any, cast, get_type_hints
 
 from pydantic import BaseModel
 
+from kapas import api
 from tools.catalog import ROOT, Catalog, Function, catalog
 from tools.local.functions import load
 
@@ -69,7 +70,8 @@ def apis(described: Catalog | None = None, folder: Path = ROOT / "functions") ->
 
 
 def _api(folder: Path, function: Function) -> Api:
-    module, _ = load(folder, function)
+    with api.described():
+        module, _ = load(folder, function)
     app: Any = vars(module)["app"]
     operations = [
         _operation(app, rule, method, vars(module))

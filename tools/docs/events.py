@@ -1,7 +1,7 @@
 """The JSON Schema of each event: its CloudEvents envelope and its data, as they are published."""
 
 from kapas.events import SCHEMA_PREFIX, CloudEvent, EventData
-from kapas.schemas.events import EVENTS
+from kapas.schemas.events.registry import EVENTS
 from tools.docs.schemas import DIALECT, Schema, Schemas
 
 ATTRIBUTES = {

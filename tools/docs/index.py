@@ -5,7 +5,7 @@ from typing import Any
 
 from kapas.api import VERSIONS
 from kapas.errors import TYPE_PREFIX
-from kapas.schemas.events import EVENTS
+from kapas.schemas.events.registry import EVENTS
 from tools.docs.events import description
 from tools.docs.problems import problems
 

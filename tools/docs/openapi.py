@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from kapas import idempotency
 from kapas.api import VERSIONS
 from kapas.events import EventData
-from kapas.schemas.events import EVENTS
+from kapas.schemas.events.registry import EVENTS
 from kapas.schemas.webhooks import EVENT_TYPES
 from tools.catalog import ROOT, Catalog
 from tools.docs import problems

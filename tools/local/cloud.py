@@ -33,10 +33,12 @@ from tools.local.environment import Addresses, environment
 from tools.local.faults import Faults
 from tools.local.firestore import Firestore
 from tools.local.functions import Functions, Wsgi
+from tools.local.iam_credentials import IamCredentials
 from tools.local.kms import Kms
 from tools.local.kms_rest import KmsRest
 from tools.local.oidc import Issuer
 from tools.local.postgres import Postgres
+from tools.local.providers import Providers
 from tools.local.provision import prepare_database, provision
 from tools.local.pubsub import PubSub
 from tools.local.receiver import Receiver
@@ -95,7 +97,7 @@ class LocalCloud:
         return {
             "PUBSUB_EMULATOR_HOST": self.addresses.grpc,
             "FIRESTORE_EMULATOR_HOST": self.addresses.grpc,
-            "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{self._storage_port}",
+            "STORAGE_EMULATOR_HOST": self.addresses.storage,
             "LOCAL_GRPC": self.addresses.grpc,
             "DATABASE": self.postgres.dsn(),
         }
@@ -120,6 +122,7 @@ class LocalCloud:
         self.firestore = Firestore(self.core, state)
         self.kms = Kms(self.core, state)
         self.receiver = Receiver(self.core.now, state)
+        self.providers = Providers(self.core.now, state)
         scheduler = CloudScheduler(self.core, state, self.issuer.token)
         server, grpc_port = gapic.serve(
             {
@@ -135,8 +138,9 @@ class LocalCloud:
         stack.callback(lambda: server.stop(0).wait())
 
         base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        self.addresses = Addresses(base_url, f"127.0.0.1:{grpc_port}", self.postgres.port)
-        self._storage_port = _serve(stack, Storage(self.core, state, folder / "storage"), _listen(0), 8)
+        self.storage = Storage(self.core, state, folder / "storage")
+        storage_url = f"http://127.0.0.1:{_serve(stack, self.storage, _listen(0), 8)}"
+        self.addresses = Addresses(base_url, f"127.0.0.1:{grpc_port}", self.postgres.port, storage_url)
         for name in ("PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST"):
             _set_variable(stack, name, self.addresses.grpc)
         provision(self.catalog, self.addresses)
@@ -146,6 +150,7 @@ class LocalCloud:
         clock.install(self.core.now)
         stack.callback(clock.install, None)
         stack.callback(self.receiver.release)
+        stack.callback(self.providers.release)
         _serve(stack, _Router(self), listener, THREADS)
         self.driver = Driver(self.core)
         self.driver.start()
@@ -153,24 +158,29 @@ class LocalCloud:
 
 
 class _Router:
-    """The one HTTP port: functions at their routes, `/_local/` and `/_google/kms/` beside them."""
+    """The one HTTP port: functions at their routes, `/_local/` and Google's REST interfaces under `/_google/` beside them."""
 
     def __init__(self, cloud: LocalCloud) -> None:
         self._functions = cloud.functions
         self._control: Wsgi = control(cloud)
-        self._kms: Wsgi = KmsRest(cloud.kms)
+        self._google: dict[str, Wsgi] = {"kms": KmsRest(cloud.kms), "iamcredentials": IamCredentials(cloud.storage)}
         self._receiver: Wsgi = cloud.receiver
+        self._providers: Wsgi = cloud.providers
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO") or "/"
         found = self._functions.at(path)
         if found is not None:
             return self._functions.call(*found, environ, start_response)
-        if path.startswith("/_google/kms/"):
-            environ["PATH_INFO"] = path.removeprefix("/_google/kms")
-            return self._kms(environ, start_response)
+        if path.startswith("/_google/"):
+            service, _, rest = path.removeprefix("/_google/").partition("/")
+            if service in self._google:
+                environ["PATH_INFO"] = f"/{rest}"
+                return self._google[service](environ, start_response)
         if path.startswith("/_local/receiver"):
             return self._receiver(environ, start_response)
+        if path.startswith("/_local/providers"):
+            return self._providers(environ, start_response)
         return self._control(environ, start_response)
 
 

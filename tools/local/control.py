@@ -7,6 +7,7 @@ GET  /_local/outbox, /topics, /tasks, /documents, /endpoints     what is pending
 GET  /_local/jwks/google, /_local/jwks/platform                  the key sets that tokens are signed with
 GET  /_local/metadata/<function>/computeMetadata/...             the metadata server of each function
 *    /_local/receiver/<name>                                     a webhook receiver (`receiver.py`)
+*    /_local/providers/<name>                                    who is asked about a partner (`providers.py`)
 """
 
 import json

@@ -24,7 +24,20 @@ def load(folder: Path, function: Function) -> tuple[ModuleType, Wsgi]:
         del sys.modules[name]
     source = folder / function.capability / "main.py"
     app = functions_framework.create_app(target=function.entry_point, source=str(source), signature_type="http")
-    return sys.modules["main"], app
+    module = sys.modules["main"]
+    _rename(f"main_{function.entry_point}")
+    return module, app
+
+
+def _rename(package: str) -> None:
+    """Know `main` and its modules as `package` from now on, so that what they import later is of their own folder."""
+    for name in [name for name in sys.modules if name == "main" or name.startswith("main.")]:
+        module = sys.modules[name]
+        module.__name__ = package + name.removeprefix("main")
+        module.__package__ = package
+        if module.__spec__ is not None:
+            module.__spec__.name = module.__name__
+        sys.modules[module.__name__] = module
 
 
 class Functions:

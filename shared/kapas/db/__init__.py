@@ -91,6 +91,9 @@ class Session:
             raise failure from None
         except (InterfaceError, OSError) as error:
             raise self._lost(error) from error
+        except BaseException:
+            self.broken = True  # a value that could not be read, or this thread's end: the answer is half read
+            raise
 
     def one(self, sql: str, **parameters: Any) -> Row | None:
         """The first row of a statement, or None."""

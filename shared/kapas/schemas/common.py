@@ -19,13 +19,13 @@ MAX_PAGE = 100
 class Resource(BaseModel):
     """What the API answers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Request(BaseModel):
     """What a client sends. Unknown fields are refused: a misspelt one would be lost without a word."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True)
 
 
 class PageQuery(Request):

@@ -6,19 +6,14 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema, model_validator
 
 from kapas.schemas.common import Page, PageQuery, Request, Resource
-from kapas.schemas.events import EVENTS
+from kapas.schemas.events.types import PUBLIC_TYPES
 
 EndpointStatus = Literal["enabled", "disabled"]
 MessageStatus = Literal["pending", "delivered", "exhausted", "discarded"]
 AttemptFailure = Literal["url_refused", "address_refused", "dns", "connection", "tls", "timeout"]
 
 ALL_EVENTS = "*"
-PRIVATE_TOPICS = frozenset({"audit-events"})
-"""Topics whose events no partner's endpoint is told of."""
-
-EVENT_TYPES: tuple[str, ...] = tuple(
-    sorted(name for name, model in EVENTS.items() if model.topic not in PRIVATE_TOPICS)
-)
+EVENT_TYPES = PUBLIC_TYPES
 """What an endpoint may subscribe to, apart from `*`."""
 
 
