@@ -1,0 +1,148 @@
+# Cloud SQL for PostgreSQL: private address, login by IAM, backups in India's other region.
+
+locals {
+  database_instance = "kapas"
+  database_name     = "kapas"
+
+  # Function -> its database user: Cloud SQL's name of an account is its email without the last suffix.
+  database_users = {
+    for name, f in local.functions : name => trimsuffix(google_service_account.function[name].email, ".gserviceaccount.com")
+    if f.role != null
+  }
+  connections = sum([for f in local.functions : f.pool * f.max])
+}
+
+resource "google_sql_database_instance" "this" {
+  name                = local.database_instance
+  region              = local.region
+  database_version    = "POSTGRES_18"
+  encryption_key_name = module.cmek_key["sql"].id
+  deletion_protection = var.protect_data
+
+  settings {
+    edition                     = "ENTERPRISE"
+    tier                        = var.database_tier
+    availability_type           = var.database_availability
+    disk_type                   = "PD_SSD"
+    disk_size                   = 10
+    disk_autoresize             = true
+    disk_autoresize_limit       = 100
+    connector_enforcement       = "REQUIRED"
+    deletion_protection_enabled = var.protect_data
+
+    ip_configuration {
+      ipv4_enabled    = false
+      private_network = google_compute_network.this.id
+      ssl_mode        = "TRUSTED_CLIENT_CERTIFICATE_REQUIRED"
+    }
+
+    backup_configuration {
+      enabled                        = true
+      location                       = var.backup_region
+      start_time                     = "20:30" # UTC: two in the night in India
+      point_in_time_recovery_enabled = true
+      transaction_log_retention_days = 7
+
+      backup_retention_settings {
+        retained_backups = var.database_backups
+      }
+    }
+
+    maintenance_window {
+      day          = 7
+      hour         = 21 # UTC: half past two on Monday morning in India
+      update_track = "stable"
+    }
+
+    # Statements without their parameters, and no addresses.
+    insights_config {
+      query_insights_enabled  = true
+      record_client_address   = false
+      record_application_tags = false
+    }
+
+    dynamic "database_flags" {
+      for_each = {
+        "cloudsql.iam_authentication" = "on"
+        "max_connections"             = tostring(local.catalog.database.max_connections)
+        "log_checkpoints"             = "on"
+        "log_connections"             = "on"
+        "log_disconnections"          = "on"
+        "log_lock_waits"              = "on"
+        "log_min_duration_statement"  = "1000"
+        "log_parameter_max_length"    = "0" # parameters are rows, and rows are personal data
+        "log_statement"               = "ddl"
+      }
+
+      content {
+        name  = database_flags.key
+        value = database_flags.value
+      }
+    }
+  }
+
+  lifecycle {
+    # Grown by itself; Terraform would shrink it, which means making it anew.
+    ignore_changes = [settings[0].disk_size]
+
+    precondition {
+      condition     = local.connections + local.catalog.database.reserved <= local.catalog.database.max_connections
+      error_message = "The functions may open ${local.connections} connections, ${local.catalog.database.reserved} are reserved: more than max_connections."
+    }
+  }
+
+  depends_on = [google_service_networking_connection.private_services]
+}
+
+resource "google_sql_database" "this" {
+  name     = local.database_name
+  instance = google_sql_database_instance.this.name
+}
+
+# The migrations have made the roles by the time these are made: terraform/README.md has the order of a first apply.
+resource "google_sql_user" "function" {
+  for_each = local.database_users
+
+  name           = each.value
+  instance       = google_sql_database_instance.this.name
+  type           = "CLOUD_IAM_SERVICE_ACCOUNT"
+  database_roles = [local.functions[each.key].role]
+}
+
+resource "google_sql_user" "migrator" {
+  name           = trimsuffix(google_service_account.migrator.email, ".gserviceaccount.com")
+  instance       = google_sql_database_instance.this.name
+  type           = "CLOUD_IAM_SERVICE_ACCOUNT"
+  database_roles = ["cloudsqlsuperuser"]
+}
+
+# A function with a database role opens connections to the instance, through the connector, as its database user.
+resource "google_project_iam_member" "database" {
+  for_each = {
+    for pair in setproduct(keys(local.database_users), ["roles/cloudsql.client", "roles/cloudsql.instanceUser"]) :
+    "${pair[0]} ${pair[1]}" => { function = pair[0], role = pair[1] }
+  }
+
+  project = var.project_id
+  role    = each.value.role
+  member  = google_service_account.function[each.value.function].member
+
+  condition {
+    title      = "kapas-instance"
+    expression = "resource.name == \"projects/${var.project_id}/instances/${local.database_instance}\" && resource.service == \"sqladmin.googleapis.com\""
+  }
+}
+
+# The migrator applies the SQL migrations, as its own database user.
+resource "google_project_iam_member" "migrator" {
+  for_each = toset(["roles/cloudsql.client", "roles/cloudsql.instanceUser"])
+
+  project = var.project_id
+  role    = each.key
+  member  = google_service_account.migrator.member
+
+  condition {
+    title      = "kapas-instance"
+    expression = "resource.name == \"projects/${var.project_id}/instances/${local.database_instance}\" && resource.service == \"sqladmin.googleapis.com\""
+  }
+}

@@ -1,0 +1,106 @@
+# Who deploys: a merge to main runs cloudbuild.yaml as an account that may do what this configuration does, and no more.
+
+locals {
+  deployer_roles = toset([
+    "roles/artifactregistry.admin",
+    "roles/certificatemanager.owner",
+    "roles/cloudbuild.builds.editor",
+    "roles/cloudbuild.workerPoolOwner",
+    "roles/cloudfunctions.admin",
+    "roles/cloudkms.admin",
+    "roles/cloudscheduler.admin",
+    "roles/cloudsql.admin",
+    "roles/cloudtasks.admin",
+    "roles/compute.loadBalancerAdmin",
+    "roles/compute.networkAdmin",
+    "roles/compute.securityAdmin",
+    "roles/datastore.owner",
+    "roles/dns.admin",
+    "roles/firebaserules.admin",
+    "roles/iam.roleAdmin",
+    "roles/iam.serviceAccountAdmin",
+    "roles/logging.admin",
+    "roles/monitoring.admin",
+    "roles/pubsub.admin",
+    "roles/run.admin",
+    "roles/secretmanager.admin",
+    "roles/serviceusage.serviceUsageAdmin",
+    "roles/storage.admin",
+  ])
+
+  # What the deployer may grant in the project: the roles that this configuration grants there.
+  grantable_roles = sort(setunion(local.deployer_roles, [
+    "roles/cloudfunctions.serviceAgent",
+    "roles/cloudsql.client",
+    "roles/cloudsql.instanceUser",
+    "roles/datastore.user",
+    "roles/logging.logWriter",
+    "roles/run.serviceAgent",
+    "roles/storage.objectViewer",
+  ]))
+
+  deployer_acts_as = merge(
+    { for name, account in google_service_account.function : name => account.name },
+    { for kind in ["topics", "schedule"] : local.callers[kind].account => google_service_account.caller[kind].name },
+    {
+      (google_service_account.builder.account_id)  = google_service_account.builder.name
+      (google_service_account.migrator.account_id) = google_service_account.migrator.name
+    },
+  )
+}
+
+resource "google_service_account" "deployer" {
+  account_id   = "deployer"
+  display_name = "Applies this configuration"
+}
+
+# The deployer makes and changes what this configuration holds.
+resource "google_project_iam_member" "deployer" {
+  for_each = local.deployer_roles
+
+  project = var.project_id
+  role    = each.key
+  member  = google_service_account.deployer.member
+}
+
+# The deployer grants the roles that this configuration grants, and no others: it cannot make itself an owner.
+resource "google_project_iam_member" "deployer_grants" {
+  project = var.project_id
+  role    = "roles/resourcemanager.projectIamAdmin"
+  member  = google_service_account.deployer.member
+
+  condition {
+    title      = "roles-of-this-configuration"
+    expression = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([${join(", ", [for role in local.grantable_roles : "'${role}'"])}])"
+  }
+}
+
+# Who deploys a function, a push subscription, a job or a build that runs as an account must be allowed to act as it.
+resource "google_service_account_iam_member" "deployer_acts_as" {
+  for_each = local.deployer_acts_as
+
+  service_account_id = each.value
+  role               = "roles/iam.serviceAccountUser"
+  member             = google_service_account.deployer.member
+}
+
+resource "google_cloudbuild_trigger" "main" {
+  for_each = var.repository == null ? {} : { main = var.repository }
+
+  name            = "deploy"
+  location        = local.region
+  description     = "A merge to main"
+  service_account = google_service_account.deployer.id
+  filename        = "cloudbuild.yaml"
+  substitutions   = { _ENVIRONMENT = var.environment }
+
+  github {
+    owner = each.value.owner
+    name  = each.value.name
+    push {
+      branch = "^main$"
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}

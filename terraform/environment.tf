@@ -1,0 +1,47 @@
+# What each function is told: the names that tools/local/environment.py sets, with the values of Google Cloud.
+# Addresses of Google's own services are left to the settings' defaults.
+
+locals {
+  environments = {
+    for name, f in local.functions : name => merge(
+      {
+        FUNCTION = name
+        PROJECT  = var.project_id
+        REGION   = local.region
+        # The framework's own default, four times the CPUs, would queue the rest of the concurrency unseen.
+        THREADS = tostring(f.concurrency)
+      },
+      f.kind == "routes" ? {
+        TOKEN_ISSUER   = var.token_issuer
+        TOKEN_AUDIENCE = var.token_audience
+        TOKEN_JWKS_URL = var.token_jwks_url
+        } : {
+        SERVICE_AUDIENCE = local.urls[name]
+        ALLOWED_CALLERS  = join(",", values(local.callers_of[name]))
+      },
+      f.role == null ? {} : {
+        DATABASE_URL      = "postgresql://${urlencode(local.database_users[name])}@${local.database_instance}/${local.database_name}?sslmode=verify-full"
+        DATABASE_INSTANCE = google_sql_database_instance.this.connection_name
+        DATABASE_POOL     = tostring(f.pool)
+      },
+      length(f.publishes) == 0 ? {} : {
+        RELAY_URL = local.urls[local.relay]
+      },
+      f.encrypts ? {
+        KMS_KEY = google_kms_crypto_key.personal_data.id
+      } : {},
+      f.signs ? {
+        RECEIPT_KEY = "${google_kms_crypto_key.receipts.id}/cryptoKeyVersions/1"
+      } : {},
+      length(f.buckets) == 0 ? {} : merge(
+        { FILE_SIGNER = google_service_account.function[name].email },
+        { for bucket in f.buckets : "${upper(trimsuffix(bucket, "s"))}_BUCKET" => google_storage_bucket.files[bucket].name },
+      ),
+      lookup(var.settings, name, {}),
+      length(f.enqueues) == 0 ? {} : {
+        TASKS_CALLER = google_service_account.caller["queue"].email
+        TASK_URLS    = join(",", [for target in distinct(values(f.enqueues)) : "${target}=${local.urls[target]}"])
+      },
+    )
+  }
+}

@@ -1,0 +1,23 @@
+project_id      = "kapas-prod"
+environment     = "prod"
+domain          = "api.kapas.example.com"
+token_issuer    = "https://identity.kapas.example.com/"
+token_audience  = "https://api.kapas.example.com/"
+token_jwks_url  = "https://identity.kapas.example.com/.well-known/jwks.json"
+operators       = "group:kapas-operators@example.com"
+alert_email     = "kapas-operators@example.com"
+billing_account = "000000-000000-000000"
+
+monthly_budget_inr    = 20000
+database_tier         = "db-custom-1-3840"
+database_availability = "ZONAL"
+log_retention_days    = 90
+
+# The providers that partners are checked with.
+settings = {
+  partner-check = {
+    GST_REGISTRY_URL      = "https://gst-registry.example.com"
+    BANK_VERIFICATION_URL = "https://bank-verification.example.com"
+    SCREENING_URL         = "https://screening.example.com"
+  }
+}

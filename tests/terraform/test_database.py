@@ -1,0 +1,93 @@
+"""The database: reached privately, as oneself, by no more connections than it has, and recoverable."""
+
+from typing import Any
+
+from tests.terraform.deployed import Deployed
+
+
+def _settings(deployed: Deployed) -> dict[str, list[dict[str, Any]]]:
+    return deployed.one("sql_database_instance")["settings"][0]
+
+
+def _flags(deployed: Deployed) -> dict[str, str]:
+    return {str(flag["name"]): str(flag["value"]) for flag in _settings(deployed)["database_flags"]}
+
+
+def test_every_pool_full_leaves_room(deployed: Deployed) -> None:
+    limits = deployed.catalog.database
+    assert int(_flags(deployed)["max_connections"]) == limits.max_connections
+    pools = {name: int(variables.get("DATABASE_POOL", 0)) for name, variables in deployed.environments.items()}
+    most = sum(pools[name] * service["max_instance_count"] for name, service in deployed.services.items())
+    assert 0 < most <= limits.max_connections - limits.reserved
+
+
+def test_a_pool_is_no_larger_than_the_requests_that_use_it(deployed: Deployed) -> None:
+    for name, variables in deployed.environments.items():
+        assert int(variables.get("DATABASE_POOL", 0)) <= deployed.services[name]["max_instance_request_concurrency"], (
+            name
+        )
+
+
+def test_it_has_no_public_address(deployed: Deployed) -> None:
+    (ip,) = _settings(deployed)["ip_configuration"]
+    assert ip["ipv4_enabled"] is False
+    assert ip["private_network"]
+    assert not ip["authorized_networks"]
+    assert ip["ssl_mode"] == "TRUSTED_CLIENT_CERTIFICATE_REQUIRED"
+
+
+def test_it_is_made_once_its_network_is_connected(deployed: Deployed) -> None:
+    for kind in ("sql_database_instance", "cloudbuild_worker_pool"):
+        (resource,) = deployed.of(kind)
+        assert "google_service_networking_connection.private_services" in resource.after, kind
+
+
+def test_functions_log_in_as_themselves_with_their_role(deployed: Deployed) -> None:
+    assert _flags(deployed)["cloudsql.iam_authentication"] == "on"
+    users = {user["name"]: user for user in deployed.values("sql_user")}
+    assert not any(user["password"] for user in users.values())
+    expected = {f"database-migrator@{deployed.project}.iam": ["cloudsqlsuperuser"]} | {
+        f"{name}@{deployed.project}.iam": [function.database.role]
+        for name, function in deployed.catalog.functions.items()
+        if function.database
+    }
+    assert {name: user["database_roles"] for name, user in users.items()} == expected
+    assert {user["type"] for user in users.values()} == {"CLOUD_IAM_SERVICE_ACCOUNT"}
+
+
+def test_functions_are_told_of_the_database_and_of_themselves(deployed: Deployed) -> None:
+    instance = deployed.one("sql_database_instance")["connection_name"]
+    database = deployed.one("sql_database")["name"]
+    for name, function in deployed.catalog.functions.items():
+        variables = deployed.environments[name]
+        if function.database:
+            user = f"{name}%40{deployed.project}.iam"
+            assert variables["DATABASE_URL"].startswith(f"postgresql://{user}@"), name
+            assert f"/{database}?sslmode=verify-full" in variables["DATABASE_URL"], name
+            assert variables["DATABASE_INSTANCE"] == instance, name
+
+
+def test_it_can_be_restored_to_any_moment_of_a_week(deployed: Deployed) -> None:
+    (backups,) = _settings(deployed)["backup_configuration"]
+    assert backups["enabled"] is True
+    assert backups["point_in_time_recovery_enabled"] is True
+    assert backups["transaction_log_retention_days"] == 7
+    assert backups["backup_retention_settings"][0]["retained_backups"] >= 7
+
+
+def test_no_personal_data_in_its_logs(deployed: Deployed) -> None:
+    assert _flags(deployed)["log_parameter_max_length"] == "0"
+    assert _flags(deployed).get("log_statement") in ("none", "ddl")
+    (insights,) = _settings(deployed)["insights_config"]
+    assert insights["record_client_address"] is False
+
+
+def test_who_connects_and_who_waits_is_logged(deployed: Deployed) -> None:
+    for flag in ("log_checkpoints", "log_connections", "log_disconnections", "log_lock_waits"):
+        assert _flags(deployed)[flag] == "on", flag
+
+
+def test_documents_can_be_restored(deployed: Deployed) -> None:
+    database = deployed.one("firestore_database")
+    assert database["point_in_time_recovery_enablement"] == "POINT_IN_TIME_RECOVERY_ENABLED"
+    assert deployed.one("firestore_backup_schedule")["database"] == database["name"]

@@ -1,0 +1,38 @@
+"""What is written about the configuration is what it is."""
+
+import json
+
+from tools.catalog import ROOT
+from tools.terraform.grants import README, document
+from tools.terraform.mutations import MUTATIONS
+from tools.terraform.proof import STATES, walkthrough
+
+
+def test_the_table_of_grants_is_current() -> None:
+    state = json.loads((STATES / "prod.json").read_text())
+    text = README.read_text()
+    assert document(text, state) == text, "run `python -m tools.terraform document`"
+
+
+def test_the_walkthrough_applies_and_every_file_is_in_the_table() -> None:
+    assert [command[0] for command in walkthrough()] == [
+        "init",
+        "validate",
+        "apply",
+        "plan",
+        "apply",
+        "output",
+        "output",
+    ]
+    text = README.read_text()
+    boilerplate = {"variables.tf", "versions.tf", "outputs.tf"}
+    assert [
+        path.name
+        for path in (ROOT / "terraform").glob("*.tf")
+        if path.name not in boilerplate and f"({path.name})" not in text
+    ] == []
+
+
+def test_every_mutation_is_in_the_report() -> None:
+    report = (ROOT / "docs/operations/terraform-mutations.md").read_text()
+    assert [mutation.name for mutation in MUTATIONS if mutation.name not in report] == []

@@ -1,0 +1,18 @@
+"""Every function starts with what it is told on Google Cloud. Last of the tests, for it imports all of them."""
+
+from werkzeug.test import Client
+
+from kapas import settings
+from tests.terraform.deployed import Deployed, with_code
+from tools.catalog import ROOT
+from tools.local.functions import load
+
+
+def test_every_function_starts_with_what_it_is_told_and_refuses_strangers(deployed: Deployed) -> None:
+    for name in with_code(deployed):
+        function = deployed.catalog.functions[name]
+        _, app = load(ROOT / "functions", function)
+        secrets = {secret.replace("-", "_").upper(): "a secret" for secret in function.secrets}
+        with settings.use({**deployed.environments[name], **secrets}):
+            answer = Client(app).open(next(iter(function.trigger.routes), "/"), method="POST")
+        assert (name, answer.status_code, answer.mimetype) == (name, 401, "application/problem+json")

@@ -1,0 +1,1 @@
+"""Terraform, proven offline: a stand-in for Google's providers with the real schema, and what runs against it."""

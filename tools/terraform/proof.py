@@ -1,0 +1,212 @@
+"""What `make terraform-test` runs: the configuration through all of Terraform, offline, then the policies over its result.
+
+It is a stand-in with the real schema, not a run on Google Cloud: docs/operations/first-apply.md says what it does not show.
+"""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+from tools.catalog import ROOT
+from tools.terraform.standin import (
+    BUILD,
+    PYTHON,
+    TerraformFailed,
+    Workspace,
+    schemas,
+    stand_in,
+    terraform_binary,
+    workspace,
+    write_bundles,
+)
+
+STATES = BUILD / "states"
+"""What is applied in each environment, as JSON: what the policies are tested on."""
+
+MODULES = sorted(path.parent for path in (ROOT / "terraform/modules").glob("*/main.tf"))
+REPLACED = 'module.function["outbox-relay"].google_cloudfunctions2_function.this'
+
+GROWTH = {
+    "topics": ["growth-events"],
+    "queues": {
+        "growth-tasks": {
+            "max_dispatches_per_second": 5,
+            "max_concurrent_dispatches": 5,
+            "max_attempts": 20,
+            "min_backoff_seconds": 10,
+            "max_backoff_seconds": 600,
+        }
+    },
+    "functions": {
+        "growth-api": {
+            "trigger": {"routes": ["/v1/growth"]},
+            "database": {"role": "growth", "pool": 1},
+            "publishes": ["growth-events"],
+            "encrypts": True,
+            "signs": True,
+            "secrets": ["growth-secret"],
+            "buckets": ["exports", "checkpoints"],
+            "enqueues": {"growth-tasks": "growth-task"},
+        },
+        "growth-consumer": {"trigger": {"topics": ["growth-events", "trade-events"]}, "documents": True},
+        "growth-task": {"trigger": {"queue": "growth-tasks"}, "fixed_egress": True},
+        "growth-sweep": {"trigger": {"schedule": "30 2 * * *"}, "database": {"role": "growth", "pool": 1}},
+    },
+}
+"""A capability with everything that a catalog entry can ask for: it must come to be without a change of Terraform."""
+
+
+def grow(folder: Path) -> None:
+    """Add `GROWTH` to the catalog in a workspace."""
+    path = folder / "functions/catalog.yaml"
+    grown = yaml.safe_load(path.read_text())
+    grown["topics"] += GROWTH["topics"]
+    grown["queues"] |= GROWTH["queues"]
+    grown["database"]["max_connections"] += len(GROWTH["functions"])
+    common = {"capability": "growth", "concurrency": 1, "memory_mb": 512, "timeout_seconds": 60}
+    common |= {"min_instances": 0, "max_instances": 1, "import_budget_ms": 900}
+    for name, entry in GROWTH["functions"].items():
+        grown["functions"][name] = {**common, "entry_point": name.replace("-", "_"), **entry}
+    path.write_text(yaml.safe_dump(grown, sort_keys=False))
+    write_bundles(folder, {entry["capability"] for entry in grown["functions"].values()})
+
+
+def thin(folder: Path) -> None:
+    """Leave functions out of the catalog that are like others, for each costs seconds: with routes all but the first."""
+    path = folder / "functions/catalog.yaml"
+    thinned = yaml.safe_load(path.read_text())
+    served = [name for name, entry in thinned["functions"].items() if "routes" in entry["trigger"]]
+    consuming = [name for name, entry in thinned["functions"].items() if "topics" in entry["trigger"]]
+    for name in [*served[1:], *(name for name in consuming if not thinned["functions"][name].get("documents"))]:
+        del thinned["functions"][name]
+    path.write_text(yaml.safe_dump(thinned, sort_keys=False))
+
+
+def walkthrough() -> list[list[str]]:
+    """The Terraform commands of terraform/README.md's first apply, in order, without what only a real project has."""
+    text = (ROOT / "terraform/README.md").read_text().partition("## First apply")[2].partition("\n## ")[0]
+    code = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.S)).replace("\\\n", " ")
+    commands = [shlex.split(line) for line in code.splitlines() if line.strip().startswith("terraform ")]
+    local = ("-chdir=", "-backend-config=", "-var-file=")
+    return [[word for word in command[1:] if not word.startswith(local)] for command in commands]
+
+
+def prove_dev() -> None:
+    """By the walkthrough, from nothing; then the plan must be empty, and everything can be destroyed."""
+    with stand_in() as environment:
+        space = workspace(BUILD / "dev", environment, "dev")
+        for command in walkthrough():
+            quiet = [] if command[0] in ("output", "show") else ["-no-color"]
+            approve = ["-auto-approve"] if command[0] == "apply" else []
+            space.terraform(command[0], *quiet, *approve, *command[1:])
+        keep(space, STATES, "dev")
+        space.terraform("plan", "-detailed-exitcode", "-no-color")
+        keep_replacement(space, STATES)
+        space.terraform("destroy", "-auto-approve", "-refresh=false", "-no-color")
+
+
+def prove_prod() -> None:
+    """Plan, apply, an empty plan; a destroy is refused until the data is no longer protected."""
+    with stand_in() as environment:
+        space = workspace(BUILD / "prod", environment, "prod")
+        space.terraform("init", "-input=false", "-no-color")
+        space.terraform("validate", "-no-color")
+        space.terraform("plan", "-out=plan", "-no-color")
+        space.terraform("apply", "-no-color", "plan")
+        keep(space, STATES, "prod")
+        space.terraform("plan", "-detailed-exitcode", "-no-color")
+        database = "-target=google_sql_database_instance.this"
+        refused = space.terraform("destroy", "-auto-approve", "-refresh=false", "-no-color", database, ok=(0, 1))
+        if refused.returncode == 0:
+            raise TerraformFailed("prod could be destroyed while its data is protected")
+        unprotected = ("-auto-approve", "-refresh=false", "-no-color", "-var=protect_data=false")
+        space.terraform("apply", *unprotected)
+        space.terraform("destroy", *unprotected)
+
+
+def second_opinion() -> None:
+    """What checkov says; terraform/.checkov.yaml has the exceptions, with reasons."""
+    configuration = ROOT / "terraform"
+    command = [PYTHON.with_name("checkov"), "--config-file", configuration / ".checkov.yaml", "-d", configuration]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise TerraformFailed(f"checkov\n{result.stdout}{result.stderr}")
+
+
+def prove_growth() -> None:
+    """A catalog with one more capability is applied as it is."""
+    with stand_in() as environment:
+        space = workspace(BUILD / "grown", environment, "dev")
+        thin(space.folder)
+        grow(space.folder)
+        space.terraform("init", "-input=false", "-no-color")
+        space.terraform("apply", "-auto-approve", "-no-color")
+        keep(space, STATES, "grown")
+
+
+def prove_modules() -> None:
+    """`terraform test` in each module."""
+    with stand_in() as environment:
+        for module in MODULES:
+            folder = BUILD / "modules" / module.name
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(module, folder / "terraform")
+            space = Workspace(folder, environment)
+            space.terraform("init", "-input=false", "-no-color")
+            space.terraform("test", "-no-color")
+
+
+def keep(space: Workspace, states: Path, name: str) -> None:
+    """Write what is applied, and the catalog that it was made from, for the policy tests."""
+    (states / f"{name}.json").write_text(json.dumps(space.state()))
+    shutil.copy(space.folder / "functions/catalog.yaml", states / f"{name}.catalog.yaml")
+
+
+def keep_replacement(space: Workspace, states: Path) -> None:
+    """Write what a plan changes that makes the relay's function anew."""
+    space.terraform("plan", "-no-color", "-out=replacement", f"-replace={REPLACED}")
+    shown = space.terraform("show", "-json", "replacement").stdout
+    (states / "replacement.plan").write_text(json.dumps(json.loads(shown)["resource_changes"]))
+
+
+def format_check() -> None:
+    """Every file is formatted as `terraform fmt` would."""
+    command = [terraform_binary(), "fmt", "-check", "-recursive", "-diff", ROOT / "terraform"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise TerraformFailed(f"terraform fmt\n{result.stdout}{result.stderr}")
+
+
+def main() -> int:
+    """Prove everything; the exit code."""
+    terraform_binary()
+    schemas()
+    shutil.rmtree(STATES, ignore_errors=True)
+    STATES.mkdir(parents=True)
+    steps: list[Callable[[], None]] = [format_check, prove_dev, prove_prod, prove_growth, prove_modules, second_opinion]
+    failed = False
+    with ThreadPoolExecutor(2) as pool:
+        for step, future in [(step, pool.submit(_timed, step)) for step in steps]:
+            try:
+                print(f"{step.__name__.removeprefix('prove_')}: {future.result():.0f} s", flush=True)
+            except TerraformFailed as error:
+                print(f"{step.__name__} failed: {error}", file=sys.stderr, flush=True)
+                failed = True
+    if failed:
+        return 1
+    return subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/terraform"], cwd=ROOT, check=False).returncode
+
+
+def _timed(step: Callable[[], None]) -> float:
+    start = time.monotonic()
+    step()
+    return time.monotonic() - start
