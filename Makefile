@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check run bench bundle bundle-test conformance lock migrate verify-ledger grading-model docs clean format
+.PHONY: help demo test check run bench bundle bundle-test conformance terraform-test terraform-mutations lock migrate verify-ledger grading-model docs clean format
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,12 @@ docs: .venv/ready  ## regenerate docs/api and the event schemas from the code
 format: .venv/ready  ## sort imports and format
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
 
+terraform-test: .venv/ready .venv-terraform/ready  ## apply the Terraform configuration offline, and test what is applied
+	@$(BIN)/python -m tools.terraform prove
+
+terraform-mutations: .venv/ready .venv-terraform/ready  ## break the configuration in thirty ways; needs terraform-test first
+	@$(BIN)/python -m tools.terraform mutate
+
 lock: .venv/uv  ## compile every dependency group, with hashes, from pyproject.toml
 	@$(BIN)/python -m tools.lock
 
@@ -76,4 +82,9 @@ clean:  ## forget what `make run` kept and what was built
 	@$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-bench
 	@$(BIN)/uv pip sync -q --python .venv-bench/bin/python --require-hashes requirements-bench.txt
 	@cp "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/kapas.pth" "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/"
+	@touch $@
+
+.venv-terraform/ready: .venv/uv requirements-terraform.txt
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-terraform
+	@$(BIN)/uv pip sync -q --python .venv-terraform/bin/python --require-hashes requirements-terraform.txt
 	@touch $@

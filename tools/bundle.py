@@ -7,6 +7,7 @@ function is deployed anew only when its code or its requirements changed.
 
 import hashlib
 import io
+import json
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def bundle(capability: str) -> Bundle:
 
 
 def write(target: Path = OUTPUT) -> list[Path]:
-    """Write every bundle to `target`; what was there of earlier sources is removed."""
+    """Write every bundle to `target`, and their names for Terraform beside it; what was there of earlier sources goes."""
     target.mkdir(parents=True, exist_ok=True)
     written = []
     for capability in capabilities():
@@ -66,6 +67,8 @@ def write(target: Path = OUTPUT) -> list[Path]:
         path = target / made.name
         path.write_bytes(made.content)
         written.append(path)
+    names = {path.name.rpartition("-")[0]: path.name for path in written}
+    (target.parent / "bundles.tfvars.json").write_text(json.dumps({"bundles": names}, indent=2) + "\n")
     return written
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kapas import clock, ids
+from kapas import clock, ids, restrictions
 from kapas.api import Outcome, require
 from kapas.db import Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
@@ -80,11 +80,14 @@ def decide(db: Session, desk: Desk, caller: Identity, body: ConsentsDecide) -> O
     Raises:
         Forbidden: the caller is not the owner of a partner.
         Invalid: not one of the decisions can be recorded; its errors say of each why.
-        Conflict: the partner is not registered, or was erased: there is no key to seal with.
+        Conflict: the partner is not registered, or was erased: there is no key to seal with; or it is being erased and
+            something would be granted.
         Unavailable: the key service does not answer, so nothing can be sealed or signed.
     """
     if caller.partner_id is None or caller.role is not Role.OWNER:
         raise Forbidden("Only its owner decides on a partner's consents")
+    if any(one.decision == "granted" for one in body.decisions):
+        restrictions.refuse(db, caller.partner_id)
     head = _lock(db, caller.partner_id)
     # The ledger's time does not run backwards, whichever instance's clock is behind.
     at = max(clock.now(), head.updated_at)

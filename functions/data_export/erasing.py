@@ -74,7 +74,7 @@ def watch(database: Database, tasks: Tasks) -> int:
 
 
 def erase(means: Means, work: ErasureTask) -> None:
-    """Carry an erasure out; nothing if it is done."""
+    """Carry an erasure out; nothing if it is done, or while a legal hold names the partner."""
     database = means.export.database
     with database.session(PLATFORM) as db:
         erasure = store.find_erasure(db, work.erasure_id)
@@ -82,6 +82,11 @@ def erase(means: Means, work: ErasureTask) -> None:
         log.info("erasure_over", erasure_id=work.erasure_id, known=erasure is not None)
         return
     subject, today = erasure.partner_id, day_of(clock.now())
+    with database.session(PLATFORM) as db:
+        if store.is_held(db, subject):
+            # The watchdog comes back to it: the erasure goes on when the hold is released. Processing stays restricted.
+            log.warning("erasure_held", erasure_id=erasure.id)
+            return
     archives = _end_exports(means.export, subject)
     with database.session(subject) as db:
         counted = store.erasure_plan(db, erasure.id, _count(db, subject, today, archives), clock.now())

@@ -43,8 +43,7 @@ def request_export(db: Session, caller: Identity, body: ExportCreate) -> Outcome
     """
     partner_id = _subject(caller, body.partner_id)
     _require_registered(db, partner_id)
-    if restrictions.restricted(db, partner_id):
-        raise Conflict("The data of this partner is erased, or being erased; its erasure says what stays")
+    restrictions.refuse(db, partner_id)
     now = clock.now()
     export = Export(
         id=ids.uuid7(),

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, consents, ids, log, outbox, trace
+from kapas import clock, consents, ids, log, outbox, restrictions, trace
 from kapas.api import Outcome, require
 from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, RateLimited, VersionConflict
@@ -66,12 +66,13 @@ def request(db: Session, files: Files, caller: Identity, body: GradingBody) -> O
 
     Raises:
         Forbidden: the caller does not act for a partner, or the partner has not consented to AI processing of images.
-        Conflict: the partner is not registered.
+        Conflict: the partner is not registered, or is being erased.
         Invalid: the figures cannot be, or the trade is not the caller's.
     """
     partner_id = _partner(caller)
     if not store.is_registered(db, partner_id):
         raise Conflict("Register the partner first")
+    restrictions.refuse(db, partner_id)
     if body.trade_id is not None and not store.is_party(db, body.trade_id, partner_id):
         message = "There is no such trade of this partner"
         raise Invalid(message, errors=[FieldError("/trade_id", "trade", message)])

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from kapas import clock, ids
+from kapas import clock, ids, restrictions
 from kapas.api import Outcome, require
 from kapas.db import Session
 from kapas.db.key_store import SqlKeyStore
@@ -216,6 +216,7 @@ def _own(db: Session, caller: Identity, partner_id: UUID, version: int) -> Store
     """The caller's own partner, to be changed."""
     stored = find(db, partner_id, version)
     require(caller.role is Role.OWNER and caller.partner_id == partner_id, "Only its owner changes a partner")
+    restrictions.refuse(db, partner_id)
     return stored
 
 

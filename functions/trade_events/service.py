@@ -85,7 +85,7 @@ def offer(db: Session, caller: Identity, offer: LotOffer) -> Outcome:
     """
     seller_id = _own_partner(caller)
     seller_type = store.partner_type(db, seller_id)
-    require(seller_type is not None, "The partner is not active yet")
+    require(seller_type is not None, "The partner is not active, or is being erased")
     now = clock.now()
     expires_at = offer.expires_at or now + OFFERED_FOR
     if not now < expires_at <= now + LONGEST_OFFER:
@@ -235,7 +235,7 @@ def _occurred_at(trade: Trade, body: Body, now: datetime) -> datetime:
 def _actor(caller: Identity, partner_id: UUID | None, partner_type: PartnerType | None) -> Actor:
     if partner_id is None:
         return Actor(staff="inspector" if caller.role is Role.INSPECTOR else "ops")
-    require(partner_type is not None, "The partner is not active yet")
+    require(partner_type is not None, "The partner is not active, or is being erased")
     return Actor(partner_id, partner_type)
 
 

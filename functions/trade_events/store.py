@@ -21,7 +21,8 @@ _TRADE = """t.id, t.version, t.status, t.seller_id, t.buyer_id, t.lot, t.ask_pai
 
 _EVENT = "sequence, type, party, partner_id, data, occurred_at, recorded_at, device_id, client_event_id"
 
-_OF_PARTNER = "(SELECT p.type FROM partners p WHERE p.id = :partner_id AND p.status = 'active')"
+_OF_PARTNER = """(SELECT p.type FROM partners p WHERE p.id = :partner_id AND p.status = 'active'
+    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = p.id))"""
 
 _FIND = f"SELECT {_TRADE}, {_OF_PARTNER} FROM trades t WHERE t.id = :id"
 
@@ -136,7 +137,7 @@ def lock(db: Session, trade_id: UUID, partner_id: UUID | None) -> Found | None:
 
 def partner_type(db: Session, partner_id: UUID) -> PartnerType | None:
     """What kind of partner this is, None unless the platform has activated it."""
-    row = db.one("SELECT type FROM partners WHERE id = :id AND status = 'active'", id=partner_id)
+    row = db.one(f"SELECT {_OF_PARTNER}", partner_id=partner_id)
     return None if row is None else row[0]
 
 

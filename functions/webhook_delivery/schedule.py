@@ -1,4 +1,4 @@
-"""When a message that an endpoint did not take is tried again."""
+"""When a message that an endpoint did not take is tried again, and when an endpoint that fails is spared."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -19,20 +19,45 @@ SCHEDULE = (
 
 CAP = timedelta(hours=24)
 """The longest wait that a Retry-After can ask for."""
+THROTTLED = frozenset({429, 502, 503, 504})
+"""Answers of an endpoint that has too much to do: as after a timeout, the next wait is no shorter than `FLOOR`."""
+FLOOR = timedelta(seconds=60)
 JITTER = 0.2
 """The largest part of a wait that is added to it, so that what failed together does not come back together."""
 
 
-def delay(failed: int, asked: timedelta | None, chance: float) -> timedelta | None:
+BREAKER_WINDOW = timedelta(minutes=5)
+BREAKER_ATTEMPTS, BREAKER_SHARE = 10, 0.7
+"""An endpoint is spared when so many attempts were made within a window, and this share of them failed."""
+BREAKER_OPEN = timedelta(seconds=30)
+"""How long nothing is sent to it; then one attempt finds out whether it is back."""
+FAILING = timedelta(days=5)
+"""An endpoint that took nothing for so long is disabled at its next failure."""
+BUSY = timedelta(seconds=1)
+"""The least wait of a message whose endpoint has its share of an instance's slots."""
+
+
+def delay(failed: int, asked: timedelta | None, throttled: bool, chance: float) -> timedelta | None:
     """The wait after attempt number `failed` (from 1); None after the last.
 
-    `asked` is what the endpoint's Retry-After asks for: it lengthens a wait up to `CAP`, and never shortens one. `chance`
-    in [0, 1) picks the jitter, added after the cap.
+    `asked` is what the endpoint's Retry-After asks for: it lengthens a wait up to `CAP`, and never shortens one. A
+    `throttled` endpoint is given `FLOOR` at least. `chance` in [0, 1) picks the jitter, added after the cap.
     """
     if failed >= len(SCHEDULE):
         return None
-    base = min(max(SCHEDULE[failed], asked or timedelta(0)), CAP)
+    least = FLOOR if throttled else timedelta(0)
+    base = min(max(SCHEDULE[failed], least, asked or timedelta(0)), CAP)
     return base * (1 + JITTER * chance)
+
+
+def spared(open_until: datetime, now: datetime, chance: float) -> datetime:
+    """When to try a message whose endpoint is spared: some time after, so that not all come back at once."""
+    return max(open_until, now) + BREAKER_OPEN * (0.1 + chance)
+
+
+def busy(now: datetime, chance: float) -> datetime:
+    """When to try a message whose endpoint has its share of the slots."""
+    return now + BUSY * (1 + 2 * chance)
 
 
 def retry_after(value: str | None, now: datetime) -> timedelta | None:

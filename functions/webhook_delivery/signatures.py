@@ -5,13 +5,52 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 
 import base64
 import hmac
-from datetime import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
 
-from kapas import ids
+from kapas import clock, ids
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
 """The specification asks for 24 to 64."""
+OVERLAP = timedelta(hours=24)
+"""How long deliveries are signed with the secret before a rotation too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What an endpoint's deliveries are signed with."""
+
+    current: str
+    previous: str | None = None
+    previous_until: datetime | None = None
+    """When `previous` ends."""
+
+    @classmethod
+    def load(cls, text: bytes) -> Self:
+        """Read what `dump` wrote."""
+        current, previous, until = json.loads(text)
+        return cls(current, previous, None if until is None else datetime.fromisoformat(until))
+
+    def dump(self) -> str:
+        """As text, to be stored encrypted."""
+        until = None if self.previous_until is None else clock.rfc3339(self.previous_until)
+        return json.dumps([self.current, self.previous, until])
+
+    def overlapping(self, now: datetime) -> bool:
+        """Whether the previous secret is still signed with."""
+        return self.previous_until is not None and now < self.previous_until
+
+    def rotated(self, now: datetime) -> "Secrets":
+        """With a new secret, the current one ending after `OVERLAP`."""
+        return Secrets(new_secret(), self.current, now + OVERLAP)
+
+    def valid(self, now: datetime) -> list[str]:
+        """Those to sign with, the newest first."""
+        return [self.current, *([self.previous] if self.previous is not None and self.overlapping(now) else [])]
 
 
 def new_secret() -> str:
@@ -19,13 +58,20 @@ def new_secret() -> str:
     return PREFIX + base64.b64encode(ids.random_bytes(SECRET_BYTES)).decode()
 
 
-def headers(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """The three headers of one attempt. `at` is the attempt's own time: a receiver refuses what is minutes old."""
+def headers(secrets: Sequence[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+    """The three headers of one attempt, with a signature of each secret, separated by spaces.
+
+    `at` is the attempt's own time: a receiver refuses what is minutes old.
+    """
     timestamp = str(int(at.timestamp()))
-    key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    digest = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, "sha256")
+    signed = f"{message_id}.{timestamp}.".encode() + body
     return {
         "webhook-id": message_id,
         "webhook-timestamp": timestamp,
-        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+        "webhook-signature": " ".join(_signature(secret, signed) for secret in secrets),
     }
+
+
+def _signature(secret: str, signed: bytes) -> str:
+    key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    return "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode()

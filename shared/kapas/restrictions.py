@@ -1,12 +1,12 @@
 """Whose data may not be processed any further, because its erasure was asked for.
 
-if restrictions.restricted(db, partner_id):
-    raise Conflict("The data of this partner is being erased")
+restrictions.refuse(db, partner_id)
 """
 
 from uuid import UUID
 
 from kapas.db import Session
+from kapas.errors import Conflict
 
 
 def restricted(db: Session, subject_id: UUID) -> bool:
@@ -15,3 +15,9 @@ def restricted(db: Session, subject_id: UUID) -> bool:
     Asked before each new processing, in whatever scope the session has; never undone.
     """
     return db.one("SELECT FROM restrictions WHERE subject_id = :subject_id", subject_id=subject_id) is not None
+
+
+def refuse(db: Session, subject_id: UUID) -> None:
+    """Raise `Conflict` if the processing of a partner's data is restricted."""
+    if restricted(db, subject_id):
+        raise Conflict("The data of this partner is erased, or being erased; its erasure says what stays")

@@ -9,7 +9,7 @@ import pytest
 import urllib3
 
 from kapas import ids
-from tests.journey import Partner, active_partner, contracted, offer
+from tests.journey import ASK, Partner, active_partner, contracted, lot, offer
 from tools.local.client import ANY, Answer, Client
 from tools.verify_archive import faults
 
@@ -148,7 +148,7 @@ def test_every_edge_may_fail(client: Client, kind: str, match: str) -> None:
 
 def test_what_stays_after_an_erasure_says_why(client: Client) -> None:
     seller, buyer = active_partner(client), active_partner(client)
-    trade, lot = contracted(seller, buyer), offer(seller)
+    trade, open_lot = contracted(seller, buyer), offer(seller)
     export = exported(seller)
     handed = link(seller, export).body
     url = f"{client.url}/_local/receiver/seller"
@@ -164,7 +164,7 @@ def test_what_stays_after_an_erasure_says_why(client: Client) -> None:
     # The other party has its contract, the market no lot, and the archive is gone.
     assert buyer.owner.get(f"/v1/trades/{trade['id']}").body["seller_id"] == str(seller.id)
     documents = client.get("/_local/documents").body
-    assert documents[f"trades/{lot['id']}"]["open"] is False
+    assert documents[f"trades/{open_lot['id']}"]["open"] is False
     assert documents[f"partners/{seller.id}"]["status"] == "erased"
     assert download(handed["url"]).status == 404
     assert seller.owner.get(f"/v1/exports/{export['id']}").body["status"] == "expired"
@@ -182,6 +182,30 @@ def test_the_protection_officer_acts_on_behalf(client: Client) -> None:
     erasure = officer.post("/v1/erasures", {"partner_id": str(owner.id), "confirm": "erase"}, expect=202).body
     assert wait_for(lambda: officer.get(f"/v1/erasures/{erasure['id']}"), "in_progress")["certificate"]
     assert [one["id"] for one in owner.owner.get("/v1/erasures").body["data"]] == [erasure["id"]]
+
+
+def test_a_legal_hold_keeps_everything_until_it_is_released(client: Client) -> None:
+    partner, officer = active_partner(client), client.as_user("officer", None, "dpo")
+    hold = officer.post("/v1/legal-holds", {"subject_id": str(partner.id), "reason": "case 7"}, expect=201).body
+    erasure = partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202).body
+    client.settle()
+    client.post("/_local/clock", {"advance": "PT20M"})
+    assert officer.get(f"/v1/erasures/{erasure['id']}").body["status"] == "in_progress"
+    assert officer.get(f"/v1/partners/{partner.id}").body["legal_name"]
+
+    officer.call("DELETE", f"/v1/legal-holds/{hold['id']}")
+    client.post("/_local/clock", {"advance": "PT35M"})
+    operations = client.as_user("officer", None, "dpo")
+    done = wait_for(lambda: operations.get(f"/v1/erasures/{erasure['id']}"), "in_progress")
+    assert done["status"] == "completed"
+    operations.get(f"/v1/partners/{partner.id}", expect=404)
+
+
+def test_whoever_is_being_erased_starts_nothing_new(client: Client) -> None:
+    partner = active_partner(client)
+    erased(partner)
+    partner.owner.post("/v1/trades", {"lot": lot(), "ask": ASK}, expect=403)
+    partner.owner.post("/v1/exports", {}, expect=409)
 
 
 def test_what_is_held_is_told(client: Client) -> None:

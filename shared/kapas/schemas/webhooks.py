@@ -9,12 +9,15 @@ from kapas.schemas.common import Page, PageQuery, Request, Resource
 from kapas.schemas.events.types import PUBLIC_TYPES
 
 EndpointStatus = Literal["enabled", "disabled"]
+DisabledReason = Literal["requested", "gone", "failing"]
 MessageStatus = Literal["pending", "delivered", "exhausted", "discarded"]
 AttemptFailure = Literal["url_refused", "address_refused", "dns", "connection", "tls", "timeout"]
 
 ALL_EVENTS = "*"
 EVENT_TYPES = PUBLIC_TYPES
 """What an endpoint may subscribe to, apart from `*`."""
+TEST_TYPE = "webhook.test"
+"""What a message that a partner asks for is called. No event has this type, so nobody subscribes to it."""
 
 
 def _known(event_type: str) -> str:
@@ -55,6 +58,15 @@ class WebhookEndpointChange(Request):
         return self
 
 
+class EndpointDisabled(Resource):
+    """Why nothing is sent to an endpoint."""
+
+    reason: DisabledReason = Field(
+        description="requested: its partner did; gone: it answered 410; failing: nothing succeeded for five days"
+    )
+    since: AwareDatetime
+
+
 class WebhookEndpoint(Resource):
     """Where a partner is told of events. Its secret is shown once, when it is created."""
 
@@ -62,7 +74,8 @@ class WebhookEndpoint(Resource):
     version: int
     url: str
     event_types: list[str]
-    status: EndpointStatus = Field(description="An endpoint that answers 410 Gone becomes disabled")
+    status: EndpointStatus = Field(description="An endpoint that answers 410 Gone, or fails for days, becomes disabled")
+    disabled: EndpointDisabled | None = Field(description="While disabled")
     created_at: AwareDatetime
     updated_at: AwareDatetime
 
@@ -75,6 +88,39 @@ class WebhookEndpointCreated(WebhookEndpoint):
 
 class WebhookEndpointPage(Page[WebhookEndpoint]):
     """Endpoints, newest first."""
+
+
+class WebhookSecretRotated(Resource):
+    """The new secret of an endpoint. Until `previous_until` every delivery carries the signature of both."""
+
+    id: UUID = Field(description="The endpoint")
+    version: int
+    secret: str = Field(description="whsec_ and base64 (Standard Webhooks). It is not shown again")
+    previous_until: AwareDatetime = Field(description="When the secret before it is no longer signed with")
+
+
+class WebhookRecover(Request):
+    """Which messages to send anew."""
+
+    since: AwareDatetime = Field(description="Those created at this time or later")
+
+
+class WebhookRecovery(Resource):
+    """How much will be sent anew."""
+
+    messages: int
+    has_more: bool = Field(description="Whether there are more: ask again, with another Idempotency-Key")
+
+
+class WebhookEventType(Resource):
+    """A type of event that an endpoint can subscribe to."""
+
+    type: str
+    json_schema: str = Field(description="The address of the JSON Schema of such an event")
+
+
+class WebhookEventTypes(Page[WebhookEventType]):
+    """All of them on one page, by name."""
 
 
 class MessageQuery(PageQuery):
@@ -91,10 +137,10 @@ class WebhookMessage(Resource):
     event_id: UUID
     event_type: str
     status: MessageStatus = Field(
-        description="exhausted: every attempt failed; discarded: the endpoint was gone, disabled or deleted"
+        description="exhausted: ten attempts failed; discarded: the endpoint was gone, disabled or deleted"
     )
     attempt_count: int
-    next_attempt_at: AwareDatetime | None = Field(description="While pending")
+    next_attempt_at: AwareDatetime | None = Field(description="While pending; later if the endpoint is being spared")
     created_at: AwareDatetime
 
 

@@ -144,8 +144,8 @@ GRANT SELECT ON partner_documents TO data_export;
 GRANT DELETE ON partner_checks, partner_documents TO data_export;
 GRANT SELECT ON trades, trade_events TO data_export;
 GRANT SELECT, DELETE ON gradings, grading_usage, grading_budgets TO data_export;
-GRANT SELECT (id, version, partner_id, url, event_types, status, created_at, updated_at) ON webhook_endpoints
-  TO data_export;
+GRANT SELECT (id, version, partner_id, url, event_types, status, disabled_reason, disabled_at, created_at, updated_at)
+  ON webhook_endpoints TO data_export;
 GRANT UPDATE (url, secret, status) ON webhook_endpoints TO data_export;
 GRANT SELECT (id, endpoint_id, partner_id, event_id, event_type, payload, status, attempt_count, next_attempt_at,
               created_at) ON webhook_messages TO data_export;

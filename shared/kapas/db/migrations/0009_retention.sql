@@ -81,6 +81,7 @@ GRANT SELECT, INSERT, UPDATE (version, status, complete, batch, place, after_anc
   ON retention_sweeps TO retention_sweep;
 GRANT SELECT, INSERT, UPDATE (due, deleted, held, failed) ON retention_findings TO retention_sweep;
 GRANT SELECT, INSERT, UPDATE (released_by, released_at) ON legal_holds TO retention_sweep;
+GRANT SELECT (subject_id, released_at) ON legal_holds TO data_export;
 
 -- It sees of a row whose it is and since when it is kept, nothing of what it says.
 GRANT SELECT (event_id, partner_ids, occurred_at, published_at) ON outbox TO retention_sweep;
