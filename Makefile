@@ -1,12 +1,13 @@
 # What people run. `make help` lists it.
 PYTHON ?= python3
 PORT ?= 8080
+SEEDS ?= 1000
 BIN := .venv/bin
 # A child make or tool must not pick another environment than the one built here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check run bench bundle bundle-test conformance terraform-test terraform-mutations lock migrate verify-ledger grading-model docs clean format
+.PHONY: help demo test check run bench bundle bundle-test conformance simulate terraform-test terraform-mutations lock migrate verify-ledger grading-model docs clean format
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +51,9 @@ docs: .venv/ready  ## regenerate docs/api and the event schemas from the code
 
 format: .venv/ready  ## sort imports and format
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
+
+simulate: .venv/ready  ## SEEDS seeded days under faults, every rule checked (docs/reliability.md)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 terraform-test: .venv/ready .venv-terraform/ready  ## apply the Terraform configuration offline, and test what is applied
 	@$(BIN)/python -m tools.terraform prove

@@ -22,10 +22,17 @@ MESSAGE = (
 # digits before may be of something else. A phone number in E.164 has twelve digits as well.
 _CANDIDATE = re.compile(r"(?<!\d)(?<!\+(?=91[6-9]))(?=(\d(?:[ \-./]?\d){11})(?!\d))")
 
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
 
 def contains(text: str) -> bool:
     """Whether an Aadhaar number stands in `text`: 12 digits from 2, no palindrome, with a right Verhoeff digit."""
     return any(_is_one(_digits(match[1])) for match in _CANDIDATE.finditer(_plain(text)))
+
+
+def in_path(path: str) -> bool:
+    """Whether one stands in the path of a URL, apart from ids: of some thousand UUIDs one has twelve such digits in a row."""
+    return contains(_UUID.sub("", path))
 
 
 def refuse(body: Any) -> None:

@@ -255,7 +255,7 @@ def reinstate(path: PartnerPath) -> Response:
 
 @calls.entry_point
 def partner_onboarding(request: Request) -> Response:
-    if aadhaar.contains(request.path):  # a problem names the path it is about
+    if aadhaar.in_path(request.path):  # a problem names the path it is about
         return calls.problem_response(NotFound(), "/v1/partners")
     return app.serve(request)
 

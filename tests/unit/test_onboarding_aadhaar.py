@@ -86,3 +86,10 @@ def test_a_deep_body_is_looked_through() -> None:
         body = [body]
     with pytest.raises(Invalid):
         aadhaar.refuse(body)
+
+
+def test_an_id_in_a_path_is_no_aadhaar_number_whatever_its_digits() -> None:
+    unlucky = "01a20c19-9511-7183-8870-d11212db77bc"
+    assert aadhaar.contains(unlucky)
+    assert not aadhaar.in_path(f"/v1/partners/{unlucky}/submit")
+    assert aadhaar.in_path("/v1/partners/9511-7183-8870")
