@@ -1,0 +1,1 @@
+"""What clients do, one file a capability: functions that a workload composes."""

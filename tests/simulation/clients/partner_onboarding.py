@@ -1,0 +1,68 @@
+"""Partners register, and operations activate them."""
+
+import string
+from dataclasses import dataclass
+from uuid import UUID
+
+from kapas import ids
+from tests.journey import gstin, registration
+from tests.simulation.client import Client
+from tests.simulation.world import World
+
+MAX_LOOKS, MAX_CHECKS = 40, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    id: UUID
+    name: str
+    owner: Client
+
+
+def join(world: World, name: str, number: int) -> Partner:
+    """Register a partner and have it activated: it may trade then."""
+    partner_id = ids.uuid7()
+    world.name(str(partner_id), name)
+    owner = Client(world, name, partner_id, "owner")
+    letter = string.ascii_uppercase[number]
+    pan = f"A{letter}ACE000{number}F"
+    body = registration(
+        legal_name=f"Example Ginning {name} Private Limited",
+        contact={"name": f"{name} Example", "phone": f"+91980000000{number}"},
+        identifiers={"pan": pan, "gstin": gstin(pan), "cin": f"U17111GJ2015PTC00000{number}"},
+        address={"line": f"Plot {number}, Example Road", "city": "Rajkot", "pin": "360001", "state_code": "24"},
+        bank_account={"ifsc": "EXAM0000001", "number": f"50000000000{number}"},
+        beneficial_owners=[{"name": f"Meena Example {name}", "share_percent": 60}],
+    )
+    registered = owner.post("registers", "/v1/partners", body)
+    path = f"/v1/partners/{partner_id}"
+    submitted = owner.post("submits", f"{path}/submit", if_match=registered.etag)
+    if not (registered.ok and submitted.ok):
+        world.kernel.violation(f"{name} could not join: {registered} {submitted}")
+    operations = Client(world, "operations", None, "ops")
+    for attempt in range(MAX_CHECKS):
+        version = _checked(world, owner, attempt)
+        if operations.post(f"activates {name} {attempt}", f"{path}/activate", if_match=f'"{version}"').ok:
+            return Partner(partner_id, name, owner)
+        # A provider did not answer for so long that a person has to look: here, have it asked again.
+        operations.post(f"has {name} checked again {attempt}", f"{path}/recheck", if_match=f'"{version}"')
+    world.kernel.violation(f"{name} was never activated")
+    return Partner(partner_id, name, owner)
+
+
+def _checked(world: World, owner: Client, attempt: int) -> int:
+    """The partner's version once its checks have ended."""
+    for look in range(MAX_LOOKS):
+        listed = owner.get(f"looks whether it is checked {attempt} {look}", "/v1/partners").body["data"]
+        if listed and listed[0]["status"] == "under_review":
+            return int(listed[0]["version"])
+        world.kernel.sleep(min(0.2 * 2**look, 60))
+    world.kernel.violation(f"{owner.name} was never checked")
+    return 0
+
+
+def read(world: World, partner: Partner, reader: Partner) -> None:
+    """A partner is read: its own is shown and the reading recorded, another's is not there."""
+    told = reader.owner.get(f"reads {partner.name}", f"/v1/partners/{partner.id}")
+    if told.status != (200 if reader is partner else 404):
+        world.kernel.violation(f"{told.step} was told {told.status}")

@@ -1,0 +1,71 @@
+"""Trades: offered, bid for by several at once, matched, contracted; and read by those who may."""
+
+from typing import Any
+
+from tests.journey import ASK, bid, lot
+from tests.simulation.client import Told
+from tests.simulation.clients.partner_onboarding import Partner
+from tests.simulation.world import World
+
+PATIENCE = 6
+"""How often a client that came too late reads the trade and tries its step again."""
+
+
+def offer(world: World, seller: Partner, name: str) -> str:
+    """A lot on the market; the trade's id."""
+    told = seller.owner.post(f"offers {name}", "/v1/trades", {"lot": lot(), "ask": ASK})
+    if not told.ok:
+        world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+        return ""
+    world.name(told.body["id"], name)
+    return str(told.body["id"])
+
+
+def place_bid(world: World, bidder: Partner, trade_id: str, name: str, paise: int) -> int | None:
+    """Bid at whatever version the trade is; the bid's sequence, None if the lot was gone."""
+    for attempt in range(PATIENCE):
+        trade = bidder.owner.get(f"looks at {name} {attempt}", f"/v1/trades/{trade_id}")
+        if trade.status == 404 or trade.body["status"] not in ("OFFERED", "BID"):
+            return None
+        told = _append(bidder, f"bids for {name} {attempt}", trade_id, bid(trade.body["version"], paise))
+        if told.ok:
+            return int(told.body["version"])
+    return None
+
+
+def accept(world: World, seller: Partner, trade_id: str, name: str, sequence: int) -> bool:
+    """The seller takes a bid, at whatever version the trade is by then."""
+    for attempt in range(PATIENCE):
+        trade = seller.owner.get(f"reads {name} {attempt}", f"/v1/trades/{trade_id}")
+        event = {"type": "bid_accepted", "expected_version": trade.body["version"], "bid_sequence": sequence}
+        told = _append(seller, f"accepts a bid for {name} {attempt}", trade_id, {"event": event})
+        if told.ok:
+            return True
+    return False
+
+
+def sign(world: World, buyer: Partner, trade_id: str, name: str) -> None:
+    trade = buyer.owner.get(f"reads {name} to sign", f"/v1/trades/{trade_id}")
+    if trade.status == 200 and trade.body["buyer_id"] == str(buyer.id):
+        event = {"type": "contract_signed", "expected_version": trade.body["version"]}
+        told = _append(buyer, f"signs {name}", trade_id, {"event": event})
+        if not told.ok:
+            world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+
+
+def look_around(world: World, reader: Partner) -> None:
+    """What a partner is shown of the market is open, or its own."""
+    told = reader.owner.get("looks at the market", "/v1/trades")
+    for trade in told.body["data"]:
+        mine = str(reader.id) in (trade["seller_id"], trade["buyer_id"])
+        if trade["status"] not in ("OFFERED", "BID") and not mine:
+            world.kernel.violation(f"{reader.name} was shown a trade between others")
+        steps = reader.owner.get(f"reads the steps of {world.called(trade['id'])}", f"/v1/trades/{trade['id']}/events")
+        if steps.status == 200 and not mine:
+            strange = [s for s in steps.body["data"] if s["type"] == "bid_placed" and s["partner_id"] != str(reader.id)]
+            if strange:
+                world.kernel.violation(f"{reader.name} was shown another's bid")
+
+
+def _append(partner: Partner, step: str, trade_id: str, body: Any) -> Told:
+    return partner.owner.post(step, f"/v1/trades/{trade_id}/events", body)

@@ -1,0 +1,41 @@
+"""Partners say where they listen, change their mind, and look at what they were sent."""
+
+from uuid import UUID
+
+from tests.simulation.clients.partner_onboarding import Partner
+from tests.simulation.world import World
+
+
+def listen(world: World, partner: Partner, number: int) -> str:
+    """An endpoint for every event; its id."""
+    url = f"https://hooks.example.com/{partner.name}/{number}"
+    told = partner.owner.post(f"listens at {number}", "/v1/webhook-endpoints", {"url": url, "event_types": ["*"]})
+    if not told.ok:
+        world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+        return ""
+    world.receiver.add(url, told.body["secret"])
+    world.name(told.body["id"], f"{partner.name}'s endpoint {number}")
+    return str(told.body["id"])
+
+
+def change(world: World, partner: Partner, endpoint_id: str, status: str) -> None:
+    """Enable or disable an endpoint at the version that it has."""
+    path = f"/v1/webhook-endpoints/{endpoint_id}"
+    endpoint = partner.owner.get(f"reads its endpoint to have it {status}", path)
+    step = f"has its endpoint {status}"
+    partner.owner.call(step, "PATCH", path, {"status": status}, if_match=endpoint.etag)
+
+
+def remove(world: World, partner: Partner, endpoint_id: str) -> None:
+    """Delete an endpoint. The answer may have been lost: gone is gone."""
+    told = partner.owner.call("removes an endpoint", "DELETE", f"/v1/webhook-endpoints/{endpoint_id}")
+    if told.status not in (204, 404):
+        world.kernel.violation(f"{told.step} was told {told.status}")
+
+
+def pry(world: World, stranger: Partner, endpoint_id: str) -> None:
+    """Somebody asks for another's endpoint and messages."""
+    endpoint = stranger.owner.get("pries into an endpoint", f"/v1/webhook-endpoints/{UUID(endpoint_id)}")
+    messages = stranger.owner.get("pries into messages", f"/v1/webhook-messages?endpoint_id={endpoint_id}")
+    if endpoint.status != 404 or messages.body["data"]:
+        world.kernel.violation(f"{stranger.name} was shown what is another's")

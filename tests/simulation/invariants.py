@@ -1,0 +1,250 @@
+"""What must hold: during a run by triggers (invariants.sql), and once everything has come to rest."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pg8000.native import Connection, identifier
+
+from kapas import clock
+from kapas.events import CloudEvent
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+ATTEMPTS = 10
+KILOGRAMS = {
+    "candy_trade": Decimal("355.62"),
+    "candy_mcx": Decimal("355.56"),
+    "quintal": Decimal(100),
+    "kg": Decimal(1),
+}
+STATUS = {
+    "trade.offered.v1": "OFFERED",
+    "trade.bid_placed.v1": "BID",
+    "trade.matched.v1": "MATCHED",
+    "trade.contracted.v1": "CONTRACTED",
+    "trade.expired.v1": "EXPIRED",
+    "trade.cancelled.v1": "CANCELLED",
+}
+WAITS = tuple(timedelta(seconds=s) for s in (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400))
+"""The least wait before each attempt of a webhook, as its documentation promises."""
+
+_TABLES = """SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+  AND c.relname <> 'schema_migrations' ORDER BY c.relname"""
+
+
+def prepare(admin: Connection) -> None:
+    """Install the triggers."""
+    admin.run(Path(__file__).with_name("invariants.sql").read_text())
+
+
+def reset(admin: Connection) -> None:
+    """Delete every row: for tables that are nearly empty much faster than TRUNCATE."""
+    tables = [row[0] for row in admin.run(_TABLES)]
+    deletes = "; ".join(f"DELETE FROM {identifier(table)}" for table in tables)
+    admin.run(f"SET session_replication_role = replica; {deletes}; SET session_replication_role = origin")
+
+
+def during(admin: Connection) -> list[str]:
+    """What the triggers saw."""
+    return [f"{what}: {detail}" for what, detail in admin.run("SELECT what, detail FROM violations ORDER BY 1, 2")]
+
+
+def unfinished(admin: Connection) -> str:
+    """What the database still has to do, in words; empty if nothing."""
+    unpublished, pending = admin.run(
+        """SELECT (SELECT count(*) FROM outbox WHERE published_at IS NULL),
+                  (SELECT count(*) FROM webhook_messages WHERE status = 'pending')"""
+    )[0]
+    parts = [f"{unpublished} events to publish"] * (unpublished > 0) + [f"{pending} messages to send"] * (pending > 0)
+    return ", ".join(parts)
+
+
+def at_rest(world: "World") -> list[str]:
+    """Every rule that is broken at the end of a run."""
+    facts = _Facts(world)
+    rules = (facts.delivery, facts.audit, facts.documents, facts.trades, facts.inboxes, facts.webhooks, facts.answers)
+    return [violation for rule in rules for violation in rule()]
+
+
+class _Facts:
+    """What the run left behind, read once."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._run = run = world.server.admin.run
+        self._events = [
+            CloudEvent(
+                specversion="1.0",
+                id=row[0],
+                type=row[1],
+                source=row[2],
+                subject=row[3],
+                time=row[7],
+                dataschema="",
+                partitionkey=row[3],
+                sequence=row[4],
+                partnerids=",".join(map(str, row[6])),
+                data=row[5],
+            )
+            for row in run(
+                """SELECT event_id, type, source, subject, sequence, data, partner_ids, occurred_at
+                   FROM outbox ORDER BY subject, sequence"""
+            )
+        ]
+        self._topics = {row[0]: row[1] for row in run("SELECT event_id, topic FROM outbox ORDER BY event_id")}
+
+    def delivery(self) -> Iterator[str]:
+        """Nothing was given up, and nothing is on its way."""
+        for subscription in self._world.cloud.dead_letters():
+            yield f"a dead letter: {subscription.rsplit('/', 1)[1]}"
+        for name in self._world.cloud.undelivered():
+            yield f"still to be delivered: {name.rsplit('/', 1)[1]}"
+
+    def audit(self) -> Iterator[str]:
+        """Every event is in the audit trail, once and as it was."""
+        kept = {
+            row[0]: tuple(row[1:])
+            for row in self._run("SELECT event_id, type, subject, sequence, data FROM audit_log ORDER BY event_id")
+        }
+        told = {event.id: (event.type, event.subject, event.sequence, event.data) for event in self._events}
+        for event_id in told.keys() | kept.keys():
+            if told.get(event_id) != kept.get(event_id):
+                yield f"the audit trail differs: {told.get(event_id)} became {kept.get(event_id)}"
+
+    def documents(self) -> Iterator[str]:
+        """Each document is the fold of its events."""
+        projections = self._world.functions.module("live-feed").service.projections
+        expected: dict[str, Any] = {}
+        for event in self._events:
+            path = projections.path(event)
+            if path is not None:
+                expected[path] = projections.apply(expected.get(path, {}), event)
+        stored = {path: document for path, (_, document) in self._world.documents.stored.items()}
+        for path in expected.keys() | stored.keys():
+            if expected.get(path) != stored.get(path):
+                yield f"the document {path} is {stored.get(path)} and should be {expected.get(path)}"
+
+    def trades(self) -> Iterator[str]:
+        """Each trade is the fold of its events, in the projection and in its steps; money adds up."""
+        steps = defaultdict(list)
+        for trade_id, sequence, _ in self._run("SELECT trade_id, sequence, type FROM trade_events ORDER BY 1, 2"):
+            steps[trade_id].append(sequence)
+        by_trade = defaultdict(list)
+        for event in self._events:
+            if self._topics[event.id] == "trade-events":
+                by_trade[event.subject].append(event)
+        for trade_id, version, status, price, lot in self._run(
+            "SELECT id, version, status, price_paise, lot FROM trades ORDER BY id"
+        ):
+            told = by_trade.pop(trade_id, [])
+            if [event.sequence for event in told] != list(range(1, version + 1)) or steps[trade_id] != list(
+                range(1, version + 1)
+            ):
+                yield f"a trade at version {version} has {len(told)} events and {len(steps[trade_id])} steps"
+                continue
+            if STATUS.get(told[-1].type) != status:
+                yield f"a trade is {status} after {told[-1].type}"
+            for event in told:
+                if event.type == "trade.matched.v1" and event.data["price"]["paise"] != price:
+                    yield "a trade has another price than was matched"
+                if event.type == "trade.contracted.v1" and event.data["amount"]["paise"] != _amount(event.data, lot):
+                    yield f"a contract's amount is {event.data['amount']} and should be {_amount(event.data, lot)}"
+        if by_trade:
+            yield "there are events of a trade that is not there"
+
+    def inboxes(self) -> Iterator[str]:
+        """The fan-out has taken in every event of its topics."""
+        topics = self._world.functions.catalog.functions["webhook-fan-out"].trigger.topics
+        last = {event.subject: event.sequence for event in self._events if self._topics[event.id] in topics}
+        seen = dict(self._run("SELECT subject, sequence FROM inbox WHERE consumer = 'webhook-fan-out' ORDER BY 1"))
+        if last != seen:
+            yield f"the fan-out has taken in {seen} of {last}"
+
+    def webhooks(self) -> Iterator[str]:
+        """Every message is delivered, exhausted with its attempts logged, or its endpoint was not to be told."""
+        events = {event.id: event for event in self._events}
+        endpoints = {
+            row[0]: row[1:]
+            for row in self._run(
+                "SELECT id, partner_id, url, status, version, created_at FROM webhook_endpoints ORDER BY id"
+            )
+        }
+        attempts = defaultdict(list)
+        for message_id, *attempt in self._run(
+            "SELECT message_id, number, started_at, status_code, failure FROM webhook_attempts ORDER BY 1, 2"
+        ):
+            attempts[message_id].append(attempt)
+        messages = set()
+        for message_id, endpoint_id, event_id, status, count, lease in self._run(
+            "SELECT id, endpoint_id, event_id, status, attempt_count, lease_token FROM webhook_messages ORDER BY id"
+        ):
+            partner_id, url, endpoint_status, version, _ = endpoints[endpoint_id]
+            messages.add((endpoint_id, event_id))
+            made, event = attempts[message_id], events.get(event_id)
+            if event is None or partner_id not in event.partner_ids:
+                yield f"a message of an event that is not for its partner: {event_id}"
+            if lease is not None:
+                yield "a lease is still held"
+            yield from _attempts(status, count, made)
+            if status == "discarded" and endpoint_status == "enabled" and version == 1:
+                yield "a message was discarded though its endpoint always listened"
+            inbox = self._world.receiver.inboxes.get(url)
+            if status == "delivered" and (inbox is None or str(message_id) not in inbox.taken):
+                yield "a message counts as delivered that its endpoint has not taken"
+        for endpoint_id, (partner_id, _, status, version, created_at) in endpoints.items():
+            if status != "enabled" or version != 1:
+                continue
+            for event in self._events:
+                due = partner_id in event.partner_ids and event.type != "audit.data_accessed.v1"
+                if due and event.time > created_at + SETTLED and (endpoint_id, event.id) not in messages:
+                    yield f"an endpoint was never told of {event.type} {event.sequence}"
+
+    def answers(self) -> Iterator[str]:
+        """What clients were told of trades and partners is so: the version exists, and was what they were told."""
+        versions = {(str(event.subject), event.sequence): event for event in self._events}
+        for told in self._world.told:
+            if not told.ok or not isinstance(told.body, dict) or told.method != "POST":
+                continue
+            if not told.path.startswith(("/v1/trades", "/v1/partners")):
+                continue
+            event = versions.get((told.body["id"], told.body["version"]))
+            if event is None:
+                yield f"{told.step} was told of version {told.body['version']}, which is not there"
+            elif told.path.startswith("/v1/trades") and _instant(told.body["updated_at"]) != clock.rfc3339(event.time):
+                yield f"{told.step} was told of a change that was another's"
+
+
+SETTLED = timedelta(seconds=10)
+"""By how much the clocks of two instances may differ, and some: who was created so much earlier was there before."""
+
+
+def _attempts(status: str, count: int, made: list[Any]) -> Iterator[str]:
+    if [attempt[0] for attempt in made] != list(range(1, count + 1)):
+        yield f"a message with {count} attempts has {[attempt[0] for attempt in made]} logged"
+    if status == "pending":
+        yield "a message is still pending"
+    if status == "exhausted" and count != ATTEMPTS:
+        yield f"a message was given up after {count} attempts"
+    if status == "delivered" and not (made and made[-1][2] is not None and 200 <= made[-1][2] < 300):
+        yield "a message counts as delivered without an attempt that was"
+    for before, after in itertools.pairwise(made):
+        if after[1] - before[1] < WAITS[before[0]]:
+            yield f"attempt {after[0]} came {after[1] - before[1]} after the one before it"
+
+
+def _amount(contract: Any, lot: Any) -> int:
+    """Paise, worked out anew: net weight at the price, rounded half up."""
+    weight = lot["net_weight"]
+    kilograms = Decimal(str(weight["value"])) * KILOGRAMS[weight["unit"]]
+    price = Decimal(contract["price"]["paise"]) / KILOGRAMS[contract["price"]["unit"]]
+    return int((kilograms * price).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def _instant(text: str) -> str:
+    return clock.rfc3339(datetime.fromisoformat(text))

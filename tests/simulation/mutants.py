@@ -1,0 +1,346 @@
+"""The system with one mistake in it. Each mistake is one that a person could make; the simulation has to find it.
+
+A mutant patches the loaded modules of the functions and is undone afterwards. `seeds` is within how many seeds it is found.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import kapas.calls
+import kapas.db
+import kapas.events
+import kapas.inbox
+import kapas.outbox
+from kapas import clock
+from tests.simulation.bench import Bench
+from tests.simulation.fleet import Functions
+
+Patch = tuple[Any, str, Any]
+"""What is replaced: an attribute of an object, by a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    name: str
+    seeds: int
+    frequent: tuple[str, ...]
+    """The kinds of fault that bring it to light."""
+    patches: Callable[[Functions], Iterator[Patch]]
+
+
+MUTANTS: list[Mutant] = []
+
+
+def mutant(seeds: int, *frequent: str) -> Callable[[Callable[[Functions], Iterator[Patch]]], None]:
+    """Enter a mutant that is found within so many seeds."""
+
+    def enter(patches: Callable[[Functions], Iterator[Patch]]) -> None:
+        MUTANTS.append(Mutant(patches.__name__, seeds, frequent, patches))
+
+    return enter
+
+
+@contextmanager
+def mutated(bench: Bench, mutant: Mutant) -> Generator[None]:
+    """A bench whose functions have the mutant's mistake in them."""
+    undo: list[Patch] = []
+    bench.frequent = mutant.frequent
+    try:
+        for target, name, value in mutant.patches(bench.functions):
+            undo.append((target, name, getattr(target, name)))
+            setattr(target, name, value)
+        yield
+    finally:
+        bench.frequent = ()
+        for target, name, value in reversed(undo):
+            setattr(target, name, value)
+
+
+def _webhooks(functions: Functions) -> Iterator[Any]:
+    """The services of webhook delivery: each function has one of its own."""
+    for name in ("webhook-endpoints", "webhook-fan-out", "webhook-attempt", "webhook-reaper"):
+        yield functions.module(name).service
+
+
+def _relay(functions: Functions) -> Any:
+    return functions.module("outbox-relay").service
+
+
+def _instead(text: str, *changes: tuple[str, str]) -> str:
+    """`text` with each change made; a change that finds nothing is a mutant that does nothing."""
+    for old, new in changes:
+        if old not in text:
+            raise LookupError(f"the code no longer has {old!r}")
+        text = text.replace(old, new)
+    return text
+
+
+# The relay
+
+
+@mutant(40)
+def publish_after_marking(functions: Functions) -> Iterator[Patch]:
+    """Events are marked, the transaction commits, then they are published: killed in between, they are lost."""
+    service = _relay(functions)
+
+    def publish_batch(database: Any, bus: Any) -> tuple[int, int]:
+        with database.session("*") as db, db.transaction():
+            rows = service.store.claim(db, service.BATCH)
+            if rows:
+                service.store.mark_published(db, [row.event_id for row in rows], clock.now())
+        for topic in sorted({row.topic for row in rows}):
+            service._publish(bus, topic, [row for row in rows if row.topic == topic])
+        return len(rows), 0
+
+    yield service, "_publish_batch", publish_batch
+
+
+@mutant(40)
+def every_event_counts_as_published(functions: Functions) -> Iterator[Patch]:
+    """What Pub/Sub did not take is marked too."""
+    service = _relay(functions)
+
+    def publish(bus: Any, topic: str, rows: list[Any]) -> list[Any]:
+        bus.publish(topic, [row.message() for row in rows])
+        return rows
+
+    yield service, "_publish", publish
+
+
+@mutant(60)
+def relay_remembers_where_it_was(functions: Functions) -> Iterator[Patch]:
+    """`event_id > last` instead of what is unpublished: a commit that comes late is skipped, and so is a failure."""
+    service = _relay(functions)
+    store = service.store
+    last: list[Any] = []
+
+    def claim(db: Any, limit: int) -> list[Any]:
+        fleet = functions.fleet
+        if not last or last[0] is not fleet:
+            last[:] = [fleet, None]
+        sql = store._CLAIM.split("SELECT o.event_id", 1)[1]
+        columns = "SELECT o.event_id" + sql.split("FROM outbox", 1)[0]
+        rows = db.run(
+            f"""{columns} FROM outbox o WHERE :last::uuid IS NULL OR event_id > :last::uuid
+                ORDER BY event_id LIMIT :limit""",
+            last=last[1],
+            limit=limit,
+        )
+        claimed = [store.OutboxRow(*row) for row in rows]
+        if claimed:
+            last[1] = claimed[-1].event_id
+        return claimed
+
+    yield store, "claim", claim
+
+
+@mutant(60)
+def relay_publishes_backwards(functions: Functions) -> Iterator[Patch]:
+    """The last event of an aggregate leaves first, and holds up those that it waits for."""
+    store = _relay(functions).store
+    yield (
+        store,
+        "_CLAIM",
+        _instead(store._CLAIM, ("ORDER BY o.subject, o.sequence LIMIT", "ORDER BY o.subject, o.sequence DESC LIMIT")),
+    )
+
+
+# The consumers
+
+
+@mutant(40)
+def inbox_outside_the_transaction(functions: Functions) -> Iterator[Patch]:
+    """The inbox commits before the effect: killed in between, the effect never comes."""
+    accept = kapas.inbox.accept
+
+    def accept_and_commit(db: Any, consumer: str, event: Any) -> bool:
+        accepted = accept(db, consumer, event)
+        db.command("COMMIT")
+        db.command("BEGIN")
+        return accepted
+
+    yield kapas.inbox, "accept", accept_and_commit
+
+
+@mutant(150)
+def inbox_takes_gaps(functions: Functions) -> Iterator[Patch]:
+    """An event that came too early is taken in, and the one before it counts as a duplicate."""
+    accept = kapas.inbox.accept
+
+    def accept_gaps(db: Any, consumer: str, event: Any) -> bool:
+        try:
+            return accept(db, consumer, event)
+        except kapas.events.SequenceGap:
+            return True
+
+    service = functions.module("live-feed").service
+
+    def project(documents: Any, event: Any) -> None:
+        path = service.projections.path(event)
+        if path is not None:
+            documents.update(path, lambda document: service.projections.apply(document or {}, event))
+
+    yield kapas.inbox, "accept", accept_gaps
+    yield service, "project", project
+
+
+@mutant(60)
+def live_feed_goes_back(functions: Functions) -> Iterator[Patch]:
+    """A duplicate is applied again."""
+    service = functions.module("live-feed").service
+
+    def project(documents: Any, event: Any) -> None:
+        path = service.projections.path(event)
+
+        def apply(document: Any) -> Any:
+            if document is None and event.sequence > 1:
+                raise kapas.events.SequenceGap
+            return service.projections.apply(document or {}, event)
+
+        if path is not None:
+            documents.update(path, apply)
+
+    yield service, "project", project
+
+
+@mutant(40)
+def acknowledged_before_the_work(functions: Functions) -> Iterator[Patch]:
+    """A failure of a consumer is answered as a success."""
+    answer = kapas.calls.answer
+
+    def acknowledge(request: Any, settings: Any, work: Any) -> Any:
+        response = answer(request, settings, work)
+        response.status_code = 204
+        return response
+
+    yield kapas.calls, "answer", acknowledge
+
+
+@mutant(40)
+def audit_trail_overwrites(functions: Functions) -> Iterator[Patch]:
+    """A duplicate replaces the row that is there."""
+    store = functions.module("audit-trail").service.store
+    change = ("DO NOTHING", "DO UPDATE SET recorded_at = excluded.recorded_at")
+    yield store, "_APPEND", _instead(store._APPEND, change)
+
+
+# Webhooks
+
+
+_FREE = "(m.lease_until IS NULL OR m.lease_until < :now)"
+
+
+@mutant(120)
+def claimed_under_a_live_lease(functions: Functions) -> Iterator[Patch]:
+    """Whoever comes claims, also what somebody else is sending."""
+    for service in _webhooks(functions):
+        yield service.store, "_CLAIM", _instead(service.store._CLAIM, (_FREE, "true"))
+
+
+@mutant(60, "duplicate")
+def claimed_after_a_look(functions: Functions) -> Iterator[Patch]:
+    """Whether a message is free is read first and relied on later: two look, and both claim."""
+    for service in _webhooks(functions):
+        store = service.store
+        claim, text = store.claim, _instead(store._CLAIM, (_FREE, "true"))
+
+        def look(db: Any, message_id: Any, number: int, token: Any, now: Any, until: Any, claim: Any = claim) -> Any:
+            free = db.one(
+                "SELECT FROM webhook_messages m WHERE m.id = :id AND (m.lease_until IS NULL OR m.lease_until < :now)",
+                id=message_id,
+                now=now,
+            )
+            return None if free is None else claim(db, message_id, number, token, now, until)
+
+        yield store, "_CLAIM", text
+        yield store, "claim", look
+
+
+@mutant(120, "freeze", "receiver_down")
+def no_fencing(functions: Functions) -> Iterator[Patch]:
+    """Who lost its lease records its result all the same, and the number of its attempt does not stop it either."""
+    for service in _webhooks(functions):
+        text = _instead(
+            service.store._RECORD,
+            ("AND lease_token = :lease_token", "AND :lease_token::uuid IS NOT NULL"),
+            ("FROM message\n  RETURNING", "FROM message\n  ON CONFLICT DO NOTHING RETURNING"),
+        )
+        yield service.store, "_RECORD", text
+
+
+@mutant(60)
+def jitter_makes_it_early(functions: Functions) -> Iterator[Patch]:
+    """The jitter is subtracted from a wait."""
+    for service in _webhooks(functions):
+        yield service.schedule, "JITTER", -0.2
+
+
+@mutant(60)
+def gives_up_early(functions: Functions) -> Iterator[Patch]:
+    """The last wait of the schedule is forgotten."""
+    for service in _webhooks(functions):
+        yield service.schedule, "SCHEDULE", service.schedule.SCHEDULE[:-1]
+
+
+@mutant(60)
+def reaper_finds_nothing(functions: Functions) -> Iterator[Patch]:
+    """What lost its task is never sent."""
+    service = functions.module("webhook-reaper").service
+    yield service, "OVERDUE", timedelta(days=365)
+
+
+@mutant(60)
+def reaper_repeats_the_last_attempt(functions: Functions) -> Iterator[Patch]:
+    """The reaper's task names the attempt that was made, which nobody makes again."""
+    store = functions.module("webhook-reaper").service.store
+    yield store, "_DUE", _instead(store._DUE, ("attempt_count + 1", "attempt_count"))
+
+
+@mutant(60)
+def fan_out_tells_everybody(functions: Functions) -> Iterator[Patch]:
+    """Every endpoint is told of every event."""
+    store = functions.module("webhook-fan-out").service.store
+    change = ("partner_id = ANY(:partner_ids)", "(partner_id = ANY(:partner_ids) OR true)")
+    yield store, "_SUBSCRIBERS", _instead(store._SUBSCRIBERS, change)
+
+
+@mutant(60)
+def timeouts_count_as_delivered(functions: Functions) -> Iterator[Patch]:
+    """No answer is taken for a good one."""
+    for service in _webhooks(functions):
+        yield service.Reply, "taken", property(lambda reply: reply.status is None or 200 <= reply.status <= 299)
+
+
+# Requests
+
+
+@mutant(60)
+def answers_are_not_remembered(functions: Functions) -> Iterator[Patch]:
+    """The idempotency key is not stored: a client that repeats a request whose answer was lost has its effect twice."""
+    commit = kapas.outbox.commit
+    yield kapas.outbox, "commit", lambda db, change, *_: commit(db, change)
+
+
+@mutant(60)
+def event_in_a_statement_of_its_own(functions: Functions) -> Iterator[Patch]:
+    """The change commits, then its event: killed in between, nobody is told."""
+    commit = kapas.outbox.commit
+
+    def twice(db: Any, change: Any, ticket: Any = None, answer: Any = None) -> None:
+        commit(
+            db, kapas.outbox.Change(change.sql, change.parameters, (), change.also, change.conflicts), ticket, answer
+        )
+        if change.events:
+            commit(db, kapas.outbox.Change("SELECT 1", {}, change.events))
+
+    yield kapas.outbox, "commit", twice
+
+
+@mutant(60)
+def market_without_row_security(functions: Functions) -> Iterator[Patch]:
+    """Every session shows every partner's rows."""
+    show = kapas.db.Session.show
+    yield kapas.db.Session, "show", lambda session, _: show(session, "*")
