@@ -22,7 +22,7 @@ from tests.integration.webhook_system import NO_HOSTS, START, URL, System, match
 
 @pytest.fixture
 def system(open_as: Callable[..., Database], admin: Connection) -> Iterator[System]:
-    with running(open_as("webhook_delivery", 4), admin) as system:
+    with running(open_as, admin) as system:
         yield system
 
 

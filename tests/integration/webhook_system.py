@@ -1,6 +1,6 @@
 """One deployment of webhook delivery on a real PostgreSQL, with fakes where Google and the partners would be."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,8 +8,10 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
-from functions.webhook_delivery import service
-from functions.webhook_delivery.service import AttemptTask, Reply
+from functions.webhook_delivery import resend, service
+from functions.webhook_delivery.dispatch import AttemptTask
+from functions.webhook_delivery.service import Reply
+from functions.webhook_delivery.slots import Slots
 from kapas import clock, ids, outbox
 from kapas.db import Database
 from kapas.db.key_store import SqlKeyStore
@@ -20,10 +22,15 @@ from kapas.keys import Keyring
 from kapas.ports import Task
 from kapas.schemas.webhooks import (
     MessageQuery,
+    WebhookEndpoint,
     WebhookEndpointChange,
     WebhookEndpointCreate,
     WebhookEndpointCreated,
+    WebhookMessage,
     WebhookMessageDetail,
+    WebhookRecover,
+    WebhookRecovery,
+    WebhookSecretRotated,
 )
 from tests.unit.fake_keys import Kms
 from tests.unit.times import Time, moving_time
@@ -84,10 +91,13 @@ class System:
     """One deployment: the database, the queue, the keys and the partner's server."""
 
     database: Database
+    onboarding: Database
+    """The same database as the role that registers partners."""
     time: Time
     kms: Kms = field(default_factory=Kms)
     queue: Queue = field(default_factory=Queue)
     partner: Partner = field(default_factory=Partner)
+    slots: Slots = field(default_factory=lambda: Slots(16))
 
     def __post_init__(self) -> None:
         self.keyring = Keyring(self.kms)
@@ -95,7 +105,7 @@ class System:
     def register(self) -> Identity:
         """The owner of a new partner, which has a data key."""
         partner_id = ids.uuid7()
-        with self.database.session(partner_id) as db, db.transaction():
+        with self.onboarding.session(partner_id) as db, db.transaction():
             self.keyring.create_subject(SqlKeyStore(db), partner_id)
         return Identity("user-1", partner_id, Role.OWNER, Tier.FREE)
 
@@ -120,31 +130,67 @@ class System:
 
     def attempt(self, task: Task) -> None:
         work = AttemptTask.model_validate_json(task.body)
-        service.attempt(self.database, self.keyring, self.queue, self.partner, work)
+        service.attempt(self.database, self.keyring, self.queue, self.partner, self.slots, work)
 
     def reap(self) -> int:
         return service.reap(self.database, self.queue)
 
+    def rotate(self, caller: Identity, endpoint_id: UUID) -> WebhookSecretRotated:
+        with self.database.session(caller.partner_id) as db:
+            outcome = service.rotate_secret(db, self.keyring, caller, endpoint_id)
+            outbox.commit(db, outcome.change)
+        assert isinstance(outcome.resource, WebhookSecretRotated)
+        return outcome.resource
+
+    def test(self, caller: Identity, endpoint_id: UUID) -> WebhookMessage:
+        with self.database.session(caller.partner_id) as db:
+            outcome = resend.test(db, caller, endpoint_id)
+            outbox.commit(db, outcome.change)
+        resend.send(self.queue, outcome)
+        assert isinstance(outcome.resource, WebhookMessage)
+        return outcome.resource
+
+    def redeliver(self, caller: Identity, message_id: UUID) -> None:
+        with self.database.session(caller.partner_id) as db:
+            outcome = resend.redeliver(db, caller, message_id)
+            outbox.commit(db, outcome.change)
+        resend.send(self.queue, outcome)
+
+    def recover(self, caller: Identity, endpoint_id: UUID, since: datetime) -> WebhookRecovery:
+        with self.database.session(caller.partner_id) as db, db.transaction():
+            outcome = resend.recover(db, caller, endpoint_id, WebhookRecover(since=since))
+            outbox.commit(db, outcome.change)
+        assert isinstance(outcome.resource, WebhookRecovery)
+        return outcome.resource
+
+    def endpoint(self, caller: Identity, endpoint_id: UUID) -> WebhookEndpoint:
+        with self.database.session(caller.partner_id) as db:
+            return service.read(db, caller, endpoint_id)
+
     def messages(self, caller: Identity, endpoint_id: UUID) -> list[WebhookMessageDetail]:
         with self.database.session(caller.partner_id) as db:
-            page = service.list_messages(db, caller, MessageQuery(endpoint_id=endpoint_id))
+            page = service.list_messages(db, caller, MessageQuery(endpoint_id=endpoint_id, limit=100))
             return [service.read_message(db, caller, message.id) for message in page.data]
 
     def message(self, caller: Identity, endpoint_id: UUID) -> WebhookMessageDetail:
         [message] = self.messages(caller, endpoint_id)
         return message
 
-    def endpoint_status(self, caller: Identity, endpoint_id: UUID) -> str:
+    def message_of(self, caller: Identity, task: Task) -> WebhookMessageDetail:
+        """The message that a task is to send."""
         with self.database.session(caller.partner_id) as db:
-            return service.read(db, caller, endpoint_id).status
+            return service.read_message(db, caller, AttemptTask.model_validate_json(task.body).message_id)
+
+    def endpoint_status(self, caller: Identity, endpoint_id: UUID) -> str:
+        return self.endpoint(caller, endpoint_id).status
 
 
 @contextmanager
-def running(database: Database, admin: Connection) -> Iterator[System]:
+def running(open_as: Callable[..., Database], admin: Connection) -> Generator[System]:
     """A deployment without the rows of other tests, which the reaper would find."""
     admin.run("TRUNCATE webhook_endpoints, webhook_messages, webhook_attempts, inbox, subject_keys, epoch_keys")
     with moving_time(START) as time:
-        yield System(database, time)
+        yield System(open_as("webhook_delivery", 4), open_as("partner_onboarding"), time)
 
 
 def matched(*partners: Identity, subject: UUID | None = None, sequence: int = 1) -> CloudEvent:

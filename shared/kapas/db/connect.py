@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pg8000.core import CoreConnection
@@ -16,14 +17,14 @@ LOCK_TIMEOUT = 2_000
 """Milliseconds a statement waits for a row that somebody else holds."""
 
 
-def tls(mode: str, root_certificate: str | None) -> ssl.SSLContext | None:
+def tls(mode: str, root_certificate: str | None) -> ssl.SSLContext | Literal[False]:
     """One context for all connections of an instance: pg8000's default makes a new one per connection, unverified.
 
     `verify-full` checks the certificate and the host name, `disable` speaks plainly (loopback only). No other mode is
     offered: the ones between encrypt without knowing to whom.
     """
     if mode == "disable":
-        return None
+        return False  # None would have pg8000 make a context of its own and ask for TLS all the same: 25 ms a connection
     if mode != "verify-full":
         raise ValueError(f"sslmode={mode} is not supported: use verify-full, or disable on loopback")
     context = ssl.create_default_context(cafile=root_certificate)
