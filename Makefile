@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: .venv/ready  ## play one cotton trade through the whole system, on this machine
+demo: .venv/ready  ## play one day of the platform through the whole system, on this machine
 	@$(BIN)/python -m tools.demo
 
 test: .venv/ready  ## every test that needs nothing but Python and PyPI
