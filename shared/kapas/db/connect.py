@@ -24,7 +24,8 @@ def tls(mode: str, root_certificate: str | None) -> ssl.SSLContext | Literal[Fal
     offered: the ones between encrypt without knowing to whom.
     """
     if mode == "disable":
-        return False  # None would have pg8000 make a context of its own and ask for TLS all the same: 25 ms a connection
+        # None would have pg8000 make a context of its own, 25 ms a connection, and ask for TLS all the same.
+        return False
     if mode != "verify-full":
         raise ValueError(f"sslmode={mode} is not supported: use verify-full, or disable on loopback")
     context = ssl.create_default_context(cafile=root_certificate)
