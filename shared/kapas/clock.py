@@ -39,9 +39,10 @@ def use(clock: Clock) -> Generator[None]:
         _invocation.reset(token)
 
 
-def install(clock: Clock | None) -> None:
-    """Read the time from `clock` in the whole process; None restores the system's clock."""
-    _process[0] = clock or _system
+def install(clock: Clock) -> Clock:
+    """Read the time from `clock` in the whole process; the clock it was read from before."""
+    before, _process[0] = _process[0], clock
+    return before
 
 
 def rfc3339(moment: datetime) -> str:

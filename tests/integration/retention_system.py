@@ -173,6 +173,7 @@ class System:
         message_id, at = ids.uuid7(), self.ago(days)
         self.admin.run(
             """INSERT INTO webhook_endpoints
+                 (id, version, partner_id, url, event_types, secret, status, created_at, updated_at)
                VALUES (:id, 1, :of, 'https://hooks.example.com', '{*}', '', 'enabled', :at, :at)""",
             id=message_id,
             of=partner_id,

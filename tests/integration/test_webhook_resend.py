@@ -12,11 +12,12 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from functions.webhook_delivery import resend, schedule, service
 from functions.webhook_delivery.dispatch import AttemptTask
 from functions.webhook_delivery.service import Reply
+from kapas import outbox
 from kapas.db import Database
 from kapas.errors import Conflict, Forbidden, NotFound, VersionConflict
 from kapas.identity import Identity, Role, Tier
 from kapas.ports import Task
-from kapas.schemas.webhooks import WebhookEndpointChange, WebhookMessageDetail
+from kapas.schemas.webhooks import WebhookEndpointChange, WebhookMessageDetail, WebhookRecover, WebhookRecovery
 from tests.integration.webhook_system import START, System, matched, running
 
 
@@ -179,6 +180,7 @@ def test_a_message_that_was_given_up_has_the_whole_schedule_before_it_again(syst
     attempts = len(schedule.SCHEDULE)
     assert give_up(system, caller, system.queue.take()).status == "exhausted"
     message = system.message(caller, created.id)
+    system.change(caller, created.id, 1, WebhookEndpointChange(status="enabled"))  # else five days have passed soon
     system.redeliver(caller, message.id)
     after = give_up(system, caller, system.queue.take())
     assert (after.status, after.attempt_count) == ("exhausted", 2 * attempts)
@@ -314,13 +316,34 @@ def test_recovers_the_oldest_first_and_says_that_there_are_more(
     assert (rest.messages, rest.has_more) == (1, False)
 
 
-def test_two_recoveries_at_once_count_each_message_once(system: System, caller: Identity) -> None:
+def test_what_is_being_sent_again_is_passed_over(system: System, caller: Identity) -> None:
+    created = system.create(caller)
+    system.fan_out(matched(caller))
+    system.partner.reply = Reply(500)
+    system.attempt(system.queue.take())
+    second, recovered = system.queue.take(), list[int]()
+    system.time.now = second.schedule_time or system.time.now
+    system.partner.meanwhile = lambda: recovered.append(system.recover(caller, created.id, START).messages)
+    system.attempt(second)
+    assert recovered == [0]
+    assert system.message_of(caller, second).attempt_count == 2
+
+
+def test_two_recoveries_at_once_count_each_message_once(system: System, caller: Identity, admin: Connection) -> None:
     created = system.create(caller)
     for _ in range(5):
         failed(system, caller)
-    with ThreadPoolExecutor(2) as threads:
-        found = list(threads.map(lambda _: system.recover(caller, created.id, START).messages, range(2)))
-    assert sorted(found) == [0, 5]
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'webhook_delivery' AND wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as threads:
+        with system.database.session(caller.partner_id) as db, db.transaction():
+            outcome = resend.recover(db, caller, created.id, WebhookRecover(since=START))
+            second = threads.submit(system.recover, caller, created.id, START)
+            for _ in range(2000):
+                if admin.run(waiting) == [[1]] or second.done():
+                    break
+            outbox.commit(db, outcome.change)
+        assert outcome.resource == WebhookRecovery(messages=5, has_more=False)
+        assert second.result(10) == WebhookRecovery(messages=0, has_more=False)
 
 
 # Whose

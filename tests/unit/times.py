@@ -20,8 +20,8 @@ class Time:
 def moving_time(start: datetime) -> Iterator[Time]:
     """Read the process's time from the `Time` this yields."""
     time = Time(start)
-    clock.install(lambda: time.now)
+    before = clock.install(lambda: time.now)
     try:
         yield time
     finally:
-        clock.install(None)
+        clock.install(before)

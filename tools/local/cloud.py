@@ -146,9 +146,9 @@ class LocalCloud:
         provision(self.catalog, self.addresses)
 
         environments = {name: environment(self.catalog, name, self.addresses) for name in self.catalog.functions}
-        self.functions = Functions(self.catalog, self._functions, environments)
-        clock.install(self.core.now)
-        stack.callback(clock.install, None)
+        self.functions = Functions(self.catalog, self._functions, environments, self.core.now)
+        # For threads of the functions' own; a request has its clock from `Functions.call`.
+        stack.callback(clock.install, clock.install(self.core.now))
         stack.callback(self.receiver.release)
         stack.callback(self.providers.release)
         _serve(stack, _Router(self), listener, THREADS)

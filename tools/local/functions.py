@@ -12,7 +12,7 @@ from typing import Any
 
 import functions_framework
 
-from kapas import settings
+from kapas import clock, settings
 from tools.catalog import Catalog, Function
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -43,7 +43,10 @@ def _rename(package: str) -> None:
 class Functions:
     """A WSGI application: public routes by the catalog, and every function at `/_functions/<name>`."""
 
-    def __init__(self, catalog: Catalog, folder: Path, environments: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(
+        self, catalog: Catalog, folder: Path, environments: Mapping[str, Mapping[str, str]], time: clock.Clock
+    ) -> None:
+        self._clock = time
         self._environments = environments
         self._loaded = {name: load(folder, function) for name, function in catalog.functions.items()}
         self._routes = {route: name for name, f in catalog.functions.items() for route in f.trigger.routes}
@@ -66,5 +69,5 @@ class Functions:
         self, name: str, path: str, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         environ["PATH_INFO"] = path
-        with settings.use(self._environments[name]):
+        with settings.use(self._environments[name]), clock.use(self._clock):
             return self._loaded[name][1](environ, start_response)
