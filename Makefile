@@ -7,7 +7,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check run bench bundle bundle-test conformance simulate terraform-test terraform-mutations lock migrate verify-ledger grading-model docs clean format
+.PHONY: help demo test check run bench bundle bundle-test conformance simulate terraform-test terraform-mutations lock migrate verify-ledger grading-model docs clean format lint types sbom audit smoke release-record canary cost cost-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,7 +34,7 @@ bench: .venv/bench  ## measure against named peers, write build/bench.json
 bundle: .venv/ready  ## one deterministic zip per capability, named by its content, in build/bundles
 	@$(BIN)/python -m tools.bundle
 
-bundle-test: .venv/ready  ## install each bundle on its own, start it as the buildpack would, call it, time it
+bundle-test: .venv/delivery  ## install each bundle on its own, start it as the buildpack would, call it, time it
 	@$(BIN)/python -m pytest -q -s tests/delivery
 
 migrate: .venv/ready  ## apply the SQL migrations to DATABASE_URL
@@ -61,6 +61,33 @@ terraform-test: .venv/ready .venv-terraform/ready  ## apply the Terraform config
 terraform-mutations: .venv/ready .venv-terraform/ready  ## break the configuration in thirty ways; needs terraform-test first
 	@$(BIN)/python -m tools.terraform mutate
 
+lint: .venv/ready  ## what ruff says of the code and its format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: .venv/ready  ## what basedpyright says of the types
+	@$(BIN)/basedpyright --level error
+
+sbom: .venv/delivery  ## a CycloneDX document of each bundle's dependencies, in build/sbom
+	@$(BIN)/python -m tools.deliver.sbom
+
+audit: .venv/delivery  ## what is known against the locked dependencies; needs PyPI's advisories
+	@$(BIN)/python -m tools.deliver.audit
+
+smoke: .venv/ready  ## whether the system at TARGET, a URL or dev or prod, answers from outside
+	@$(BIN)/python -m tools.deliver.smoke "$(TARGET)"
+
+release-record: .venv/ready  ## before an apply: which revision of each function of PROJECT serves
+	@$(BIN)/python -m tools.deliver.release record "$(PROJECT)"
+
+canary: .venv/ready  ## after an apply: move PROJECT's calls to the new revisions, and back if they do worse
+	@$(BIN)/python -m tools.deliver.release canary "$(PROJECT)"
+
+cost: .venv/ready  ## what a month costs, into docs/operations/cost.md
+	@$(BIN)/python -m tools.cost
+
+cost-check: .venv/ready  ## fail where a month became dearer than was accepted
+	@$(BIN)/python -m tools.cost --check
+
 lock: .venv/uv  ## compile every dependency group, with hashes, from pyproject.toml
 	@$(BIN)/python -m tools.lock
 
@@ -80,6 +107,11 @@ clean:  ## forget what `make run` kept and what was built
 .venv/ready: .venv/uv requirements-dev.txt
 	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements-dev.txt requirements-uv.txt
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "kapas.pth").write_text("\n".join(str(p) for p in (pathlib.Path.cwd() / "shared", pathlib.Path.cwd())) + "\n")'
+	@touch $@
+
+.venv/delivery: .venv/ready requirements-delivery.txt
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-delivery
+	@$(BIN)/uv pip sync -q --python .venv-delivery/bin/python --require-hashes requirements-delivery.txt
 	@touch $@
 
 .venv/bench: .venv/ready requirements-bench.txt

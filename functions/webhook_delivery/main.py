@@ -22,12 +22,18 @@ from kapas.schemas.webhooks import (
     WebhookEndpointCreate,
     WebhookEndpointCreated,
     WebhookEndpointPage,
+    WebhookEventTypes,
+    WebhookMessage,
     WebhookMessageDetail,
     WebhookMessagePage,
+    WebhookRecover,
+    WebhookRecovery,
+    WebhookSecretRotated,
 )
 from kapas.settings import ApiSettings, CallerSettings, DatabaseSettings, KeySettings, Settings, TaskSettings, load
 
-from . import guard, service
+from . import dispatch, guard, resend, service
+from .slots import Slots
 from .transport import HttpSender
 
 
@@ -38,7 +44,7 @@ class HostSettings(Settings):
     """`host:port` pairs, separated by commas, that may be plain http and on loopback. Empty on Google Cloud."""
 
 
-class EndpointsSettings(ApiSettings, KeySettings, HostSettings):
+class EndpointsSettings(ApiSettings, KeySettings, TaskSettings, HostSettings):
     """What the function for partners is told."""
 
 
@@ -48,6 +54,9 @@ class FanOutSettings(DatabaseSettings, CallerSettings, TaskSettings):
 
 class AttemptSettings(FanOutSettings, KeySettings, HostSettings):
     """What the attempts are told."""
+
+    threads: int = 16
+    """Attempts that an instance makes at once: its concurrency in the catalog."""
 
 
 # Each entry point is a function of its own, with settings of its own; what several of them make is told what it needs.
@@ -94,6 +103,11 @@ def allowed_hosts() -> frozenset[str]:
 @once
 def sender() -> service.Sender:
     return HttpSender(allowed_hosts())
+
+
+@once
+def slots() -> Slots:
+    return Slots(attempt_settings().threads)
 
 
 app = App("Webhooks", settings=endpoints_settings, database=database)
@@ -145,6 +159,36 @@ def delete_endpoint(path: EndpointPath) -> Response:
         return Response(status=204)
 
 
+@app.post("/v1/webhook-endpoints/<uuid:endpoint_id>/rotate-secret", responses={200: WebhookSecretRotated})
+def rotate_webhook_secret(path: EndpointPath) -> Response:
+    """Replace the signing secret. For 24 hours every delivery carries a signature of each, separated by a space."""
+    with app.session() as db:
+        return app.commit(db, service.rotate_secret(db, keyring(), app.caller, path.endpoint_id))
+
+
+@app.post("/v1/webhook-endpoints/<uuid:endpoint_id>/test", responses={202: WebhookMessage})
+def send_test_webhook(path: EndpointPath) -> Response:
+    """Send a message of the type `webhook.test`, whatever the endpoint subscribes to."""
+    with app.session() as db:
+        outcome = resend.test(db, app.caller, path.endpoint_id)
+        answer = app.commit(db, outcome, status=202)
+    resend.send(tasks(), outcome)
+    return answer
+
+
+@app.post("/v1/webhook-endpoints/<uuid:endpoint_id>/recover", responses={202: WebhookRecovery})
+def recover_webhook_messages(path: EndpointPath, body: WebhookRecover) -> Response:
+    """Send anew what failed since a time: exhausted, discarded, or waiting for another attempt. It takes a minute or two."""
+    with app.session() as db, db.transaction():
+        return app.commit(db, resend.recover(db, app.caller, path.endpoint_id, body), status=202)
+
+
+@app.get("/v1/webhook-event-types", responses={200: WebhookEventTypes})
+def list_webhook_event_types() -> Response:
+    """The types of event that an endpoint can subscribe to, with the JSON Schema of each."""
+    return app.answer(service.event_types())
+
+
 @app.get("/v1/webhook-messages", responses={200: WebhookMessagePage})
 def list_messages(query: MessageQuery) -> Response:
     """The messages of one endpoint, newest first."""
@@ -159,6 +203,16 @@ def read_message(path: MessagePath) -> Response:
         return app.answer(service.read_message(db, app.caller, path.message_id))
 
 
+@app.post("/v1/webhook-messages/<uuid:message_id>/redeliver", responses={202: WebhookMessage})
+def redeliver_webhook_message(path: MessagePath) -> Response:
+    """Send a message once more, with the same webhook-id, also one that was delivered."""
+    with app.session() as db:
+        outcome = resend.redeliver(db, app.caller, path.message_id)
+        answer = app.commit(db, outcome, status=202)
+    resend.send(tasks(), outcome)
+    return answer
+
+
 @calls.entry_point
 def webhook_endpoints(request: Request) -> Response:
     return app.serve(request)
@@ -171,10 +225,10 @@ def webhook_fan_out(request: Request) -> Response:
 
 @calls.entry_point
 def webhook_attempt(request: Request) -> Response:
-    def work(task: service.AttemptTask) -> None:
-        service.attempt(database(), keyring(), tasks(), sender(), task)
+    def work(task: dispatch.AttemptTask) -> None:
+        service.attempt(database(), keyring(), tasks(), sender(), slots(), task)
 
-    return task_handling.handle(request, attempt_settings(), service.AttemptTask, work)
+    return task_handling.handle(request, attempt_settings(), dispatch.AttemptTask, work)
 
 
 @calls.entry_point

@@ -1,26 +1,26 @@
 """Use cases of webhooks: partners say where to be told of events; every event reaches each of these places."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
-from pydantic import BaseModel
-
-from kapas import clock, ids, inbox, log, trace
+from kapas import clock, ids, inbox, log
 from kapas.api import Outcome
 from kapas.db import PLATFORM, Database, Session
 from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
-from kapas.events import CloudEvent
+from kapas.events import SCHEMA_PREFIX, CloudEvent
 from kapas.identity import Identity, Role
 from kapas.keys import Keyring, Shredded
 from kapas.ports import Task, Tasks
 from kapas.schemas.common import PageQuery, cursor
 from kapas.schemas.webhooks import (
+    EVENT_TYPES,
     AttemptFailure,
+    EndpointDisabled,
     MessageQuery,
     MessageStatus,
     WebhookEndpoint,
@@ -28,14 +28,19 @@ from kapas.schemas.webhooks import (
     WebhookEndpointCreate,
     WebhookEndpointCreated,
     WebhookEndpointPage,
+    WebhookEventType,
+    WebhookEventTypes,
     WebhookMessageDetail,
     WebhookMessagePage,
+    WebhookSecretRotated,
 )
 
-from . import guard, schedule, signatures, store
+from . import dispatch, endpoint_store, guard, schedule, signatures, store
+from .dispatch import AttemptTask
+from .signatures import Secrets
+from .slots import Slots
 
 CONSUMER = "webhook-fan-out"
-QUEUE, HANDLER = "webhook-attempts", "webhook-attempt"
 
 MAX_ENDPOINTS = 20
 """Endpoints of one partner: each multiplies what every event costs."""
@@ -51,13 +56,6 @@ MAX_PAYLOAD = 256 * 1024
 HEADERS = {"Content-Type": "application/json", "User-Agent": "Kapas-Webhooks/1"}
 
 _GONE = 410
-
-
-class AttemptTask(BaseModel):
-    """What a task of the queue says: make this attempt, if it has not been made."""
-
-    message_id: UUID
-    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +94,9 @@ def create(
         Invalid: webhooks may not go to the URL.
         Conflict: the partner is not registered, or has as many endpoints as it may.
     """
-    partner_id = _partner(caller)
+    partner_id = partner_of(caller)
     _check_url(body.url, allowed)
-    if store.count(db, partner_id) >= MAX_ENDPOINTS:
+    if endpoint_store.count(db, partner_id) >= MAX_ENDPOINTS:
         raise Conflict(f"A partner has at most {MAX_ENDPOINTS} webhook endpoints")
     now = clock.now()
     endpoint = WebhookEndpointCreated(
@@ -107,21 +105,23 @@ def create(
         url=body.url,
         event_types=body.event_types,
         status="enabled",
+        disabled=None,
         created_at=now,
         updated_at=now,
         secret=signatures.new_secret(),
     )
     try:
-        sealed = keyring.encrypt(SqlKeyStore(db), partner_id, store.secret_field(endpoint.id), endpoint.secret)
+        plain = Secrets(endpoint.secret).dump()
+        sealed = keyring.encrypt(SqlKeyStore(db), partner_id, endpoint_store.secret_field(endpoint.id), plain)
     except Shredded:
         raise Conflict("Register the partner first") from None
-    return Outcome(store.insert(endpoint, partner_id, sealed), endpoint, 1)
+    return Outcome(endpoint_store.insert(endpoint, partner_id, sealed), endpoint, 1)
 
 
 def read(db: Session, caller: Identity, endpoint_id: UUID) -> WebhookEndpoint:
     """One endpoint of the caller's partner. Raises `NotFound` or `Forbidden`."""
-    _partner(caller)
-    endpoint = store.find(db, endpoint_id)
+    partner_of(caller)
+    endpoint = endpoint_store.find(db, endpoint_id)
     if endpoint is None:
         raise NotFound("There is no such webhook endpoint")
     return endpoint
@@ -129,7 +129,7 @@ def read(db: Session, caller: Identity, endpoint_id: UUID) -> WebhookEndpoint:
 
 def list_page(db: Session, caller: Identity, query: PageQuery) -> WebhookEndpointPage:
     """The endpoints of the caller's partner, newest first. Raises `Forbidden`."""
-    endpoints = store.page(db, _partner(caller), query.limit + 1, query.after_id())
+    endpoints = endpoint_store.page(db, partner_of(caller), query.limit + 1, query.after_id())
     more = len(endpoints) > query.limit
     data = endpoints[: query.limit]
     return WebhookEndpointPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
@@ -155,9 +155,41 @@ def change(
         raise PreconditionFailed(f"The webhook endpoint is at version {endpoint.version}")
     if body.url is not None:
         _check_url(body.url, allowed)
-    changes = body.model_dump(exclude_none=True)
-    after = endpoint.model_copy(update={**changes, "version": version + 1, "updated_at": clock.now()})
-    return Outcome(store.update(after, version), after, after.version)
+    now = clock.now()
+    changes = body.model_dump(exclude_none=True) | {"version": version + 1, "updated_at": now}
+    if body.status == "enabled":
+        changes["disabled"] = None
+    elif body.status == "disabled" and endpoint.disabled is None:
+        changes["disabled"] = EndpointDisabled(reason="requested", since=now)
+    after = endpoint.model_copy(update=changes)
+    afresh = body.status == "enabled" or after.url != endpoint.url
+    return Outcome(endpoint_store.update(after, version, afresh), after, after.version)
+
+
+def rotate_secret(db: Session, keyring: Keyring, caller: Identity, endpoint_id: UUID) -> Outcome:
+    """Give an endpoint another secret. Deliveries are signed with both for `signatures.OVERLAP`.
+
+    Raises:
+        NotFound, Forbidden: as for reading it.
+        Conflict: it was rotated within the overlap. Another rotation would end the secret that the partner may still use.
+    """
+    partner_id, field = partner_of(caller), endpoint_store.secret_field(endpoint_id)
+    found = endpoint_store.secrets(db, endpoint_id)
+    if found is None:
+        raise NotFound("There is no such webhook endpoint")
+    version, sealed = found
+    now, keys = clock.now(), SqlKeyStore(db)
+    secrets = Secrets.load(keyring.decrypt(keys, partner_id, field, sealed))
+    if secrets.previous_until is not None and secrets.overlapping(now):
+        raise Conflict(
+            f"The secret was rotated; the one before it is valid until {clock.rfc3339(secrets.previous_until)}"
+        )
+    rotated = secrets.rotated(now)
+    change = endpoint_store.rotate(endpoint_id, version, keyring.encrypt(keys, partner_id, field, rotated.dump()), now)
+    answer = WebhookSecretRotated(
+        id=endpoint_id, version=version + 1, secret=rotated.current, previous_until=now + signatures.OVERLAP
+    )
+    return Outcome(change, answer, answer.version)
 
 
 def delete(db: Session, caller: Identity, endpoint_id: UUID) -> None:
@@ -165,14 +197,14 @@ def delete(db: Session, caller: Identity, endpoint_id: UUID) -> None:
 
     Raises `NotFound` or `Forbidden`.
     """
-    _partner(caller)
-    if not store.delete(db, endpoint_id, clock.now()):
+    partner_of(caller)
+    if not endpoint_store.delete(db, endpoint_id, clock.now()):
         raise NotFound("There is no such webhook endpoint")
 
 
 def list_messages(db: Session, caller: Identity, query: MessageQuery) -> WebhookMessagePage:
     """The messages of an endpoint, newest first; of a deleted one as well. Raises `Forbidden`."""
-    _partner(caller)
+    partner_of(caller)
     messages = store.messages(db, query.endpoint_id, query.limit + 1, query.after_id())
     more = len(messages) > query.limit
     data = messages[: query.limit]
@@ -181,11 +213,25 @@ def list_messages(db: Session, caller: Identity, query: MessageQuery) -> Webhook
 
 def read_message(db: Session, caller: Identity, message_id: UUID) -> WebhookMessageDetail:
     """A message with its attempts. Raises `NotFound` or `Forbidden`."""
-    _partner(caller)
+    partner_of(caller)
     message = store.message(db, message_id)
     if message is None:
         raise NotFound("There is no such webhook message")
     return message
+
+
+def event_types() -> WebhookEventTypes:
+    """What endpoints can subscribe to."""
+    data = [WebhookEventType(type=name, json_schema=f"{SCHEMA_PREFIX}{name}.json") for name in EVENT_TYPES]
+    return WebhookEventTypes(data=data, has_more=False, next=None)
+
+
+def partner_of(caller: Identity) -> UUID:
+    """The partner whose webhooks the caller manages. Raises `Forbidden`."""
+    partner_id = caller.partner_id
+    if partner_id is None or caller.role not in (Role.OWNER, Role.MEMBER):
+        raise Forbidden("Only an owner or a member of a partner manages its webhooks")
+    return partner_id
 
 
 # Delivery
@@ -196,34 +242,44 @@ def fan_out(database: Database, tasks: Tasks, event: CloudEvent) -> None:
 
     Raises `kapas.events.SequenceGap` when an earlier event of the aggregate is still to come.
     """
-    text = payload(event)
-    fits = len(text) <= MAX_PAYLOAD
+    body = payload(event)
+    fits = len(body) <= MAX_PAYLOAD
     with database.session(PLATFORM) as db, db.transaction():
         if not inbox.accept(db, CONSUMER, event):
             return
         messages = [(ids.uuid7(), endpoint_id) for endpoint_id in store.subscribers(db, event)]
-        store.add_messages(db, messages, event, text, "pending" if fits else "discarded", clock.now())
+        store.add_messages(db, messages, event, body, "pending" if fits else "discarded", clock.now())
     if fits:
-        _enqueue(tasks, [_task(message_id, 1) for message_id, _ in messages])
+        dispatch.enqueue(tasks, [dispatch.task(message_id, 1) for message_id, _ in messages])
     else:
-        log.error("webhook_payload_too_large", event_id=event.id, type=event.type, bytes=len(text))
+        log.error("webhook_payload_too_large", event_id=event.id, type=event.type, bytes=len(body))
 
 
 def payload(event: CloudEvent) -> str:
-    """What a partner is sent of an event: its public members, as ASCII JSON. This exact text is stored and signed."""
+    """What a partner is sent of an event: its public members, as `text`."""
+    return text(event.id, event.type, event.time, event.subject, event.sequence, event.data)
+
+
+def text(event_id: UUID, event_type: str, time: datetime, subject: UUID, sequence: int, data: Mapping[str, Any]) -> str:
+    """The body of a webhook, as ASCII JSON. This exact text is stored and signed."""
     members = {
-        "id": str(event.id),
-        "type": event.type,
-        "time": clock.rfc3339(event.time),
-        "subject": str(event.subject),
-        "sequence": event.sequence,
-        "data": event.data,
+        "id": str(event_id),
+        "type": event_type,
+        "time": clock.rfc3339(time),
+        "subject": str(subject),
+        "sequence": sequence,
+        "data": data,
     }
     return json.dumps(members, separators=(",", ":"))
 
 
-def attempt(database: Database, keyring: Keyring, tasks: Tasks, sender: Sender, task: AttemptTask) -> None:
+def attempt(
+    database: Database, keyring: Keyring, tasks: Tasks, sender: Sender, slots: Slots, task: AttemptTask
+) -> None:
     """Make one attempt to deliver a message, unless it was made or is under way, and plan the next if it failed.
+
+    While its endpoint is spared or has its share of the slots, the message waits, and no attempt is used up: the queue is
+    told of success and given another task, for its own retries are few.
 
     Killed before the result is written, the attempt is made again when its lease has expired: with the same webhook-id,
     by which the endpoint knows the duplicate. So is one for which the key service did not answer.
@@ -231,19 +287,35 @@ def attempt(database: Database, keyring: Keyring, tasks: Tasks, sender: Sender, 
     started = clock.now()
     with database.session(PLATFORM) as db:
         lease = store.claim(db, task.message_id, task.number, ids.uuid7(), started, started + LEASE)
-        if lease is None:
-            return
+    if lease is None:
+        return
+    with slots.take(lease.endpoint_id) as free:
+        if free:
+            later = _deliver(database, keyring, sender, lease, started)
+        else:
+            later = _postpone(database, lease, schedule.busy(started, _chance()))
+    if later is not None:
+        dispatch.enqueue(tasks, [later])
+
+
+def _deliver(
+    database: Database, keyring: Keyring, sender: Sender, lease: store.Lease, started: datetime
+) -> Task | None:
+    """Send what is leased and record the result; the next task, if there is to be one."""
+    with database.session(PLATFORM) as db:
         try:
-            secret = keyring.decrypt(
-                SqlKeyStore(db), lease.partner_id, store.secret_field(lease.endpoint_id), lease.secret
-            )
+            sealed, field = lease.secrets, endpoint_store.secret_field(lease.endpoint_id)
+            secrets = Secrets.load(keyring.decrypt(SqlKeyStore(db), lease.partner_id, field, sealed))
         except Shredded:
             store.discard(db, lease)
-            return
+            return None
+        sendable = lease.open_until is None or store.probe(db, lease, started)
+    if lease.open_until is not None and not sendable:
+        return _postpone(database, lease, schedule.spared(lease.open_until, started, _chance()))
     body = lease.payload.encode()
-    signed = signatures.headers(secret.decode(), str(lease.message_id), started, body)
+    signed = signatures.headers(secrets.valid(started), str(lease.message_id), started, body)
     reply = sender.post(lease.url, {**HEADERS, **signed}, body)
-    result = _result(reply, lease.number, started, clock.now())
+    result = _result(reply, lease.number - lease.earlier, started, clock.now())
     with database.session(PLATFORM) as db:
         recorded = store.record(db, lease, result)
     log.info(
@@ -256,27 +328,36 @@ def attempt(database: Database, keyring: Keyring, tasks: Tasks, sender: Sender, 
         message_status=result.status,
         recorded=recorded,
     )
-    if recorded and result.next_attempt_at is not None:
-        _enqueue(tasks, [_task(lease.message_id, lease.number + 1, at=result.next_attempt_at)])
+    if not recorded or result.next_attempt_at is None:
+        return None
+    return dispatch.task(lease.message_id, lease.number + 1, at=result.next_attempt_at)
+
+
+def _postpone(database: Database, lease: store.Lease, at: datetime) -> Task | None:
+    """Have the message wait until `at`; the task for then, unless somebody else has it by now."""
+    with database.session(PLATFORM) as db:
+        postponed = store.postpone(db, lease, at)
+    log.info("webhook_postponed", message_id=lease.message_id, endpoint_id=lease.endpoint_id, postponed=postponed)
+    return dispatch.task(lease.message_id, lease.number, at=at, again=at) if postponed else None
 
 
 def reap(database: Database, tasks: Tasks) -> int:
     """Have those messages sent that are overdue and that nobody is sending; how many there were.
 
-    Their task was never made, or its attempt was killed. The task gets a name of its own: one that was used stays taken
-    for hours.
+    Their task was never made, or its attempt was killed.
     """
     now = clock.now()
     with database.session(PLATFORM) as db:
         due = store.due(db, now, now - OVERDUE, REAP_LIMIT)
-    _enqueue(tasks, [_task(message_id, number, suffix=f"-{now:%Y%m%d%H%M}") for message_id, number in due])
+    minute = now.replace(second=0, microsecond=0)  # a schedule that fires twice makes one task
+    dispatch.enqueue(tasks, [dispatch.task(message_id, number, again=minute) for message_id, number in due])
     if due:
         log.info("webhooks_reaped", messages=len(due))
     return len(due)
 
 
-def _result(reply: Reply, number: int, started: datetime, now: datetime) -> store.Result:
-    """What becomes of a message after attempt `number` got this reply."""
+def _result(reply: Reply, failed: int, started: datetime, now: datetime) -> store.Result:
+    """What becomes of a message after this reply, its `failed`th (from 1) of this schedule if it is a failure."""
     status: MessageStatus
     gone = reply.status == _GONE
     next_attempt_at: datetime | None = None
@@ -285,8 +366,8 @@ def _result(reply: Reply, number: int, started: datetime, now: datetime) -> stor
     elif gone:
         status = "discarded"
     else:
-        chance = int.from_bytes(ids.random_bytes(4), "big") / 2**32
-        wait = schedule.delay(number, schedule.retry_after(reply.retry_after, now), chance)
+        throttled = reply.failure == "timeout" or reply.status in schedule.THROTTLED
+        wait = schedule.delay(failed, schedule.retry_after(reply.retry_after, now), throttled, _chance())
         status = "exhausted" if wait is None else "pending"
         next_attempt_at = None if wait is None else now + wait
     return store.Result(
@@ -298,37 +379,14 @@ def _result(reply: Reply, number: int, started: datetime, now: datetime) -> stor
         response=reply.body,
         status=status,
         next_attempt_at=next_attempt_at,
-        disable=gone,
+        taken=reply.taken,
+        gone=gone,
     )
 
 
-def _task(message_id: UUID, number: int, *, at: datetime | None = None, suffix: str = "") -> Task:
-    current = trace.current()
-    return Task(
-        queue=QUEUE,
-        function=HANDLER,
-        # Random digits first: Cloud Tasks is slow with names in sequence, which time-ordered ids are.
-        name=f"{message_id.hex[-8:]}-{message_id}-{number}{suffix}",
-        body=AttemptTask(message_id=message_id, number=number).model_dump_json().encode(),
-        schedule_time=at,
-        headers={"traceparent": str(current)} if current else {},
-    )
-
-
-def _enqueue(tasks: Tasks, wanted: Iterable[Task]) -> None:
-    """Enqueue, as far as Cloud Tasks answers. Failing is harmless: the reaper finds what has no task."""
-    try:
-        for task in wanted:
-            tasks.enqueue(task)
-    except Exception as error:
-        log.warning("webhook_enqueue_failed", exception=type(error).__name__)
-
-
-def _partner(caller: Identity) -> UUID:
-    partner_id = caller.partner_id
-    if partner_id is None or caller.role not in (Role.OWNER, Role.MEMBER):
-        raise Forbidden("Only an owner or a member of a partner manages its webhooks")
-    return partner_id
+def _chance() -> float:
+    """In [0, 1)."""
+    return int.from_bytes(ids.random_bytes(4), "big") / 2**32
 
 
 def _check_url(url: str, allowed: frozenset[str]) -> None:

@@ -1,7 +1,6 @@
 """How many of an instance's slots one endpoint may take, so that one that hangs leaves the others theirs."""
 
-import threading
-from collections import Counter
+from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from uuid import UUID
@@ -11,26 +10,23 @@ SHARE = 4
 
 
 class Slots:
-    """The slots of one instance, shared by its threads."""
+    """The slots of one instance, shared by its threads: what a deque does to one item, it does at once."""
 
     def __init__(self, threads: int) -> None:
         """`threads` is how many attempts the instance makes at once; every endpoint may have one of them."""
         self._most = max(1, threads // SHARE)
-        self._taken: Counter[UUID] = Counter()
-        self._lock = threading.Lock()
+        self._free: dict[int, deque[None]] = {}
 
     @contextmanager
     def take(self, endpoint_id: UUID) -> Generator[bool]:
         """Hold a slot within this context; yields False at once, holding none, if the endpoint has its share."""
-        with self._lock:
-            free = self._taken[endpoint_id] < self._most
-            if free:
-                self._taken[endpoint_id] += 1
+        free = self._free.setdefault(endpoint_id.int, deque([None] * self._most))
         try:
-            yield free
+            free.pop()
+        except IndexError:
+            yield False
+            return
+        try:
+            yield True
         finally:
-            if free:
-                with self._lock:
-                    self._taken[endpoint_id] -= 1
-                    if not self._taken[endpoint_id]:
-                        del self._taken[endpoint_id]
+            free.append(None)

@@ -1,4 +1,4 @@
-"""Webhook endpoints, messages and attempts in SQL. Row level security decides which rows a session sees."""
+"""Webhook messages and attempts in SQL. Row level security decides which rows a session sees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,31 +8,19 @@ from uuid import UUID
 
 from kapas.db import Row, Session
 from kapas.events import CloudEvent
-from kapas.keys import Field
 from kapas.outbox import Change
 from kapas.schemas.webhooks import (
     ALL_EVENTS,
     AttemptFailure,
     MessageStatus,
     WebhookAttempt,
-    WebhookEndpoint,
     WebhookMessage,
     WebhookMessageDetail,
 )
 
-_ENDPOINT = "id, version, url, event_types, status, created_at, updated_at"
+from . import schedule
+
 _MESSAGE = "id, endpoint_id, event_id, event_type, status, attempt_count, next_attempt_at, created_at"
-
-_INSERT = """INSERT INTO webhook_endpoints
-    (id, version, partner_id, url, event_types, secret, status, created_at, updated_at)
-  VALUES (:id, 1, :partner_id, :url, :event_types, :secret, :status, :at, :at) RETURNING id"""
-
-_UPDATE = """UPDATE webhook_endpoints
-  SET version = version + 1, url = :url, event_types = :event_types, status = :status, updated_at = :at
-  WHERE id = :id AND version = :version AND status <> 'deleted' RETURNING id"""
-
-_DELETE = """UPDATE webhook_endpoints SET version = version + 1, status = 'deleted', secret = NULL, updated_at = :at
-  WHERE id = :id AND status <> 'deleted' RETURNING id"""
 
 _SUBSCRIBERS = """SELECT id FROM webhook_endpoints
   WHERE partner_id = ANY(:partner_ids) AND status = 'enabled' AND event_types && :wanted::text[] ORDER BY id"""
@@ -55,16 +43,47 @@ _CLAIM = """UPDATE webhook_messages m
   FROM webhook_endpoints e
   WHERE m.id = :id AND m.status = 'pending' AND m.attempt_count = :number - 1 AND m.next_attempt_at <= :now
     AND (m.lease_until IS NULL OR m.lease_until < :now) AND e.id = m.endpoint_id
-  RETURNING m.status, m.payload, e.id, e.partner_id, e.url, e.secret"""
+  RETURNING m.status, m.payload, m.earlier_attempts, e.id, e.partner_id, e.url, e.secret, e.open_until"""
 
+# The row's lock decides who of several has the probe.
+_PROBE = """UPDATE webhook_endpoints SET probe_token = :lease_token, probe_until = :lease_until
+  WHERE id = :id AND open_until <= :now AND (probe_until IS NULL OR probe_until < :now) RETURNING id"""
+
+_POSTPONE = """UPDATE webhook_messages SET next_attempt_at = :at, lease_token = NULL, lease_until = NULL
+  WHERE id = :id AND lease_token = :lease_token RETURNING id"""
+
+# What an attempt says of its endpoint is worked out from the row itself, so that attempts which end at once all count.
+# While nothing fails, the row is not written. A window begins with a failure.
 _RECORD = """WITH message AS (
     UPDATE webhook_messages
     SET status = :status, attempt_count = :number, next_attempt_at = :next_attempt_at, lease_token = NULL,
       lease_until = NULL
     WHERE id = :id AND lease_token = :lease_token RETURNING id, endpoint_id, partner_id),
   endpoint AS (
-    UPDATE webhook_endpoints SET version = version + 1, status = 'disabled', updated_at = :ended_at
-    WHERE :disable AND status = 'enabled' AND id = (SELECT endpoint_id FROM message))
+    UPDATE webhook_endpoints e
+    SET first_failed_at = CASE WHEN NOT :taken::boolean THEN coalesce(e.first_failed_at, :ended_at::timestamptz) END,
+      (version, status, disabled_reason, disabled_at, updated_at) = (
+        SELECT e.version + (reason IS NOT NULL)::integer, CASE WHEN reason IS NULL THEN e.status ELSE 'disabled' END,
+          reason, CASE WHEN reason IS NOT NULL THEN :ended_at END,
+          CASE WHEN reason IS NULL THEN e.updated_at ELSE :ended_at END
+        FROM (SELECT CASE WHEN :gone::boolean THEN 'gone'
+          WHEN NOT :taken AND e.first_failed_at <= :failing_since::timestamptz THEN 'failing' END) AS a (reason)),
+      (open_until, probe_token, probe_until, window_started_at, window_attempts, window_failures) = (
+        SELECT CASE WHEN opens THEN :open_until::timestamptz WHEN NOT probe THEN e.open_until END,
+          CASE WHEN NOT probe THEN e.probe_token END, CASE WHEN NOT probe THEN e.probe_until END,
+          CASE WHEN counts THEN started_at END, CASE WHEN counts THEN attempts ELSE 0 END,
+          CASE WHEN counts THEN failures ELSE 0 END
+        FROM (SELECT coalesce(e.probe_token = :lease_token, false),
+            e.open_until IS NOT NULL,
+            coalesce(e.window_started_at > :window_start::timestamptz, false)) AS a (probe, open, going),
+          LATERAL (SELECT CASE WHEN going THEN e.window_started_at ELSE :ended_at END,
+            CASE WHEN going THEN e.window_attempts ELSE 0 END + 1,
+            CASE WHEN going THEN e.window_failures ELSE 0 END + (NOT :taken)::integer) AS b (started_at, attempts, failures),
+          LATERAL (SELECT CASE WHEN open THEN probe AND NOT :taken
+            ELSE attempts >= :least::integer AND failures >= :share::float8 * attempts END) AS c (opens),
+          LATERAL (SELECT NOT open AND NOT opens AND failures > 0) AS d (counts))
+    WHERE e.id = (SELECT endpoint_id FROM message) AND e.status = 'enabled'
+      AND NOT (:taken AND e.first_failed_at IS NULL AND e.window_started_at IS NULL AND e.open_until IS NULL))
   INSERT INTO webhook_attempts
     (message_id, number, partner_id, started_at, milliseconds, status_code, failure, response)
   SELECT id, :number, partner_id, :started_at, :milliseconds, :status_code, :failure, :response FROM message
@@ -73,6 +92,29 @@ _RECORD = """WITH message AS (
 _DISCARD = """UPDATE webhook_messages
   SET status = 'discarded', next_attempt_at = NULL, lease_token = NULL, lease_until = NULL
   WHERE id = :id AND lease_token = :lease_token"""
+
+# What has failed since it was sent, or last sent anew, and that nobody is sending now.
+_RECOVERABLE = """SELECT id FROM webhook_messages
+  WHERE endpoint_id = :endpoint_id AND created_at >= :since AND octet_length(payload) <= :most
+    AND (status IN ('exhausted', 'discarded') OR (status = 'pending' AND attempt_count > earlier_attempts
+      AND (lease_until IS NULL OR lease_until < :now)))
+  ORDER BY created_at, id LIMIT :limit FOR UPDATE"""
+
+_ANEW = """UPDATE webhook_messages m
+  SET status = 'pending', earlier_attempts = m.attempt_count, next_attempt_at = :now::timestamptz, lease_token = NULL,
+    lease_until = NULL
+  FROM webhook_endpoints e
+  WHERE m.id = ANY(:ids::uuid[]) AND e.id = m.endpoint_id AND e.status = 'enabled'
+    AND (m.lease_until IS NULL OR m.lease_until < :now)
+  RETURNING m.id"""
+
+_ENABLED = "SELECT id FROM webhook_endpoints WHERE id = :endpoint_id AND status = 'enabled' ORDER BY id"
+
+_TEST = """INSERT INTO webhook_messages
+    (id, endpoint_id, partner_id, event_id, event_type, payload, status, attempt_count, next_attempt_at, created_at)
+  SELECT :id::uuid, id, partner_id, :event_id::uuid, :event_type, :payload, 'pending', 0, :at::timestamptz,
+    :at::timestamptz
+  FROM webhook_endpoints WHERE id = :endpoint_id AND status = 'enabled' RETURNING id"""
 
 _DUE = """SELECT id, attempt_count + 1 FROM webhook_messages
   WHERE status = 'pending' AND next_attempt_at <= :due AND (lease_until IS NULL OR lease_until < :now)
@@ -87,12 +129,17 @@ class Lease:
     number: int
     """Of the attempt, from 1."""
     token: UUID
+    until: datetime
     payload: str
+    earlier: int
+    """Attempts before the message was last sent anew."""
     endpoint_id: UUID
     partner_id: UUID
     url: str
-    secret: bytes
+    secrets: bytes
     """Sealed."""
+    open_until: datetime | None
+    """Set while the endpoint is spared: only a probe may be sent then, see `probe`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,78 +154,10 @@ class Result:
     response: str
     status: MessageStatus
     next_attempt_at: datetime | None
-    disable: bool
-    """Whether the endpoint is disabled too."""
-
-
-def secret_field(endpoint_id: UUID) -> Field:
-    """Where an endpoint's secret is stored encrypted."""
-    return Field("webhook_endpoints", "secret", endpoint_id)
-
-
-# Endpoints
-
-
-def insert(endpoint: WebhookEndpoint, partner_id: UUID, secret: bytes) -> Change:
-    """A new endpoint with its sealed secret."""
-    return Change(
-        _INSERT,
-        {
-            "id": endpoint.id,
-            "partner_id": partner_id,
-            "url": endpoint.url,
-            "event_types": endpoint.event_types,
-            "secret": secret,
-            "status": endpoint.status,
-            "at": endpoint.created_at,
-        },
-    )
-
-
-def update(endpoint: WebhookEndpoint, version: int) -> Change:
-    """The endpoint as it will be, provided that it still is at `version`."""
-    return Change(
-        _UPDATE,
-        {
-            "id": endpoint.id,
-            "url": endpoint.url,
-            "event_types": endpoint.event_types,
-            "status": endpoint.status,
-            "version": version,
-            "at": endpoint.updated_at,
-        },
-    )
-
-
-def delete(db: Session, endpoint_id: UUID, at: datetime) -> bool:
-    """Delete the endpoint and its secret, keeping the row for its messages; whether there was one."""
-    return db.one(_DELETE, id=endpoint_id, at=at) is not None
-
-
-def find(db: Session, endpoint_id: UUID) -> WebhookEndpoint | None:
-    row = db.one(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE id = :id AND status <> 'deleted'", id=endpoint_id)
-    return _endpoint(row) if row else None
-
-
-def page(db: Session, partner_id: UUID, limit: int, after: UUID | None) -> list[WebhookEndpoint]:
-    """The partner's `limit` newest endpoints older than `after`."""
-    rows = db.run(
-        f"""SELECT {_ENDPOINT} FROM webhook_endpoints WHERE partner_id = :partner_id AND status <> 'deleted'
-              AND (:after::uuid IS NULL OR id < :after::uuid) ORDER BY id DESC LIMIT :limit""",
-        partner_id=partner_id,
-        after=after,
-        limit=limit,
-    )
-    return [_endpoint(row) for row in rows]
-
-
-def count(db: Session, partner_id: UUID) -> int:
-    """How many endpoints the partner has."""
-    row = db.one(
-        "SELECT count(*) FROM webhook_endpoints WHERE partner_id = :partner_id AND status <> 'deleted'",
-        partner_id=partner_id,
-    )
-    return row[0] if row else 0
+    taken: bool
+    """Whether the endpoint took the message."""
+    gone: bool
+    """Whether it said that it wants no more: it is disabled."""
 
 
 # Messages
@@ -239,6 +218,47 @@ def message(db: Session, message_id: UUID) -> WebhookMessageDetail | None:
     return WebhookMessageDetail(**_message(row), payload=row[8], attempts=[_attempt(attempt) for attempt in attempts])
 
 
+# Sent because a partner asks for it
+
+
+def add_test(message: WebhookMessage, payload: str) -> Change:
+    """A message that no event gave rise to, provided that its endpoint is enabled."""
+    return Change(
+        _TEST,
+        {
+            "id": message.id,
+            "endpoint_id": message.endpoint_id,
+            "event_id": message.event_id,
+            "event_type": message.event_type,
+            "payload": payload,
+            "at": message.created_at,
+        },
+    )
+
+
+def recoverable(db: Session, endpoint_id: UUID, since: datetime, most: int, now: datetime, limit: int) -> list[UUID]:
+    """The `limit` oldest messages created `since` then that failed, locked; none with a body of more than `most` bytes."""
+    rows = db.run(_RECOVERABLE, endpoint_id=endpoint_id, since=since, most=most, now=now, limit=limit)
+    return [row[0] for row in rows]
+
+
+def is_leased(db: Session, message_id: UUID, now: datetime) -> bool:
+    """Whether somebody is sending the message."""
+    sql = "SELECT FROM webhook_messages WHERE id = :id AND lease_until >= :now"
+    return db.one(sql, id=message_id, now=now) is not None
+
+
+def send_anew(message_id: UUID, now: datetime) -> Change:
+    """Have a message sent `now` with the whole schedule before it, provided that nobody is sending it and that its
+    endpoint is enabled."""
+    return Change(_ANEW, {"ids": [message_id], "now": now})
+
+
+def send_all_anew(endpoint_id: UUID, message_ids: Sequence[UUID], now: datetime) -> Change:
+    """The same for messages of one endpoint, which may be none. Provided that the endpoint is enabled."""
+    return Change(_ENABLED, {"endpoint_id": endpoint_id, "ids": list(message_ids), "now": now}, also=(_ANEW,))
+
+
 # Delivery
 
 
@@ -251,7 +271,21 @@ def claim(db: Session, message_id: UUID, number: int, token: UUID, now: datetime
     row = db.one(_CLAIM, id=message_id, number=number, lease_token=token, lease_until=until, now=now)
     if row is None or row[0] == "discarded":
         return None
-    return Lease(message_id, number, token, row[1], row[2], row[3], row[4], bytes(row[5]))
+    _, payload, earlier, endpoint_id, partner_id, url, secrets, open_until = row
+    sealed = bytes(secrets)
+    return Lease(message_id, number, token, until, payload, earlier, endpoint_id, partner_id, url, sealed, open_until)
+
+
+def probe(db: Session, lease: Lease, now: datetime) -> bool:
+    """Whether this attempt may find out if its spared endpoint is back: one at a time, none before `open_until`. It is so
+    for as long as the lease; what `record` writes of it decides."""
+    taken = db.one(_PROBE, id=lease.endpoint_id, lease_token=lease.token, lease_until=lease.until, now=now)
+    return taken is not None
+
+
+def postpone(db: Session, lease: Lease, at: datetime) -> bool:
+    """End the lease without an attempt, the next being due `at`; False if the lease is another's by now."""
+    return db.one(_POSTPONE, id=lease.message_id, lease_token=lease.token, at=at) is not None
 
 
 def record(db: Session, lease: Lease, result: Result) -> bool:
@@ -263,9 +297,15 @@ def record(db: Session, lease: Lease, result: Result) -> bool:
         lease_token=lease.token,
         status=result.status,
         next_attempt_at=result.next_attempt_at,
-        disable=result.disable,
+        taken=result.taken,
+        gone=result.gone,
         started_at=result.started_at,
         ended_at=result.ended_at,
+        failing_since=result.ended_at - schedule.FAILING,
+        window_start=result.ended_at - schedule.BREAKER_WINDOW,
+        open_until=result.ended_at + schedule.BREAKER_OPEN,
+        least=schedule.BREAKER_ATTEMPTS,
+        share=schedule.BREAKER_SHARE,
         milliseconds=result.milliseconds,
         status_code=result.status_code,
         failure=result.failure,
@@ -282,18 +322,6 @@ def discard(db: Session, lease: Lease) -> None:
 def due(db: Session, now: datetime, overdue_since: datetime, limit: int) -> list[tuple[UUID, int]]:
     """At most `limit` messages due since `overdue_since` that nobody is sending, and the number of their next attempt."""
     return [(row[0], row[1]) for row in db.run(_DUE, now=now, due=overdue_since, limit=limit)]
-
-
-def _endpoint(row: Row) -> WebhookEndpoint:
-    return WebhookEndpoint(
-        id=row[0],
-        version=row[1],
-        url=row[2],
-        event_types=row[3],
-        status=row[4],
-        created_at=row[5],
-        updated_at=row[6],
-    )
 
 
 def _message(row: Row) -> dict[str, Any]:

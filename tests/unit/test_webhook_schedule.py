@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.webhook_delivery.schedule import CAP, SCHEDULE, delay, retry_after
+from functions.webhook_delivery.schedule import BREAKER_OPEN, CAP, FLOOR, SCHEDULE, busy, delay, retry_after, spared
 
 NOW = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 
@@ -16,25 +16,45 @@ asked_for = st.none() | st.timedeltas(timedelta(0), timedelta(days=400))
 
 
 def test_is_the_published_one() -> None:
-    waits = [delay(failed, None, 0.0) for failed in range(1, 10)]
+    waits = [delay(failed, None, False, 0.0) for failed in range(1, 10)]
     hours = [timedelta(hours=count) for count in (2, 5, 10, 14, 20, 24)]
     assert waits == [timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30), *hours]
-    assert delay(10, None, 0.0) is None
+    assert delay(10, None, False, 0.0) is None
 
 
-@given(failed=st.integers(1, 9), asked=asked_for, chance=chances)
+@given(failed=st.integers(1, 9), asked=asked_for, throttled=st.booleans(), chance=chances)
 def test_waits_as_long_as_asked_within_the_cap_and_never_shorter_than_the_schedule(
-    failed: int, asked: timedelta | None, chance: float
+    failed: int, asked: timedelta | None, throttled: bool, chance: float
 ) -> None:
-    wait = delay(failed, asked, chance)
+    wait = delay(failed, asked, throttled, chance)
     assert wait is not None
-    base = min(max(SCHEDULE[failed], asked or timedelta(0)), CAP)
+    least = FLOOR if throttled else timedelta(0)
+    base = min(max(SCHEDULE[failed], least, asked or timedelta(0)), CAP)
     assert base <= wait <= base * 1.2
 
 
-@given(failed=st.integers(10, 1000), asked=asked_for, chance=chances)
-def test_no_retry_after_brings_back_what_is_exhausted(failed: int, asked: timedelta | None, chance: float) -> None:
-    assert delay(failed, asked, chance) is None
+@given(failed=st.integers(10, 1000), asked=asked_for, throttled=st.booleans(), chance=chances)
+def test_no_retry_after_brings_back_what_is_exhausted(
+    failed: int, asked: timedelta | None, throttled: bool, chance: float
+) -> None:
+    assert delay(failed, asked, throttled, chance) is None
+
+
+def test_a_throttled_endpoint_is_given_a_minute_and_longer_where_the_schedule_is() -> None:
+    waits = [delay(failed, None, True, 0.0) for failed in (1, 2)]
+    assert waits == [timedelta(seconds=60), timedelta(minutes=5)]
+
+
+@given(open_for=st.integers(-600, 600), chance=chances)
+def test_what_waits_for_a_spared_endpoint_comes_back_spread_after_it_opens(open_for: int, chance: float) -> None:
+    open_until = NOW + timedelta(seconds=open_for)
+    start = max(open_until, NOW)
+    assert start + BREAKER_OPEN * 0.1 <= spared(open_until, NOW, chance) <= start + BREAKER_OPEN * 1.1
+
+
+@given(chance=chances)
+def test_what_waits_for_a_slot_comes_back_soon(chance: float) -> None:
+    assert NOW + timedelta(seconds=1) <= busy(NOW, chance) <= NOW + timedelta(seconds=3)
 
 
 @pytest.mark.parametrize(

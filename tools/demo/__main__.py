@@ -3,12 +3,15 @@
 Keeps nothing, and ends with exit code 0, with 1 and a line that says which step failed, or with 130 if interrupted.
 """
 
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from rich.console import Console
+
+os.environ["GRPC_VERBOSITY"] = "NONE"  # read when grpc is imported; it would tell of the server's end among the steps
 
 from tools.demo import cast, consents, grading, logs, onboarding, privacy, sweep, trading, webhooks
 from tools.demo.day import Day

@@ -17,7 +17,6 @@ Changes = list[dict[str, Any]]
 @contextmanager
 def listening(client: Client) -> Generator[Changes]:
     """The trades that change while this is open."""
-    os.environ["GRPC_VERBOSITY"] = "NONE"  # it would tell of the server's end among the steps
     os.environ["FIRESTORE_EMULATOR_HOST"] = client.get("/_local/endpoints").body["FIRESTORE_EMULATOR_HOST"]
     changes: Changes = []
     lock = threading.Lock()

@@ -1,0 +1,128 @@
+"""Webhook endpoints in SQL. Row level security decides which rows a session sees."""
+
+from datetime import datetime
+from uuid import UUID
+
+from kapas.db import Row, Session
+from kapas.keys import Field
+from kapas.outbox import Change
+from kapas.schemas.webhooks import EndpointDisabled, WebhookEndpoint
+
+_ENDPOINT = "id, version, url, event_types, status, disabled_reason, disabled_at, created_at, updated_at"
+
+_INSERT = """INSERT INTO webhook_endpoints
+    (id, version, partner_id, url, event_types, secret, status, created_at, updated_at)
+  VALUES (:id, 1, :partner_id, :url, :event_types, :secret, :status, :at, :at) RETURNING id"""
+
+# With `afresh` the failures of before are forgotten, and a probe that is under way decides nothing.
+_UPDATE = """UPDATE webhook_endpoints
+  SET version = version + 1, url = :url, event_types = :event_types, status = :status, updated_at = :at,
+    disabled_reason = :disabled_reason, disabled_at = :disabled_at,
+    first_failed_at = CASE WHEN NOT :afresh::boolean THEN first_failed_at END,
+    window_started_at = CASE WHEN NOT :afresh THEN window_started_at END,
+    window_attempts = CASE WHEN :afresh THEN 0 ELSE window_attempts END,
+    window_failures = CASE WHEN :afresh THEN 0 ELSE window_failures END,
+    open_until = CASE WHEN NOT :afresh THEN open_until END,
+    probe_token = CASE WHEN NOT :afresh THEN probe_token END,
+    probe_until = CASE WHEN NOT :afresh THEN probe_until END
+  WHERE id = :id AND version = :version AND status <> 'deleted' RETURNING id"""
+
+_ROTATE = """UPDATE webhook_endpoints SET version = version + 1, secret = :secret, updated_at = :at
+  WHERE id = :id AND version = :version AND status <> 'deleted' RETURNING id"""
+
+_DELETE = """UPDATE webhook_endpoints SET version = version + 1, status = 'deleted', secret = NULL, updated_at = :at
+  WHERE id = :id AND status <> 'deleted' RETURNING id"""
+
+
+def secret_field(endpoint_id: UUID) -> Field:
+    """Where an endpoint's `Secrets` are stored encrypted."""
+    return Field("webhook_endpoints", "secret", endpoint_id)
+
+
+def insert(endpoint: WebhookEndpoint, partner_id: UUID, secrets: bytes) -> Change:
+    """A new endpoint with its sealed secrets."""
+    return Change(
+        _INSERT,
+        {
+            "id": endpoint.id,
+            "partner_id": partner_id,
+            "url": endpoint.url,
+            "event_types": endpoint.event_types,
+            "secret": secrets,
+            "status": endpoint.status,
+            "at": endpoint.created_at,
+        },
+    )
+
+
+def update(endpoint: WebhookEndpoint, version: int, afresh: bool) -> Change:
+    """The endpoint as it will be, provided that it still is at `version`; `afresh` forgets that it has failed."""
+    return Change(
+        _UPDATE,
+        {
+            "id": endpoint.id,
+            "url": endpoint.url,
+            "event_types": endpoint.event_types,
+            "status": endpoint.status,
+            "disabled_reason": endpoint.disabled.reason if endpoint.disabled else None,
+            "disabled_at": endpoint.disabled.since if endpoint.disabled else None,
+            "afresh": afresh,
+            "version": version,
+            "at": endpoint.updated_at,
+        },
+    )
+
+
+def secrets(db: Session, endpoint_id: UUID) -> tuple[int, bytes] | None:
+    """The endpoint's version and its sealed secrets."""
+    row = db.one("SELECT version, secret FROM webhook_endpoints WHERE id = :id AND status <> 'deleted'", id=endpoint_id)
+    return (row[0], bytes(row[1])) if row else None
+
+
+def rotate(endpoint_id: UUID, version: int, secrets: bytes, at: datetime) -> Change:
+    """Other sealed secrets, provided that the endpoint still is at `version`."""
+    return Change(_ROTATE, {"id": endpoint_id, "version": version, "secret": secrets, "at": at})
+
+
+def delete(db: Session, endpoint_id: UUID, at: datetime) -> bool:
+    """Delete the endpoint and its secret, keeping the row for its messages; whether there was one."""
+    return db.one(_DELETE, id=endpoint_id, at=at) is not None
+
+
+def find(db: Session, endpoint_id: UUID) -> WebhookEndpoint | None:
+    row = db.one(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE id = :id AND status <> 'deleted'", id=endpoint_id)
+    return _endpoint(row) if row else None
+
+
+def page(db: Session, partner_id: UUID, limit: int, after: UUID | None) -> list[WebhookEndpoint]:
+    """The partner's `limit` newest endpoints older than `after`."""
+    rows = db.run(
+        f"""SELECT {_ENDPOINT} FROM webhook_endpoints WHERE partner_id = :partner_id AND status <> 'deleted'
+              AND (:after::uuid IS NULL OR id < :after::uuid) ORDER BY id DESC LIMIT :limit""",
+        partner_id=partner_id,
+        after=after,
+        limit=limit,
+    )
+    return [_endpoint(row) for row in rows]
+
+
+def count(db: Session, partner_id: UUID) -> int:
+    """How many endpoints the partner has."""
+    row = db.one(
+        "SELECT count(*) FROM webhook_endpoints WHERE partner_id = :partner_id AND status <> 'deleted'",
+        partner_id=partner_id,
+    )
+    return row[0] if row else 0
+
+
+def _endpoint(row: Row) -> WebhookEndpoint:
+    return WebhookEndpoint(
+        id=row[0],
+        version=row[1],
+        url=row[2],
+        event_types=row[3],
+        status=row[4],
+        disabled=EndpointDisabled(reason=row[5], since=row[6]) if row[4] == "disabled" else None,
+        created_at=row[7],
+        updated_at=row[8],
+    )

@@ -1,0 +1,231 @@
+"""A partner integrates by webhooks: it looks up what it can be told of, tries, fails, recovers, and changes its secret."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.journey import Partner, register
+from tools.local.client import Answer, Client
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A webhook endpoint of a partner, at a receiver that knows its secret."""
+
+    client: Client
+    partner: Partner
+    body: dict[str, Any]
+    name: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def owner(self) -> Client:
+        """With a token of now: the clock may have been moved."""
+        return self.client.as_user("owner", self.partner.id, "owner")
+
+    @property
+    def path(self) -> str:
+        return f"/v1/webhook-endpoints/{self.body['id']}"
+
+    def read(self) -> Answer:
+        return self.owner.get(self.path)
+
+    def ask(self, what: str, body: Any = None, **options: Any) -> Answer:
+        return self.owner.post(f"{self.path}/{what}", body, **options)
+
+    def change(self, **changes: Any) -> Answer:
+        headers = {"If-Match": self.read().etag}
+        return self.owner.call("PATCH", self.path, changes, headers=headers)
+
+    def answer(self, *answers: dict[str, Any]) -> None:
+        """Have the receiver answer so from now on, then 200 to what verifies and 401 to what does not."""
+        self.client.call("PUT", f"/_local/receiver/{self.name}", {"answers": list(answers)})
+
+    def learn(self, secret: str) -> None:
+        """Have the receiver accept this secret too."""
+        self.client.call("PUT", f"/_local/receiver/{self.name}", {"secret": secret})
+
+    def arrived(self) -> list[dict[str, Any]]:
+        self.client.settle()
+        return self.client.get(f"/_local/receiver/{self.name}").body["data"]
+
+    def messages(self, event_type: str = "webhook.test") -> list[dict[str, Any]]:
+        """With their attempts, the newest first."""
+        query = f"endpoint_id={self.body['id']}&limit=100"
+        found = self.owner.get(f"/v1/webhook-messages?{query}").body["data"]
+        chosen = [message["id"] for message in found if message["event_type"] == event_type]
+        return [self.owner.get(f"/v1/webhook-messages/{message_id}").body for message_id in chosen]
+
+
+def subscribe(client: Client, partner: Partner, *event_types: str) -> Subscription:
+    name = uuid4().hex
+    body = {"url": f"{client.url}/_local/receiver/{name}", "event_types": list(event_types)}
+    endpoint = partner.owner.post("/v1/webhook-endpoints", body, expect=201).body
+    subscription = Subscription(client, partner, endpoint, name)
+    subscription.learn(endpoint["secret"])
+    return subscription
+
+
+@pytest.fixture
+def subscription(client: Client) -> Subscription:
+    """Of a new partner, to what is not going to happen."""
+    partner, _ = register(client)
+    client.settle()
+    return subscribe(client, partner, "grading.refused.v1")
+
+
+def advance(client: Client, duration: str) -> None:
+    client.post("/_local/clock", {"advance": duration})
+
+
+# What there is
+
+
+def test_every_type_of_the_catalogue_can_be_subscribed_to(client: Client) -> None:
+    partner, _ = register(client)
+    page = partner.owner.get("/v1/webhook-event-types").body
+    types = [one["type"] for one in page["data"]]
+    assert (types, page["has_more"], page["next"]) == (sorted(types), False, None)
+    assert {"trade.matched.v1", "partner.created.v1"} <= set(types)
+    assert not [name for name in types if name.startswith(("audit.", "retention."))]
+    for one in page["data"]:
+        assert one["json_schema"].endswith(f"/schemas/{one['type']}.json")
+    assert subscribe(client, partner, *types).body["event_types"] == types
+    url = f"{client.url}/_local/receiver/any"
+    for refused in ("audit.data_accessed.v1", "retention.swept.v1", "webhook.test", "trade.matched.v9"):
+        problem = partner.owner.post("/v1/webhook-endpoints", {"url": url, "event_types": [refused]}, expect=422).body
+        assert [error["pointer"] for error in problem["errors"]] == ["/event_types/0"]
+
+
+# A test
+
+
+def test_a_test_arrives_signed_and_a_repeated_request_sends_no_other(subscription: Subscription) -> None:
+    key = str(uuid4())
+    first, again = (subscription.ask("test", key=key, expect=202) for _ in range(2))
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert first.body == again.body
+    [delivery] = subscription.arrived()
+    assert (delivery["verified"], delivery["webhook_id"]) == (True, first.body["id"])
+    assert json.loads(delivery["body"])["type"] == "webhook.test"
+    assert subscription.messages()[0]["status"] == "delivered"
+
+
+@pytest.mark.parametrize("kind", ["duplicate", "lose_answer", "drop", "fail"])
+def test_whatever_happens_to_the_task_of_an_attempt(subscription: Subscription, client: Client, kind: str) -> None:
+    """`lose_answer` is an attempt killed after it was recorded; `drop` a task that never arrives."""
+    client.post("/_local/faults", {"edge": "task", "kind": kind, "times": 1, "status": 503})
+    subscription.ask("test", expect=202)
+    advance(client, "PT5M")
+    assert [rule["fired"] for rule in client.get("/_local/faults").body] == [1]
+    assert [delivery["seen"] for delivery in subscription.arrived()] == [1]
+    [message] = subscription.messages()
+    assert (message["status"], message["attempt_count"]) == ("delivered", 1)
+
+
+# The secret
+
+
+def test_a_receiver_changes_its_secret_without_losing_a_message(subscription: Subscription, client: Client) -> None:
+    old, key = subscription.body["secret"], str(uuid4())
+    rotated, again = (subscription.ask("rotate-secret", key=key, expect=200).body for _ in range(2))
+    assert rotated == again
+    assert rotated["secret"] != old
+    assert "secret" not in subscription.read().body
+    subscription.ask("test", expect=202)  # the receiver knows the old one alone
+    assert [delivery["verified"] for delivery in subscription.arrived()] == [True]
+    assert subscription.ask("rotate-secret", expect=409).body["type"].endswith("/conflict")
+    advance(client, "PT24H")
+    subscription.answer()
+    subscription.ask("test", expect=202)
+    assert [delivery["status"] for delivery in subscription.arrived()] == [200, 401]
+    subscription.learn(rotated["secret"])
+    subscription.ask("test", expect=202)
+    assert subscription.arrived()[-1]["verified"]
+
+
+# Down, and back
+
+
+def test_an_endpoint_that_was_down_gets_all_it_missed(subscription: Subscription, client: Client) -> None:
+    since = client.get("/_local/clock").body["now"]
+    subscription.answer({"status": 500, "times": None})
+    for _ in range(12):
+        subscription.ask("test", expect=202)
+        client.settle()
+    refused = len(subscription.arrived())
+    assert refused == 10  # then it was spared
+    assert sorted(message["attempt_count"] for message in subscription.messages()) == [0, 0, *[1] * 10]
+    subscription.answer()
+    advance(client, "PT2M")  # a probe, and what waited for it
+    assert len([message for message in subscription.messages() if message["status"] == "delivered"]) >= 2
+    key = str(uuid4())
+    recovered, again = (subscription.ask("recover", {"since": since}, key=key, expect=202) for _ in range(2))
+    assert recovered.body == again.body
+    advance(client, "PT3M")
+    messages = subscription.messages()
+    assert [message["status"] for message in messages] == ["delivered"] * 12
+    taken = [delivery["webhook_id"] for delivery in subscription.arrived() if delivery["status"] == 200]
+    assert sorted(taken) == sorted(message["id"] for message in messages)
+
+
+def test_an_endpoint_that_fails_for_days_is_disabled_and_says_why(subscription: Subscription, client: Client) -> None:
+    subscription.answer({"status": 500, "times": None})
+    subscription.ask("test", expect=202)
+    advance(client, "P5D")
+    assert subscription.messages()[0]["status"] == "exhausted"
+    assert subscription.read().body["status"] == "enabled"
+    subscription.ask("test", expect=202)
+    client.settle()
+    endpoint = subscription.read().body
+    assert (endpoint["status"], endpoint["disabled"]["reason"]) == ("disabled", "failing")
+    assert endpoint["disabled"]["since"] == endpoint["updated_at"]
+    for asked in (("test", None), ("recover", {"since": endpoint["created_at"]})):
+        assert subscription.ask(*asked, expect=409).body["detail"].endswith("enable it first")
+    advance(client, "PT5M")
+    assert [message["status"] for message in subscription.messages()] == ["discarded", "exhausted"]
+    subscription.answer()
+    assert subscription.change(status="enabled").body["disabled"] is None
+    assert subscription.ask("recover", {"since": endpoint["created_at"]}).body == {"messages": 2, "has_more": False}
+    advance(client, "PT3M")
+    assert [message["status"] for message in subscription.messages()] == ["delivered"] * 2
+
+
+def test_a_delivered_message_is_sent_once_more_on_request(subscription: Subscription) -> None:
+    message_id = subscription.ask("test", expect=202).body["id"]
+    assert len(subscription.arrived()) == 1
+    key = str(uuid4())
+    for _ in range(2):
+        subscription.owner.post(f"/v1/webhook-messages/{message_id}/redeliver", key=key, expect=202)
+    assert [(delivery["webhook_id"], delivery["seen"]) for delivery in subscription.arrived()] == [
+        (message_id, 1),
+        (message_id, 2),
+    ]
+    [message] = subscription.messages()
+    assert (message["status"], message["attempt_count"]) == ("delivered", 2)
+
+
+# What is refused
+
+
+def test_the_worst_that_can_be_asked_for(subscription: Subscription, client: Client) -> None:
+    for body in ({}, {"since": None}, {"since": "yesterday"}, {"since": "2026-11-24T06:30:00"}):
+        problem = subscription.ask("recover", body, expect=422).body
+        assert [error["pointer"] for error in problem["errors"]] == ["/since"]
+    stranger, _ = register(client)
+    for path in (
+        f"{subscription.path}/rotate-secret",
+        f"{subscription.path}/test",
+        f"/v1/webhook-endpoints/{uuid4()}/test",
+        f"/v1/webhook-messages/{uuid4()}/redeliver",
+    ):
+        stranger.owner.post(path, expect=404)
+    stranger.owner.post(f"{subscription.path}/recover", {"since": "2026-11-24T06:30:00Z"}, expect=404)
+    operations = client.as_user("operations", None, "ops")
+    operations.post(f"{subscription.path}/rotate-secret", expect=403)
+    key = str(uuid4())
+    subscription.ask("test", key=key, expect=202)
+    subscription.ask("rotate-secret", key=key, expect=422)
+    assert subscription.read().body["version"] == 1
