@@ -17,7 +17,7 @@ NOTE = "# Locked from the dependency group {group!r} of pyproject.toml by `make 
 
 def targets() -> dict[str, Path]:
     """Dependency group -> the file it is locked into."""
-    files = {group: ROOT / f"requirements-{group}.txt" for group in ("dev", "bench", "terraform")}
+    files = {group: ROOT / f"requirements-{group}.txt" for group in ("dev", "bench", "terraform", "delivery")}
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     capabilities = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
     missing = [name for name in capabilities if name not in groups]

@@ -117,6 +117,8 @@ def workspace(folder: Path, environment: Mapping[str, str], name: str) -> Worksp
     )
     (folder / "functions").mkdir()
     shutil.copy(ROOT / "functions/catalog.yaml", folder / "functions")
+    (folder / "functions/live_feed").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "functions/live_feed/firestore.rules", folder / "functions/live_feed")
     terraform = folder / "terraform"
     (terraform / "backend_override.tf").write_text(_OVERRIDE)
     shutil.copy(terraform / f"envs/{name}.tfvars", terraform / "terraform.tfvars")
