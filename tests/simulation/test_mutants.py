@@ -5,21 +5,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.simulation import bench
-from tests.simulation.mutants import MUTANTS, mutated
+from tests.simulation import bench, jobs
+from tests.simulation.mutants import MUTANTS
 
 NAMES = [mutant.name for mutant in MUTANTS]
-
-
-def _find(name: str) -> tuple[int, str] | None:
-    """The first seed that finds a mutant, and the rule that it breaks."""
-    here, mutant = bench.here(), MUTANTS[NAMES.index(name)]
-    with mutated(here, mutant):
-        for seed in range(mutant.seeds):
-            violations = here.run(seed).violations
-            if violations:
-                return seed, violations[0]
-    return None
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +16,7 @@ def found(port: int) -> Mapping[str, tuple[int, str] | None]:
     """Every mutant in processes of their own: what is patched there is patched nowhere else."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(2, bench.start, (port, context.Value("i", 0))) as pool:
-        return dict(zip(NAMES, pool.map(_find, NAMES, chunksize=1), strict=True))
+        return dict(zip(NAMES, pool.map(jobs.find, NAMES, chunksize=1), strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
