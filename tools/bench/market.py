@@ -1,5 +1,6 @@
 """A market to trade on: partners, open lots, and the tokens of those who bid."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -87,7 +88,21 @@ def bid() -> dict[str, object]:
     return {"event": {"type": "bid_placed", "expected_version": 1, "price": price.model_dump()}}
 
 
-def bids(trade_ids: tuple[UUID, ...], access_tokens: list[str]) -> list[bytes]:
+def offers(number: int, access_token: str) -> list[bytes]:
+    """Offers of as many lots by the partner whom the token names, each with an idempotency key of its own."""
+    body = {"lot": _LOT.model_dump(mode="json"), "ask": ASK.model_dump()}
+    return [
+        request(
+            "POST",
+            "/v1/trades",
+            {"Authorization": f"Bearer {access_token}", "Idempotency-Key": str(ids.uuid7())},
+            body,
+        )
+        for _ in range(number)
+    ]
+
+
+def bids(trade_ids: Iterable[UUID], access_tokens: list[str]) -> list[bytes]:
     """One bid for each trade, of the bidders in turn, each with an idempotency key of its own."""
     return [
         request(
