@@ -103,7 +103,9 @@ def tasks() -> Tasks:
 
 @once
 def asked() -> providers.Providers:
-    return providers.connect(check_settings())
+    from .provider_clients import connect  # urllib3, which the function for partners does not need
+
+    return connect(check_settings())
 
 
 @once

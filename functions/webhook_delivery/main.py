@@ -34,7 +34,6 @@ from kapas.settings import ApiSettings, CallerSettings, DatabaseSettings, KeySet
 
 from . import dispatch, guard, resend, service
 from .slots import Slots
-from .transport import HttpSender
 
 
 class HostSettings(Settings):
@@ -102,6 +101,8 @@ def allowed_hosts() -> frozenset[str]:
 
 @once
 def sender() -> service.Sender:
+    from .transport import HttpSender  # urllib3, which the function for partners does not need
+
     return HttpSender(allowed_hosts())
 
 

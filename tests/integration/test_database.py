@@ -1,13 +1,18 @@
 """Sessions, transactions and the pool, on a real server."""
 
+import io
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
@@ -20,8 +25,10 @@ from pg8000.native import Connection
 from kapas import ids
 from kapas.db import PLATFORM, ConnectionLost, Database, DatabaseFailure, LockTimeout, UniqueViolation
 from kapas.db.connect import connector, tls
+from kapas.db.driver import adapted
 from kapas.errors import Unavailable
 from kapas.settings import DatabaseSettings
+from tools.catalog import ROOT
 from tools.local.postgres import Postgres
 
 Open = Callable[..., Database]
@@ -99,12 +106,117 @@ def test_a_session_shows_its_partner_only_whoever_had_the_connection_before(data
             assert db.one("SELECT current_setting('app.partner_id', true)") == [shown]
 
 
+SHOWN = "SELECT current_setting('app.partner_id', true)"
+
+
 def test_a_rolled_back_transaction_does_not_change_the_scope(database: Database) -> None:
     partner_id = ids.uuid7()
     with pytest.raises(ZeroDivisionError), database.session(partner_id) as db, db.transaction():
         raise ZeroDivisionError
     with database.session(partner_id) as db:
-        assert db.one("SELECT current_setting('app.partner_id', true)") == [str(partner_id)]
+        assert db.one(SHOWN) == [str(partner_id)]
+
+
+def test_the_scope_holds_after_a_failure(database: Database) -> None:
+    for _ in range(2):
+        one, other = ids.uuid7(), ids.uuid7()
+        with database.session(one) as db:
+            with pytest.raises(DatabaseFailure, match="22012"):
+                db.run("SELECT 1 / :zero::int", zero=0)
+            assert db.one(SHOWN) == [str(one)]
+        with database.session(other) as db:
+            with suppress(ZeroDivisionError), db.transaction():
+                assert db.one(SHOWN) == [str(other)]
+                raise ZeroDivisionError
+            assert db.one(SHOWN) == [str(other)]
+        with database.session(one) as db, pytest.raises(InterfaceError, match="placeholder"):
+            db.run("SELECT :missing::int", given=1)
+        with database.session(other) as db, db.transaction():
+            assert db.one(SHOWN) == [str(other)]
+
+
+class Recorder:
+    """A socket that keeps what is sent, a part for each call, and how often something is read."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self.sent: list[bytes] = []
+        self.reads = 0
+
+    def makefile(self, mode: str) -> io.BufferedRWPair:
+        return io.BufferedRWPair(Reading(self), Writing(self))
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self, buffer: memoryview) -> int:
+        self.reads += 1
+        return self._socket.recv_into(buffer)
+
+    def send(self, data: bytes) -> int:
+        self.sent.append(data)
+        return self._socket.send(data)
+
+
+class Reading(io.RawIOBase):
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._recorder.receive(buffer)
+
+
+class Writing(io.RawIOBase):
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        return self._recorder.send(bytes(data))
+
+
+def test_a_statement_is_one_packet_each_way(postgres: Postgres) -> None:
+    recorder = Recorder(postgres.port)
+    connection = CoreConnection("postgres", database="postgres", sock=cast(Any, recorder), ssl_context=cast(Any, False))
+    database = Database(lambda: connection, 1)
+    with database.session(None) as db:
+        db.run("SELECT :number::int", number=1)  # prepared
+        recorder.sent.clear()
+        recorder.reads = 0
+        assert db.one("SELECT :number::int", number=2) == [2]
+    assert (len(recorder.sent), recorder.reads) == (1, 1)
+    database.close()
+
+
+def test_times_are_read_exactly(login: Callable[[str], Callable[[], CoreConnection]]) -> None:
+    connect = login("postgres")
+    with Database(lambda: adapted(connect()), 1).session(None) as db:
+        for text in ("2026-11-24 06:30:00+00", "2026-11-24 06:30:00.5+00", "1900-01-01 00:00:00.000001+00"):
+            assert db.one("SELECT :text::text::timestamptz", text=text) == [datetime.fromisoformat(text)]
+        assert db.one("SELECT 'infinity'::timestamptz") == ["infinity"]
+        assert db.one("SELECT '20000-01-01 00:00:00+00'::timestamptz") == ["20000-01-01 00:00:00+00"]
+
+
+def test_what_the_driver_seldom_needs_is_imported_when_it_does() -> None:
+    program = """
+import sys
+from kapas.db.driver import CoreConnection
+import pg8000.converters, pg8000.core
+assert not {"asn1crypto", "scramp", "dateutil.parser"} & set(sys.modules), sorted(sys.modules)
+assert pg8000.core.scramp.ScramClient(["SCRAM-SHA-256"], "u", "p").get_client_first().startswith("n,,n=u,r=")
+assert pg8000.converters.parse("2026-11-24 06:30").minute == 30
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "shared")}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    assert run.returncode == 0, run.stderr
 
 
 def test_the_pool_is_bounded_and_waits_only_so_long(login: Callable[[str], Callable[[], CoreConnection]]) -> None:

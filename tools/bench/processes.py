@@ -35,8 +35,14 @@ def function_command(source: Path, target: str) -> list[str]:
 
 
 def function_environment(port: int, threads: int, variables: Mapping[str, str]) -> dict[str, str]:
-    """Of a function in an instance with one CPU: one worker, THREADS = concurrency."""
-    return {"HOST": "127.0.0.1", "PORT": str(port), "THREADS": str(threads), "WORKERS": "1", **variables}
+    """Of a function in an instance with one CPU: one worker, THREADS = concurrency, and files in memory.
+
+    On Cloud Run every file is in memory ("File system access", Container runtime contract). It matters: gunicorn's worker
+    touches a temporary file at every turn of its loop.
+    """
+    environment = {"HOST": "127.0.0.1", "PORT": str(port), "THREADS": str(threads), "WORKERS": "1", **variables}
+    memory = Path("/dev/shm")  # noqa: S108 - gunicorn makes its file there with mkstemp
+    return {**environment, "TMPDIR": str(memory)} if memory.is_dir() else environment
 
 
 @contextmanager

@@ -14,11 +14,8 @@ from contextlib import contextmanager
 from typing import Any, Final, Literal, cast
 from uuid import UUID
 
-from pg8000.core import CoreConnection
-from pg8000.exceptions import DatabaseError, InterfaceError
-from pg8000.native import PreparedStatement
-
 from kapas import log
+from kapas.db.driver import CoreConnection, DatabaseError, InterfaceError, PreparedStatement
 from kapas.errors import Unavailable
 
 PLATFORM: Final = "*"

@@ -6,9 +6,8 @@ from functools import partial
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pg8000.core import CoreConnection
-
 from kapas.db import Database
+from kapas.db.driver import CoreConnection, adapted
 from kapas.settings import DatabaseSettings
 
 STATEMENT_TIMEOUT = 10_000
@@ -63,4 +62,5 @@ def connector(settings: DatabaseSettings) -> Callable[[], CoreConnection]:
 
 def open_database(settings: DatabaseSettings) -> Database:
     """The pool of an instance. Opens no connection yet."""
-    return Database(connector(settings), settings.database_pool)
+    connect = connector(settings)
+    return Database(lambda: adapted(connect()), settings.database_pool)

@@ -14,9 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from pg8000.exceptions import DatabaseError, InterfaceError
-
 from kapas import clock
+from kapas.db.driver import DatabaseError, InterfaceError
 
 LOCK_TIMEOUT = 5_000
 """Milliseconds a statement may wait for a lock: longer, and the requests queueing behind it fail."""

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import google.auth
 from google.cloud.sql.connector import Connector
-from pg8000.core import CoreConnection
 
+from kapas.db.driver import CoreConnection
 from kapas.once import once
 
 
