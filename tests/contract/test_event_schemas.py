@@ -82,6 +82,13 @@ def test_a_schema_refuses_an_example_without_a_field_or_with_another_type(path: 
     assert faults(example | {"subject": "not-a-uuid"}, schema)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("uuid", "u-1"), ("date", "2026-13-01"), ("date-time", "2026-11-24 06:30"), ("decimal", "1,5")]
+)
+def test_a_format_is_checked(name: str, value: str) -> None:
+    assert faults(value, {"type": "string", "format": name})
+
+
 @each_example
 def test_what_a_webhook_is_sent_of_an_example_is_as_documented(path: Path) -> None:
     from functions.webhook_delivery.service import payload

@@ -223,7 +223,8 @@ def test_a_weight_is_corrected_by_a_further_event(desk: Desk) -> None:
     desk.take(desk.seller, "event_corrected", corrects=5, reason="incorrect_data", replacement=replacement)
     assert desk.events[:-1] == before
     (weighed,) = [event for event in projection.effective(desk.events) if event.type == "bales_weighed"]
-    assert {bale["gross_kg"] for bale in weighed.data["bales"]} == {"166.400"}  # pyright: ignore
+    bales: Any = weighed.data["bales"]
+    assert {bale["gross_kg"] for bale in bales} == {"166.400"}
     desk.take(desk.seller, "event_corrected", corrects=5, reason="did_not_occur")
     assert not [event for event in projection.effective(desk.events) if event.type == "bales_weighed"]
     desk.weighed()
