@@ -7,7 +7,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check run bench bundle bundle-test conformance simulate terraform-test terraform-mutations lock migrate verify-ledger grading-model docs clean format lint types sbom audit smoke release-record canary cost cost-check
+.PHONY: help demo test check run bench bundle bundle-test conformance simulate terraform-test terraform-mutations lock migrate verify-ledger grading-model docs clean format lint types sbom audit smoke release-hold canary cost cost-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,8 +76,8 @@ audit: .venv/delivery  ## what is known against the locked dependencies; needs P
 smoke: .venv/ready  ## whether the system at TARGET, a URL or dev or prod, answers from outside
 	@$(BIN)/python -m tools.deliver.smoke "$(TARGET)"
 
-release-record: .venv/ready  ## before an apply: which revision of each function of PROJECT serves
-	@$(BIN)/python -m tools.deliver.release record "$(PROJECT)"
+release-hold: .venv/ready  ## before an apply: keep PROJECT's calls with the revisions that serve them
+	@$(BIN)/python -m tools.deliver.release hold "$(PROJECT)"
 
 canary: .venv/ready  ## after an apply: move PROJECT's calls to the new revisions, and back if they do worse
 	@$(BIN)/python -m tools.deliver.release canary "$(PROJECT)"

@@ -30,6 +30,7 @@ locals {
 
   # What the deployer may grant in the project: the roles that this configuration grants there.
   grantable_roles = sort(setunion(local.deployer_roles, [
+    "roles/cloudbuild.builds.approver",
     "roles/cloudfunctions.serviceAgent",
     "roles/cloudsql.client",
     "roles/cloudsql.instanceUser",
@@ -39,11 +40,16 @@ locals {
     "roles/storage.objectViewer",
   ]))
 
+  release_sources = (
+    var.repository == null ? {} : { main = "https://github.com/${var.repository.owner}/${var.repository.name}" }
+  )
+
   deployer_acts_as = merge(
     { for name, account in google_service_account.function : name => account.name },
     { for kind in ["topics", "schedule"] : local.callers[kind].account => google_service_account.caller[kind].name },
     {
       (google_service_account.builder.account_id)  = google_service_account.builder.name
+      (google_service_account.deployer.account_id) = google_service_account.deployer.name
       (google_service_account.migrator.account_id) = google_service_account.migrator.name
     },
   )
@@ -84,6 +90,13 @@ resource "google_service_account_iam_member" "deployer_acts_as" {
   member             = google_service_account.deployer.member
 }
 
+# The operators approve a plan, or refuse it.
+resource "google_project_iam_member" "approvers" {
+  project = var.project_id
+  role    = "roles/cloudbuild.builds.approver"
+  member  = var.operators
+}
+
 resource "google_cloudbuild_trigger" "main" {
   for_each = var.repository == null ? {} : { main = var.repository }
 
@@ -100,6 +113,36 @@ resource "google_cloudbuild_trigger" "main" {
     push {
       branch = "^main$"
     }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+# Run by the build above with the plan it made; nothing happens until somebody has approved it.
+resource "google_cloudbuild_trigger" "release" {
+  for_each = local.release_sources
+
+  name            = "release"
+  location        = local.region
+  description     = "An approved plan"
+  service_account = google_service_account.deployer.id
+  substitutions   = { _ENVIRONMENT = var.environment, _PLANNED_BY = "none" }
+
+  approval_config {
+    approval_required = true
+  }
+
+  source_to_build {
+    uri       = each.value
+    ref       = "refs/heads/main"
+    repo_type = "GITHUB"
+  }
+
+  git_file_source {
+    path      = "cloudbuild-release.yaml"
+    uri       = each.value
+    revision  = "refs/heads/main"
+    repo_type = "GITHUB"
   }
 
   depends_on = [google_project_service.this]

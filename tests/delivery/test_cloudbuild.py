@@ -60,7 +60,7 @@ def test_cloud_build_would_not_take_it(right: str, wrong: str, tmp_path: Path) -
 def test_the_steps_are_in_the_order_of_a_delivery() -> None:
     ids = [step["id"] for step in steps()]
     assert [name for name in ids if name in ORDER] == ORDER
-    assert ids.index("record") < ids.index("apply")
+    assert ids.index("hold") < ids.index("apply")
 
 
 def test_every_step_is_a_target_that_there_is_or_a_command_on_google_cloud() -> None:

@@ -1,7 +1,8 @@
-"""The two ends of a release: `python -m tools.deliver.release record|canary PROJECT`.
+"""The two ends of a release: `python -m tools.deliver.release hold|canary PROJECT`.
 
-`record`, before the apply, writes down which revision of each function serves (build/serving.json). `canary`, after it,
-walks the calls over to the revisions that are new, and back if they do worse. Exit code 1: they went back.
+`hold`, before the apply, keeps the calls of each function with the revision that serves them, so that a new one gets none,
+and writes down which it is (build/serving.json). `canary`, after it, walks the calls over to the
+revisions that are new, and back if they do worse. Exit code 1: they went back.
 """
 
 import json
@@ -24,6 +25,14 @@ def changes(run: CloudRun, served: dict[str, str]) -> list[Change]:
     """The services with a revision that did not serve before the apply. A new service has nothing to go back to."""
     newest = {service: run.newest(service) for service in served}
     return [Change(name, before, newest[name]) for name, before in sorted(served.items()) if newest[name] != before]
+
+
+def hold(run: CloudRun) -> dict[str, str]:
+    """Service -> the revision that serves. It is named to Cloud Run: "the latest" would be the next one."""
+    served = run.serving()
+    for service, revision in served.items():
+        run.split(service, {revision: 100})
+    return served
 
 
 def serves_clients(described: Catalog) -> dict[str, bool]:
@@ -52,9 +61,9 @@ def canary(run: CloudRun, served: dict[str, str]) -> bool:
 
 def main(arguments: list[str], path: Path = SERVING) -> int:
     match arguments:
-        case ["record", project]:
+        case ["hold", project]:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(CloudRun(as_deployer(), project, catalog().region).serving(), indent=2))
+            path.write_text(json.dumps(hold(CloudRun(as_deployer(), project, catalog().region)), indent=2))
             return 0
         case ["canary", project]:
             return 0 if canary(CloudRun(as_deployer(), project, catalog().region), json.loads(path.read_text())) else 1

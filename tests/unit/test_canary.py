@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tools.catalog import ROOT
 from tools.deliver.canary import STAGES, Change, Doing, Figures, Objective, Verdict, decide, walk
 from tools.deliver.cloud_run import CloudRun
+from tools.deliver.release import changes, hold
 
 OBJECTIVE = Objective()
 WELL = Figures(1000, 0, 120.0)
@@ -112,17 +113,18 @@ def test_too_few_calls_pass_only_if_none_failed() -> None:
 
 
 class RestApi:
-    """Cloud Run's and Monitoring's answers for one service with two revisions."""
+    """Cloud Run's and Monitoring's answers for one service with two revisions, the `latest` of which is the newest."""
 
     def __init__(self) -> None:
-        self.traffic = [{"percent": 100, "revision": CHANGE.before}]
+        self.latest = CHANGE.new
+        self.traffic: list[dict[str, Any]] = [{"percent": 100, "revision": CHANGE.before}]
         self.asked: list[str] = []
 
     def __call__(self, method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         self.asked.append(f"{method} {url}")
         service = {
             "name": f"projects/p/locations/r/services/{CHANGE.service}",
-            "latestReadyRevision": f"projects/p/locations/r/services/{CHANGE.service}/revisions/{CHANGE.new}",
+            "latestReadyRevision": f"projects/p/locations/r/services/{CHANGE.service}/revisions/{self.latest}",
             "trafficStatuses": self.traffic,
         }
         if "timeSeries" in url:
@@ -149,6 +151,17 @@ def test_the_revisions_are_read_and_set_on_cloud_run() -> None:
     assert run.newest(CHANGE.service) == CHANGE.new
     run.split(CHANGE.service, {CHANGE.new: 100})
     assert run.serving() == {CHANGE.service: CHANGE.new}
+
+
+def test_calls_are_held_by_the_revision_that_serves_before_another_is_made() -> None:
+    """A service that was never split has its calls with the latest revision, whichever that is."""
+    api = RestApi()
+    api.latest, api.traffic = CHANGE.before, [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}]
+    run = CloudRun(api, "p", "r", pause=lambda: None)
+    served = hold(run)
+    api.latest = CHANGE.new
+    assert run.serving() == served == {CHANGE.service: CHANGE.before}
+    assert changes(run, served) == [CHANGE]
 
 
 @pytest.mark.parametrize(("unavailable", "failures"), [(True, 6), (False, 2)])
