@@ -99,7 +99,7 @@ def first_answer(url: str, process: "subprocess.Popen[bytes]") -> urllib3.BaseHT
     deadline = time.monotonic() + 30
     while True:
         try:
-            return urllib3.request("GET", url, retries=False, timeout=5)
+            return urllib3.request("POST", url, retries=False, timeout=5)  # what every function takes
         except urllib3.exceptions.HTTPError:
             assert process.poll() is None, process.communicate()[1].decode()[-2000:]
             assert time.monotonic() < deadline
