@@ -207,8 +207,9 @@ def _serve(stack: ExitStack, app: Any, listener: socket.socket, threads: int) ->
     thread.start()
 
     def stop() -> None:
-        server.close()
+        # First what is being answered: a thread that comes back to a closed server complains.
         server.task_dispatcher.shutdown(timeout=1)
+        server.close()
 
     stack.callback(stop)
     return listener.getsockname()[1]

@@ -44,7 +44,8 @@ class HttpTransport:
             try:
                 done(answer)
             except Exception:
-                logging.exception("a local service failed on the answer to %s", request.name)
+                if not self._closed:  # else the services are gone, as if the process had been killed
+                    logging.exception("a local service failed on the answer to %s", request.name)
 
     def _fetch(self, request: Outgoing) -> Answer:
         try:
