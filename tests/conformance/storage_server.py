@@ -1,6 +1,5 @@
 """Serves the local Cloud Storage to the real client, for the tests of it."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ import pytest
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
-from werkzeug.serving import make_server
 
+from tests.serving import over_http
 from tools.local.core import Core, Done, Outgoing
 from tools.local.state import State
 from tools.local.storage import Storage
@@ -36,18 +35,13 @@ def no_network(request: Outgoing, done: Done) -> None:
 @contextmanager
 def serving(core: Core, state: State, folder: Path | None = None) -> Iterator[Served]:
     service = Storage(core, state, folder)
-    server = make_server("127.0.0.1", 0, service, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    url = f"http://127.0.0.1:{server.port}"
-    client = storage.Client(project=PROJECT, credentials=AnonymousCredentials(), client_options={"api_endpoint": url})
-    try:
-        yield Served(core, service, url, client)
-    finally:
-        client.close()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with over_http(service) as url:
+        options = {"api_endpoint": url}
+        client = storage.Client(project=PROJECT, credentials=AnonymousCredentials(), client_options=options)
+        try:
+            yield Served(core, service, url, client)
+        finally:
+            client.close()
 
 
 def put(bucket: storage.Bucket, name: str, data: bytes = b"x") -> storage.Blob:

@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any
 
 import pytest
 import requests
-import waitress.server
 
 from kapas import clock
 from kapas.errors import Unavailable
 from kapas.gcp.storage import CHUNK, CloudStorage
 from kapas.settings import FileSettings
 from tests.conformance.storage_server import PROJECT, Served, no_network, serving
+from tests.serving import over_http
 from tools.local.core import Core
 from tools.local.iam_credentials import IamCredentials
 from tools.local.state import State
@@ -37,11 +36,8 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture
 def iam(served: Served) -> Iterator[str]:
-    server: Any = waitress.server.create_server(IamCredentials(served.service), host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
-    server.close()
+    with over_http(IamCredentials(served.service)) as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 import base64
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import google_crc32c
 import pytest
 import urllib3
-from werkzeug.serving import make_server
 
 from tests.conformance.kms_server import (
     LOCATION,
@@ -23,6 +21,7 @@ from tests.conformance.kms_server import (
     no_network,
     verifier,
 )
+from tests.serving import over_http
 from tools.local.core import Core
 from tools.local.kms import Kms
 from tools.local.kms_rest import KmsRest
@@ -43,22 +42,13 @@ def client(served: tuple[Client, Kms]) -> Client:
 
 @pytest.fixture
 def rest(served: tuple[Client, Kms]) -> Iterator[Callable[..., tuple[int, Any]]]:
-    server = make_server("127.0.0.1", 0, KmsRest(served[1]), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    http = urllib3.PoolManager()
+    with over_http(KmsRest(served[1])) as url, urllib3.PoolManager() as http:
 
-    def call(method: str, path: str, **options: Any) -> tuple[int, Any]:
-        answer = http.request(method, f"http://127.0.0.1:{server.port}/v1/{path}", **options)
-        return answer.status, answer.json()
+        def call(method: str, path: str, **options: Any) -> tuple[int, Any]:
+            answer = http.request(method, f"{url}/v1/{path}", **options)
+            return answer.status, answer.json()
 
-    try:
         yield call
-    finally:
-        http.clear()
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _b64(data: bytes) -> str:

@@ -1,18 +1,17 @@
 """The signer of receipts, over REST to the local Cloud KMS: what it answers is checked before it is used."""
 
 import base64
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from werkzeug.serving import make_server
 
 from functions.consent_updates import receipts
 from kapas.errors import Unavailable
 from kapas.gcp.kms_rest import KmsResource
 from kapas.gcp.kms_signer import KmsSigner, WrongAlgorithm
 from tests.conformance.kms_server import LOCATION, Algorithm, Client, Purpose, kms_client, new_key, no_network
+from tests.serving import over_http
 from tools.local.core import Core
 from tools.local.kms_rest import KmsRest
 from tools.local.state import State
@@ -25,15 +24,8 @@ def served() -> Iterator[tuple[Client, str]]:
     """A client of the local KMS, and its address over REST."""
     with kms_client(Core(no_network), State()) as (client, kms):
         client.create_key_ring(parent=LOCATION, key_ring_id="identity", key_ring={})
-        server = make_server("127.0.0.1", 0, KmsRest(kms), threaded=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield client, f"http://127.0.0.1:{server.port}"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with over_http(KmsRest(kms)) as url:
+            yield client, url
 
 
 def version(client: Client, algorithm: Algorithm = Algorithm.EC_SIGN_P256_SHA256, name: str = "receipts") -> str:
