@@ -36,3 +36,8 @@ def test_the_walkthrough_applies_and_every_file_is_in_the_table() -> None:
 def test_every_mutation_is_in_the_report() -> None:
     report = (ROOT / "docs/operations/terraform-mutations.md").read_text()
     assert [mutation.name for mutation in MUTATIONS if mutation.name not in report] == []
+
+
+def test_every_mutation_has_something_to_break() -> None:
+    for mutation in MUTATIONS:
+        assert mutation.old in (ROOT / mutation.file).read_text(), mutation.name

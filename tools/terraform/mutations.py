@@ -192,7 +192,7 @@ MUTATIONS = (
     ),
     Mutation(
         "Every signed-in client reads every trade",
-        "terraform/firestore.rules",
+        "functions/live_feed/firestore.rules",
         "resource.data.open == true",
         "resource.data.open != null",
     ),
