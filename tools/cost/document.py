@@ -1,5 +1,6 @@
 """`docs/operations/cost.md`, from the model."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from tools.catalog import Catalog
@@ -10,9 +11,11 @@ from tools.cost.usage import CALL_SECONDS
 
 BASES = {
     "page": "read on Google's page",
-    "quoted": "quoted from Google's catalog by others",
+    "quoted": "quoted from Google's catalog or pages by others",
     "memory": "from memory, not verified",
 }
+ANNOUNCED_CONDITION_USD = 1.5
+"""A month, of https://cloud.google.com/monitoring/alerts/cost-control as it stood in 2025."""
 
 
 def seed_inr(catalog: Catalog, prices: Prices, set_to: Production) -> int:
@@ -54,13 +57,21 @@ def _answer(catalog: Catalog, prices: Prices, set_to: Production) -> Iterator[st
     else:
         rate = prices.inr_per_usd * LIMIT_INR / seed
         yield f"It stays within the limit up to a rate of INR {rate:.1f} to the dollar."
-    unsure = sum(item.usd for item in bill(catalog, SEED, prices, set_to) if item.group in ("Database", "Edge"))
-    remembered = sum(price.basis == "memory" for price in prices.prices.values())
+    counted = Counter(price.basis for price in prices.prices.values())
+    how = [f"{count} {'is' if count == 1 else 'are'} {BASES[basis]}" for basis, count in counted.most_common()]
     yield ""
-    yield f"It is an estimate, not a bill: {remembered} of {len(prices.prices)} prices are from memory. Most of those of the"
-    yield f"database and of the edge are among them, which make INR {prices.inr(unsure):,.0f} of it: check them in Google's"
-    yield "calculator before relying on it. The largest risk is the price of alert conditions: a page of 2025 announced"
-    yield "USD 1.50 a condition, where we reckon with USD 0.10."
+    yield f"It is an estimate, not a bill: of {len(prices.prices)} prices {', '.join(how)}."
+    yield "Look at them in Google's calculator before relying on it."
+    reckoned, announced = prices.usd("alert_condition"), ANNOUNCED_CONDITION_USD
+    yield "The largest risk is the price of alert conditions, of which sources of 2026 disagree. We reckon with"
+    yield f"USD {reckoned:.2f} a condition; at the USD {announced:.2f} that was announced before, the seed load comes to"
+    yield f"INR {seed_inr(catalog, _announced(prices), set_to):,}."
+
+
+def _announced(prices: Prices) -> Prices:
+    """With alert conditions at what Google's pages of 2025 announced."""
+    dearer = prices.prices["alert_condition"].model_copy(update={"usd": ANNOUNCED_CONDITION_USD})
+    return prices.model_copy(update={"prices": {**prices.prices, "alert_condition": dearer}})
 
 
 def _bills(catalog: Catalog, prices: Prices, set_to: Production) -> Iterator[str]:
@@ -108,6 +119,7 @@ def _assumptions(prices: Prices) -> Iterator[str]:
     yield f"- A call bills an instance for {billed}. Calls come at random, and those at once share an instance."
     yield "- A Pub/Sub message is published once and delivered once, with 1 KiB. Every request and task wakes the relay."
     yield "- Free tiers are counted, also those of the billing account; discounts for commitment are not."
+    yield "- A release builds an image of every function, which is more than one changes."
     yield "- Other functions' volumes, backups, logs and builds: the constants in `tools/cost/model.py`."
 
 

@@ -1,7 +1,7 @@
 """The month's bill for a load, item by item, from the catalog, what production is set to, and the prices.
 
-Free tiers are counted, also those of a billing account (Cloud Run, Cloud Scheduler, Cloud Tasks); discounts for commitment
-and tax are not.
+Free tiers are counted, also those of a billing account (Cloud Run, Cloud Scheduler, Cloud Tasks, Cloud Build); discounts
+for commitment and tax are not.
 """
 
 import re
@@ -31,7 +31,10 @@ ARMOR_RULES = 7
 NAT_INSTANCES = 2
 KEY_VERSIONS = 33
 """Seven keys of services and one of personal data after four rotations, and the key of receipts."""
-RELEASES, RELEASE_MINUTES = 20, 35
+RELEASES, RELEASE_MINUTES, IMAGE_MINUTES, MIGRATION_MINUTES = 20, 35, 2, 5
+"""A release's two builds and an image of each function run in the default pool, its migrations in the private one."""
+FREE_BUILD_MINUTES = 2500
+"""Of the default pool, a month."""
 SERIES_READS = 86_400
 """A condition of an alert is evaluated every 30 seconds."""
 
@@ -79,7 +82,7 @@ def bill(catalog: Catalog, load: Load, prices: Prices, set_to: Production) -> li
             ("Events, tasks, schedules", _events(catalog, load, prices)),
             ("Documents, files, images", _files(catalog, load, prices)),
             ("Logs and alerts", _watching(catalog, load, prices, set_to)),
-            ("Keys, names, builds", _rest(prices)),
+            ("Keys, names, builds", _rest(catalog, prices)),
         )
         for what, usd in items
     ]
@@ -170,10 +173,13 @@ def alert_conditions(catalog: Catalog) -> int:
     return 4 * len(capabilities) + scheduled + 8
 
 
-def _rest(prices: Prices) -> Iterator[tuple[str, float]]:
+def _rest(catalog: Catalog, prices: Prices) -> Iterator[tuple[str, float]]:
     yield f"{KEY_VERSIONS} key versions", KEY_VERSIONS * prices.usd("kms_version")
     yield "a private zone", prices.usd("dns_zone")
-    yield f"{RELEASES} releases", RELEASES * RELEASE_MINUTES * prices.usd("build_minute")
+    built = RELEASES * (RELEASE_MINUTES + IMAGE_MINUTES * len(catalog.functions))
+    yield f"{RELEASES} releases, {built:,} minutes", max(0, built - FREE_BUILD_MINUTES) * prices.usd("build_minute")
+    migrating = RELEASES * MIGRATION_MINUTES
+    yield f"their migrations, {migrating} minutes in the network", migrating * prices.usd("build_private_minute")
 
 
 def _gib(count: float, kib: float) -> float:

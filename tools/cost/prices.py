@@ -18,7 +18,7 @@ class Price(BaseModel):
     source: str
     date: str
     basis: Literal["page", "quoted", "memory"]
-    """Read on Google's own page; quoted from Google's catalog by somebody else; remembered, and not checked."""
+    """Read on Google's own page; quoted from Google's catalog or page by somebody else; remembered, and not checked."""
 
 
 class Prices(BaseModel):
