@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.terraform.configuration import Module
 from tests.terraform.deployed import Deployed, read
 from tools.terraform.proof import STATES
 
@@ -15,7 +16,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def pytest_configure() -> None:
-    if not NAMES:
+    if not NAMES and not (FOLDER / "configuration.plan").exists():
         raise pytest.UsageError("nothing is applied: run `make terraform-test`")
 
 
@@ -29,3 +30,9 @@ def deployed(request: pytest.FixtureRequest) -> Deployed:
 def replacement() -> list[dict[str, Any]]:
     """The changes of a plan that makes the relay's function anew."""
     return json.loads(Path(FOLDER, "replacement.plan").read_text())
+
+
+@pytest.fixture(scope="session")
+def configuration() -> Module:
+    """The configuration itself, as prod's plan tells it: the same for every environment."""
+    return Module("", json.loads((FOLDER / "configuration.plan").read_text())["root_module"])

@@ -32,6 +32,18 @@ class Grant:
     condition: str
 
 
+KEYS: dict[str, str] = {
+    "artifact_registry_repository": "kms_key_name",
+    "cloudfunctions2_function": "kms_key_name",
+    "firestore_database": "cmek_config.kms_key_name",
+    "logging_project_bucket_config": "cmek_settings.kms_key_name",
+    "pubsub_topic": "kms_key_name",
+    "secret_manager_secret": "replication.user_managed.replicas.customer_managed_encryption.kms_key_name",
+    "sql_database_instance": "encryption_key_name",
+    "storage_bucket": "encryption.default_kms_key_name",
+}
+"""Type -> where it names its key: every type that holds data and can."""
+
 _TARGETS = ("service_account_id", "crypto_key_id", "secret_id", "subscription", "topic", "bucket", "repository", "name")
 
 
@@ -39,6 +51,8 @@ _TARGETS = ("service_account_id", "crypto_key_id", "secret_id", "subscription", 
 class Deployed:
     name: str
     catalog: Catalog
+    rules: str
+    """The live feed's rules of Firestore, as this was applied from."""
     resources: list[Resource]
 
     def of(self, kind: str) -> list[Resource]:
@@ -102,7 +116,8 @@ def read(folder: Path, name: str) -> Deployed:
         Resource(r["address"], r["type"], r.get("index"), r["values"], tuple(r.get("depends_on", ())))
         for r in resources(state["values"]["root_module"])
     ]
-    return Deployed(name, catalog(folder / f"{name}.catalog.yaml"), found)
+    rules = (folder / f"{name}.firestore.rules").read_text()
+    return Deployed(name, catalog(folder / f"{name}.catalog.yaml"), rules, found)
 
 
 def seconds(duration: str) -> float:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.terraform.deployed import Deployed
+from tests.terraform.deployed import KEYS, Deployed
 
 INDIA = {"asia-south1", "asia-south2"}
 PLACES = ("location", "region", "location_id")
@@ -63,19 +63,6 @@ def test_logs_are_kept_in_india_and_not_in_the_global_bucket(deployed: Deployed)
     # What one takes the other does not, so that no entry is in neither.
     assert filters["kapas-system"][1] == f"NOT {filters['kapas-audit'][1]}"
     assert deployed.one("logging_project_exclusion")["filter"] == "severity>=DEFAULT"
-
-
-KEYS: dict[str, str] = {
-    "artifact_registry_repository": "kms_key_name",
-    "cloudfunctions2_function": "kms_key_name",
-    "firestore_database": "cmek_config.kms_key_name",
-    "logging_project_bucket_config": "cmek_settings.kms_key_name",
-    "pubsub_topic": "kms_key_name",
-    "secret_manager_secret": "replication.user_managed.replicas.customer_managed_encryption.kms_key_name",
-    "sql_database_instance": "encryption_key_name",
-    "storage_bucket": "encryption.default_kms_key_name",
-}
-"""Type -> where it names its key: every type that holds data and can."""
 
 
 def _at(values: Any, path: str) -> Any:

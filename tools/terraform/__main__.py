@@ -1,4 +1,4 @@
-"""`python -m tools.terraform prove | mutate | document`."""
+"""`python -m tools.terraform prove | mutate [--only PART_OF_A_NAME] | document`."""
 
 import sys
 
@@ -13,6 +13,10 @@ def main() -> int:
             from tools.terraform import mutate
 
             return mutate.main()
+        case ["mutate", "--only", name]:
+            from tools.terraform import mutate
+
+            return mutate.only(name)
         case ["document"]:
             from tools.terraform import grants
 

@@ -4,8 +4,6 @@ It is a stand-in with the real schema, not a run on Google Cloud: docs/operation
 """
 
 import json
-import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from tools.catalog import ROOT
 from tools.terraform.standin import (
     BUILD,
     PYTHON,
+    RULES,
     TerraformFailed,
     Workspace,
     schemas,
@@ -28,6 +27,7 @@ from tools.terraform.standin import (
     workspace,
     write_bundles,
 )
+from tools.terraform.walkthrough import follow
 
 STATES = BUILD / "states"
 """What is applied in each environment, as JSON: what the policies are tested on."""
@@ -91,23 +91,11 @@ def thin(folder: Path) -> None:
     path.write_text(yaml.safe_dump(thinned, sort_keys=False))
 
 
-def walkthrough() -> list[list[str]]:
-    """The Terraform commands of terraform/README.md's first apply, in order, without what only a real project has."""
-    text = (ROOT / "terraform/README.md").read_text().partition("## First apply")[2].partition("\n## ")[0]
-    code = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.S)).replace("\\\n", " ")
-    commands = [shlex.split(line) for line in code.splitlines() if line.strip().startswith("terraform ")]
-    local = ("-chdir=", "-backend-config=", "-var-file=")
-    return [[word for word in command[1:] if not word.startswith(local)] for command in commands]
-
-
 def prove_dev() -> None:
     """By the walkthrough, from nothing; then the plan must be empty, and everything can be destroyed."""
     with stand_in() as environment:
         space = workspace(BUILD / "dev", environment, "dev")
-        for command in walkthrough():
-            quiet = [] if command[0] in ("output", "show") else ["-no-color"]
-            approve = ["-auto-approve"] if command[0] == "apply" else []
-            space.terraform(command[0], *quiet, *approve, *command[1:])
+        (STATES / "first-apply.walk").write_text(json.dumps(follow(space)))
         keep(space, STATES, "dev")
         space.terraform("plan", "-detailed-exitcode", "-no-color")
         keep_replacement(space, STATES)
@@ -121,6 +109,7 @@ def prove_prod() -> None:
         space.terraform("init", "-input=false", "-no-color")
         space.terraform("validate", "-no-color")
         space.terraform("plan", "-out=plan", "-no-color")
+        keep_configuration(space, STATES)
         space.terraform("apply", "-no-color", "plan")
         keep(space, STATES, "prod")
         space.terraform("plan", "-detailed-exitcode", "-no-color")
@@ -166,9 +155,16 @@ def prove_modules() -> None:
 
 
 def keep(space: Workspace, states: Path, name: str) -> None:
-    """Write what is applied, and the catalog that it was made from, for the policy tests."""
+    """Write what is applied, and the catalog and the rules that it was made from, for the policy tests."""
     (states / f"{name}.json").write_text(json.dumps(space.state()))
     shutil.copy(space.folder / "functions/catalog.yaml", states / f"{name}.catalog.yaml")
+    shutil.copy(space.folder / RULES, states / f"{name}.firestore.rules")
+
+
+def keep_configuration(space: Workspace, states: Path) -> None:
+    """Write the configuration that the file `plan` was made from: what is there after what, said and not happened on."""
+    shown = space.terraform("show", "-json", "plan").stdout
+    (states / "configuration.plan").write_text(json.dumps(json.loads(shown)["configuration"]))
 
 
 def keep_replacement(space: Workspace, states: Path) -> None:

@@ -19,6 +19,8 @@ from tools.catalog import ROOT, catalog
 BUILD = ROOT / "build/terraform"
 PYTHON = ROOT / ".venv-terraform/bin/python"
 ENVIRONMENTS = ("dev", "prod")
+RULES = "functions/live_feed/firestore.rules"
+"""What Terraform reads besides its own folder and the catalog."""
 
 _BETA = "google_project_service_identity"
 _TYPE = re.compile(r"^(resource|data) \"(google_\w+)\"", re.M)
@@ -117,8 +119,8 @@ def workspace(folder: Path, environment: Mapping[str, str], name: str) -> Worksp
     )
     (folder / "functions").mkdir()
     shutil.copy(ROOT / "functions/catalog.yaml", folder / "functions")
-    (folder / "functions/live_feed").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "functions/live_feed/firestore.rules", folder / "functions/live_feed")
+    (folder / RULES).parent.mkdir()
+    shutil.copy(ROOT / RULES, folder / RULES)
     terraform = folder / "terraform"
     (terraform / "backend_override.tf").write_text(_OVERRIDE)
     shutil.copy(terraform / f"envs/{name}.tfvars", terraform / "terraform.tfvars")
