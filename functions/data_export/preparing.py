@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from kapas import clock, log, outbox, trace
 from kapas.data_map import data_map
 from kapas.db import PLATFORM, Database
-from kapas.errors import VersionConflict
+from kapas.errors import Unavailable, VersionConflict
 from kapas.events import Event
 from kapas.keys import Keyring
 from kapas.ports import Files, Signer, Task, Tasks
@@ -67,13 +67,17 @@ def work(means: Means, task: ExportTask) -> None:
     if export is None:
         log.error("export_unknown", export_id=task.export_id)
     elif export.status != "preparing":
-        clear(means.database, means.archives, export)
-    elif task.step == "plan":
-        _plan(means, export, task.attempt)
-    elif task.step == "shard":
-        _shard(means, export, task)
+        _clear(means, export, task)
     else:
-        _assemble(means, export)
+        try:
+            _take(means, export, task)
+        except FileNotFoundError as gone:
+            # Whoever ends the export clears its files away: it is over, or will be when an erasure that is under way says so.
+            with means.database.session(PLATFORM) as db:
+                after = store.find_export(db, export.id)
+            if after is None or after.status == "preparing":
+                raise Unavailable("A part of the export is gone") from gone
+            _clear(means, after, task)
 
 
 def task(export_id: UUID, step: Step, *, shard: int = 0, attempt: int = 0) -> Task:
@@ -101,6 +105,14 @@ def clear(database: Database, archives: Files, export: Export) -> None:
         archives.delete(shards.path(export.id, shard.number))
     if export.status != "ready":
         archives.delete(archive_path(export.id))
+
+
+def _clear(means: Means, export: Export, task: ExportTask) -> None:
+    """Clear away what is left of an export that is over, and the part of this task: an erasure has deleted the plan that
+    leads to it, and may have done so before the part was written."""
+    clear(means.database, means.archives, export)
+    if task.step == "shard":
+        means.archives.delete(shards.path(export.id, task.shard))
 
 
 def fail(database: Database, export: Export, failure: ExportFailure) -> None:
@@ -140,6 +152,15 @@ def watch(database: Database, tasks: Tasks, archives: Files) -> int:
     return len(stuck) + len(over)
 
 
+def _take(means: Means, export: Export, task: ExportTask) -> None:
+    if task.step == "plan":
+        _plan(means, export, task.attempt)
+    elif task.step == "shard":
+        _shard(means, export, task)
+    else:
+        _assemble(means, export)
+
+
 def _plan(means: Means, export: Export, attempt: int) -> None:
     with means.database.session(export.partner_id) as db:
         planned = store.shards(db, export.id)
@@ -169,7 +190,7 @@ def _shard(means: Means, export: Export, work: ExportTask) -> None:
         done = all(one.part for one in store.shards(db, export.id))
         after = store.find_export(db, export.id)
     if after is not None and after.status != "preparing":
-        clear(means.database, means.archives, after)
+        _clear(means, after, work)
     elif done:
         means.tasks.enqueue(task(export.id, "assemble", attempt=work.attempt))
 

@@ -110,7 +110,7 @@ def request_grading(body: GradingCreate) -> Response:
         try:
             return app.commit(db, outcome, status=201)
         except VersionConflict:
-            raise service.budget_spent(app.caller) from None
+            raise service.not_charged(db, app.caller) from None
 
 
 @app.post("/v1/gradings/<uuid:grading_id>/submit", responses={200: Grading})

@@ -107,8 +107,13 @@ def request(db: Session, files: Files, caller: Identity, body: GradingBody) -> O
     return Outcome(change, created, 1)
 
 
-def budget_spent(caller: Identity) -> RateLimited:
-    """What to tell a caller whose grading was not committed, because the day is spent."""
+def not_charged(db: Session, caller: Identity) -> RateLimited:
+    """What to tell a caller whose grading was not committed, because the day is spent.
+
+    Raises:
+        Conflict: it was not because of that: the partner is being erased meanwhile.
+    """
+    restrictions.refuse(db, _partner(caller))
     return budget.spent(caller.tier, clock.now())
 
 

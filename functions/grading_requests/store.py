@@ -16,7 +16,9 @@ _GRADING = """id, version, kind, status, trade_id, image, provisional, result, r
 
 # The guard of a new grading is the partner's day: two at once wait for each other on its row, and the later one finds it
 # spent.
-_CHARGE = """INSERT INTO grading_budgets AS b (partner_id, day, used) VALUES (:partner_id, :day, 1)
+# Here too it is asked whether the partner is being erased: a request that was held up may come after its erasure.
+_CHARGE = """INSERT INTO grading_budgets AS b (partner_id, day, used)
+  SELECT :partner_id::uuid, :day::date, 1 WHERE NOT EXISTS (SELECT FROM restrictions WHERE subject_id = :partner_id::uuid)
   ON CONFLICT (partner_id, day) DO UPDATE SET used = b.used + 1 WHERE b.used < :daily RETURNING used"""
 
 _INSERT = """INSERT INTO gradings

@@ -23,8 +23,16 @@ def path(event: CloudEvent) -> str | None:
 
 def apply(document: Document, event: CloudEvent) -> Document:
     """The document after the event."""
-    common = {"sequence": event.sequence, "updated_at": clock.rfc3339(event.time)}
-    return {**document, **_FOLDS[event.type](document, event), **common}
+    return {**document, **_FOLDS[event.type](document, event), **_common(event)}
+
+
+def passed_by(document: Document, event: CloudEvent) -> Document:
+    """A document that an erasure has overwritten, after an event that came later: nothing comes back but its sequence."""
+    return {**document, **_common(event)}
+
+
+def _common(event: CloudEvent) -> Document:
+    return {"sequence": event.sequence, "updated_at": clock.rfc3339(event.time)}
 
 
 def _registered(_: Document, event: CloudEvent) -> Document:

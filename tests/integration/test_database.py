@@ -117,7 +117,8 @@ def test_a_rolled_back_transaction_does_not_change_the_scope(database: Database)
         assert db.one(SHOWN) == [str(partner_id)]
 
 
-def test_the_scope_holds_after_a_failure(database: Database) -> None:
+def test_a_scope_that_was_undone_goes_with_the_next_statement(database: Database) -> None:
+    """The scope is sent with a session's first statement. When that fails, or its transaction, it is undone with it."""
     for _ in range(2):
         one, other = ids.uuid7(), ids.uuid7()
         with database.session(one) as db:
@@ -183,17 +184,26 @@ class Writing(io.RawIOBase):
         return self._recorder.send(bytes(data))
 
 
-def test_a_statement_is_one_packet_each_way(postgres: Postgres) -> None:
+def test_a_statement_and_its_scope_are_one_packet_each_way(postgres: Postgres) -> None:
     recorder = Recorder(postgres.port)
     connection = CoreConnection("postgres", database="postgres", sock=cast(Any, recorder), ssl_context=cast(Any, False))
     database = Database(lambda: connection, 1)
-    with database.session(None) as db:
-        db.run("SELECT :number::int", number=1)  # prepared
+    for scope in (ids.uuid7(), ids.uuid7()):  # prepared in the first round
         recorder.sent.clear()
         recorder.reads = 0
-        assert db.one("SELECT :number::int", number=2) == [2]
+        with database.session(scope) as db:
+            assert db.one(SHOWN) == [str(scope)]
     assert (len(recorder.sent), recorder.reads) == (1, 1)
     database.close()
+
+
+def test_a_server_that_falls_silent_is_given_up(postgres: Postgres) -> None:
+    connection = CoreConnection(
+        "postgres", host="127.0.0.1", port=postgres.port, database="postgres", ssl_context=cast(Any, False), timeout=0.2
+    )
+    database = Database(lambda: adapted(connection), 1)
+    with database.session(None) as db, pytest.raises(ConnectionLost):
+        db.run("SELECT pg_sleep(:seconds::float)", seconds=5)
 
 
 def test_times_are_read_exactly(login: Callable[[str], Callable[[], CoreConnection]]) -> None:

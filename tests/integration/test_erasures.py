@@ -12,14 +12,17 @@ import pytest
 from pg8000.native import Connection
 
 from functions.data_export import erasing, preparing, service, signatures
-from kapas import restrictions
+from functions.live_feed import service as live_feed
+from kapas import ids, restrictions
+from kapas.clock import rfc3339
 from kapas.db import Database
 from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict, Forbidden
 from kapas.identity import Identity, Role
 from kapas.keys import Field, Keyring, Shredded
 from kapas.schemas.exports import Erasure, ErasureCreate, Retained
-from tests.integration.export_system import SECRETS, System
+from tests.integration import trade_market
+from tests.integration.export_system import SECRETS, Killed, System
 from tests.unit.times import Time, moving_time
 from tools.verify_archive import _is_signed
 
@@ -197,6 +200,28 @@ def test_the_market_is_told_that_open_lots_are_gone(system: System) -> None:
     }
 
 
+@pytest.mark.parametrize("seen", [0, 1], ids=["no event was there", "one event was there"])
+def test_an_event_that_comes_after_its_erasure_brings_nothing_back(system: System, seen: int) -> None:
+    owner = system.register()
+    assert owner.partner_id
+    path = f"partners/{owner.partner_id}"
+    events = [
+        trade_market.cloud_event(ids.uuid7(), name, "/partner_onboarding", owner.partner_id, sequence, START, data)
+        for sequence, (name, data) in enumerate(
+            [("partner.created.v1", {"partner_type": "ginner"}), ("partner.activated.v1", {})], 1
+        )
+    ]
+    documents: Any = system.documents
+    system.documents.documents.pop(path)
+    for event in events[:seen]:
+        live_feed.project(documents, event)
+    erased(system, owner)
+    for event in events:
+        live_feed.project(documents, event)
+    wanted = {"status": "erased", "type": None, "partner_ids": [], "open": False, "sequence": 2}
+    assert system.documents.documents[path] == wanted | {"updated_at": rfc3339(START)}
+
+
 def test_an_erasure_done_twice_or_killed_anywhere_ends_the_same(system: System) -> None:
     def partner() -> Identity:
         owner = system.register()
@@ -259,6 +284,55 @@ def test_an_archive_that_is_being_made_does_not_appear(system: System) -> None:
     system.work()
     assert system.export(owner, export.id).failure == "erased"
     system.deliver(assemble)
+    assert system.archives.objects == {}
+
+
+def test_an_export_whose_parts_go_while_it_is_read_is_over(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = system.register()
+    export = system.request_export(owner)
+    system.queue.enqueue(preparing.task(export.id, "plan"))
+    while b"assemble" not in system.queue.tasks[0].body:
+        system.deliver(system.queue.tasks.pop(0))
+    assemble = system.queue.tasks.pop()
+    build = preparing.archive.build
+
+    def overtaken(*arguments: Any) -> int:
+        monkeypatch.setattr(preparing.archive, "build", build)
+        erased(system, owner)
+        return build(*arguments)
+
+    monkeypatch.setattr(preparing.archive, "build", overtaken)
+    system.deliver(assemble)
+    assert system.export(owner, export.id).failure == "erased"
+    assert system.archives.objects == {}
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["goes on", "is killed"])
+def test_a_part_that_is_written_after_the_erasure_does_not_stay(
+    system: System, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    owner = system.register()
+    export = system.request_export(owner)
+    system.deliver(preparing.task(export.id, "plan"))
+    shard = preparing.task(export.id, "shard", shard=3)
+    system.queue.tasks.clear()
+    inspect = preparing.shards.inspect
+
+    def overtaken(files: Any, part: str) -> Any:
+        monkeypatch.setattr(preparing.shards, "inspect", inspect)
+        written = dict(system.archives.objects)
+        erased(system, owner)
+        system.archives.objects.update(written)
+        if killed:
+            raise Killed
+        return inspect(files, part)
+
+    monkeypatch.setattr(preparing.shards, "inspect", overtaken)
+    if killed:
+        with pytest.raises(Killed):
+            system.deliver(shard)
+    system.deliver(shard)
+    assert system.export(owner, export.id).failure == "erased"
     assert system.archives.objects == {}
 
 

@@ -88,6 +88,18 @@ def completed(grading: Grading) -> Grading:
     return grading.model_copy(update={"version": 3, "status": "completed", "result": RESULT})
 
 
+def test_nothing_is_charged_or_kept_once_the_partner_is_being_erased(database: Database, admin: Connection) -> None:
+    partner_id = ids.uuid7()
+    made = new(partner_id)  # decided before
+    admin.run(
+        "INSERT INTO restrictions (subject_id, reason, restricted_at) VALUES (:of, 'erasure', now())", of=partner_id
+    )
+    with database.session(partner_id) as db, pytest.raises(VersionConflict):
+        outbox.commit(db, made.change)
+    for table in ("gradings", "grading_usage", "grading_budgets"):
+        assert admin.run(f"SELECT FROM {table} WHERE partner_id = :of", of=partner_id) == []
+
+
 def test_of_many_at_once_no_more_than_the_day_allows(database: Database, admin: Connection) -> None:
     partner_id, refused = ids.uuid7(), list[Exception]()
 

@@ -2,9 +2,11 @@
 
 python -m tests.simulation --seeds 10000
 python -m tests.simulation --seed 36
+python -m tests.simulation --replays 200
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import sys
@@ -49,6 +51,19 @@ def run_many(first: int, count: int, jobs: int, console: Console) -> tuple[Summa
                 wrong.append(f"seed {result.seed} came to two digests")
             progress.update(bar, advance=1, failed=len(summary.failed))
     return summary, wrong + summary.holes()
+
+
+def compare(first: int, count: int, console: Console) -> list[str]:
+    """Run the seeds in two processes, in the one forwards and in the other backwards; which of them differ."""
+    seeds = range(first, first + count)
+    with bench.postgres() as port, _pool(port, 1) as one, _pool(port, 1) as other, _progress(console) as progress:
+        bar = progress.add_task("replays", total=2 * count, failed=0)
+        forwards, backwards = one.imap(bench.run_here, seeds), other.imap(bench.run_here, reversed(seeds))
+        digests: dict[int, set[str]] = {seed: set() for seed in seeds}
+        for result in itertools.chain.from_iterable(zip(forwards, backwards, strict=True)):
+            digests[result.seed].add(result.digest)
+            progress.update(bar, advance=1)
+    return [f"seed {seed} came to two digests" for seed, found in digests.items() if len(found) > 1]
 
 
 def _progress(console: Console) -> Progress:
@@ -104,6 +119,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2, help="processes at once")
     parser.add_argument("--seed", type=int, help="replay this one and tell its story")
+    parser.add_argument("--replays", type=int, help="run so many seeds twice, in two processes, and compare digests")
     parser.add_argument("--whole", action="store_true", help="with --seed: with all its faults, not the fewest")
     parser.add_argument("--mutant", default="", help="with --seed: with this mistake in the system")
     chosen = parser.parse_args()
@@ -111,6 +127,11 @@ def main() -> int:
     if chosen.seed is not None:
         return replay(chosen.seed, console, mutant=chosen.mutant, shortest=not chosen.whole)
     began = time.monotonic()
+    if chosen.replays is not None:
+        wrong = compare(chosen.first, chosen.replays, console)
+        console.print(f"{chosen.replays} seeds twice, {len(wrong)} differ, {time.monotonic() - began:.0f} s")
+        console.print("\n".join(wrong), markup=False)
+        return 1 if wrong else 0
     summary, wrong = run_many(chosen.first, chosen.seeds, chosen.jobs, console)
     console.print("\n".join(summary.lines()), markup=False, highlight=False)
     console.print(f"{time.monotonic() - began:.0f} s, {chosen.jobs} processes, load {os.getloadavg()[0]:.1f}")

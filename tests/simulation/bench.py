@@ -2,25 +2,25 @@
 
 import gc
 import tempfile
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pg8000.native import Connection, identifier
 
-from tests.simulation import invariants, workload
+from tests.simulation import invariants, workload, yesterday
 from tests.simulation.faults import Fault
 from tests.simulation.fleet import Functions
 from tests.simulation.sql import Server
-from tests.simulation.world import Result, World, run
+from tests.simulation.world import Result, run
 from tools.catalog import catalog
 from tools.local.environment import DATABASE
 from tools.local.postgres import Postgres
 from tools.local.provision import prepare_database
 
-VACUUM_EVERY = 50
-"""Runs between two removals of dead rows, which would make every statement slower."""
+TIDY_EVERY = 50
+"""Runs between two removals of dead rows, which make every statement slower, and of garbage."""
 
 
 @contextmanager
@@ -44,8 +44,11 @@ class Bench:
         self.functions = Functions(catalog(), workload.CAPABILITIES)
         self.frequent: tuple[str, ...] = ()
         """Kinds of fault that every seed has many of."""
+        self.stories: tuple[str, ...] = ()
+        """What every day has, whatever its seed says."""
+        self.yesterday = yesterday.live(self.server, self.functions)
         self._runs = 0
-        gc.freeze()  # what the functions are made of stays: it need not be looked through again and again
+        gc.disable()  # looking through what the functions are made of takes longer than a run's garbage is worth
 
     def run(
         self,
@@ -53,12 +56,21 @@ class Bench:
         *,
         suppressed: Collection[Fault] = (),
         keep: bool = False,
-        day: Callable[[World], None] = workload.day,
     ) -> Result:
         self._runs += 1
-        if self._runs % VACUUM_EVERY == 0:
+        if self._runs % TIDY_EVERY == 0:
             self.server.admin.run("VACUUM")
-        return run(seed, self.server, self.functions, day, suppressed=suppressed, frequent=self.frequent, keep=keep)
+            gc.collect()
+        return run(
+            seed,
+            self.server,
+            self.functions,
+            lambda world: workload.day(world, self.yesterday, self.stories),
+            template=yesterday.SCHEMA,
+            suppressed=suppressed,
+            frequent=self.frequent,
+            keep=keep,
+        )
 
     def close(self) -> None:
         self.server.close()

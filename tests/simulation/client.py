@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = 30.0
 MAX_TRIES = 40
+LONG_WAIT = 3600
+"""Seconds of a Retry-After that no client waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,11 @@ class Told:
 class Client:
     """One user. Its calls are named by `step`, which is unique in a run: idempotency keys and logs are made of it."""
 
-    def __init__(self, world: "World", name: str, partner_id: UUID | None, role: str) -> None:
+    def __init__(self, world: "World", name: str, partner_id: UUID | None, role: str, tier: str = "basic") -> None:
         self.world = world
         self.name = name
         self.partner_id = partner_id
-        self._token = access_token(name, partner_id, role)
+        self._token = access_token(name, partner_id, role, tier)
 
     def get(self, step: str, path: str) -> Told:
         return self.call(step, "GET", path)
@@ -97,7 +99,9 @@ def _undecided(answer: Answer) -> bool:
     """Whether a client cannot tell from an answer what became of its request, or is asked to come again."""
     if answer.status == 409:
         return b"still-running" in answer.body
-    return answer.status in (0, 429) or answer.status >= 500
+    if answer.status == 429:
+        return int(answer.headers.get("Retry-After", 0)) < LONG_WAIT
+    return answer.status == 0 or answer.status >= 500
 
 
 Script = Callable[["World"], None]

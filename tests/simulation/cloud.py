@@ -20,6 +20,8 @@ from tools.local.tasks import CloudTasks
 
 LONGEST_TICK = timedelta(hours=48)
 """How far apart the ticks of a schedule may be while nothing happens."""
+SPARSER = 8
+"""The ticks are so many times further apart than the time since something happened."""
 
 
 class Forgetful:
@@ -47,7 +49,7 @@ class Stretch:
 
     @property
     def spacing(self) -> timedelta:
-        return min(max(timedelta(minutes=1), self.kernel.core.now() - self.active), LONGEST_TICK)
+        return min(max(timedelta(minutes=1), SPARSER * (self.kernel.core.now() - self.active)), LONGEST_TICK)
 
 
 class Cloud:
@@ -71,14 +73,8 @@ class Cloud:
         for job in _jobs(catalog, addresses):
             scheduler.CreateJob(scheduler_v1.CreateJobRequest(parent=parent, job=job), None)
 
-    def dead_letters(self) -> list[str]:
-        """The subscriptions that gave a message up."""
-        return [
-            str(held["subscription"]) for held in self.broker.pending() if "dead-letter" in str(held["subscription"])
-        ]
-
     def undelivered(self) -> list[str]:
-        """What has not been taken in yet."""
+        """What has not been taken in yet, and what was given up, which waits in a dead-letter topic."""
         held = [str(message["subscription"]) for message in self.broker.pending()]
         return held + [task["task"] for task in self.tasks.pending()]
 

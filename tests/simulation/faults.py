@@ -36,10 +36,12 @@ KINDS = {
     "receiver_hostile": "a partner's endpoint answers what no honest one does",
     "skew": "the clock of an instance is wrong by up to three seconds",
 }
-SERVICES = ("bus", "tasks", "documents", "keys", "providers")
+SERVICES = ("bus", "tasks", "documents", "keys", "providers", "storage")
 
 _RATES = (0.0, 0.0, 0.01, 0.03, 0.08)
 _FREQUENT = 0.25
+_SLOW = (0.0, 0.0, 0.05, 0.2)
+"""The share of statements that take some time, in which others run. It is no fault."""
 _OUTAGES = (timedelta(0),) * 6 + (timedelta(minutes=40), timedelta(hours=75))
 
 
@@ -58,15 +60,23 @@ class Faults:
     def __init__(self, seed: int, suppressed: Collection[Fault] = (), frequent: Collection[str] = ()) -> None:
         """Without those `suppressed`; the kinds that are `frequent` happen in every seed, and often."""
         self._seed = seed
+        self.healed = False
         self._suppressed = frozenset(suppressed)
         draw = random.Random(f"{seed}/faults")
         self.rates = {kind: draw.choice(_RATES) for kind in KINDS} | dict.fromkeys(frequent, _FREQUENT)
         self.receiver_outage = draw.choice(_OUTAGES)
         self.outages = {name: self._outage(draw) for name in SERVICES if draw.random() < 0.4}
+        self.slow = draw.choice(_SLOW)
         self.fired: list[Fault] = []
         self.passed: Counter[str] = Counter()
         self.struck: Counter[str] = Counter()
-        self.healed = False
+
+    @classmethod
+    def none(cls) -> "Faults":
+        """A run without faults."""
+        faults = cls(0)
+        faults.healed, faults.outages, faults.receiver_outage = True, {}, timedelta(0)
+        return faults
 
     def chance(self, *of: object) -> float:
         """A number in [0, 1) that depends on the seed and `of`, and on nothing else."""

@@ -18,7 +18,7 @@ from kapas import calls, errors, log, settings
 from kapas.db import Database
 from kapas.identity import Identity, InvalidToken, Role, Tier
 from kapas.keys import Keyring
-from tests.simulation import ports
+from tests.simulation import files, ports
 from tests.simulation.kernel import Kernel, Promise, Slots
 from tests.simulation.sql import SimulatedDatabase
 from tools.catalog import ROOT, Catalog, Function
@@ -61,6 +61,10 @@ class Ports:
     keys: ports.Keys
     sender: ports.Sender
     providers: ports.Providers
+    signer: ports.Signer
+    archives: files.Files
+    uploads: files.Files
+    eyes: files.Eyes
 
 
 class Functions:
@@ -76,6 +80,7 @@ class Functions:
         self.fleet: Fleet | None = None
         for module, _ in self.loaded.values():
             self._connect(module)
+        self._make_small()
         calls._verifier = _ServiceVerifier
         kapas.keys.Future = Promise
         log._write = self._log
@@ -95,16 +100,36 @@ class Functions:
             "documents": lambda: self._ports().documents,
             "sender": lambda: self._ports().sender,
             "asked": lambda: self._ports().providers,
+            "archives": lambda: self._ports().archives,
+            "uploads": lambda: self._ports().uploads,
+            "files": lambda: self._ports().uploads,
+            "reader": lambda: self._ports().eyes.read,
             "wake": lambda: self._wake,
         }
         for name, get in made.items():
             if hasattr(module, name):
                 setattr(module, name, get)
+        # What is put together of the above and of Cloud KMS: put together anew for whoever runs.
+        clients = {"Keyring": lambda _: instance().keyring, "CloudKms": lambda *_: None}
+        clients["KmsSigner"] = lambda *_: self._ports().signer
+        for name in ("means", "desk"):
+            if hasattr(module, name):
+                setattr(module, name, getattr(module, name).__wrapped__)
+                for client in clients.keys() & vars(module).keys():
+                    setattr(module, client, clients[client])
         app = getattr(module, "app", None)
         if app is not None:
             app.database = made["database"]
             app.verifier = lambda: _ClientVerifier
             app.waker = lambda: self._wake
+
+    def _make_small(self) -> None:
+        """Have few rows make many shards and pages."""
+        for name in ("export-work", "erasure-work", "export-watchdog"):
+            shards = self.module(name).preparing.shards
+            shards.SHARD_ROWS, shards.FETCH = 5, 2
+        sweeping = self.module("retention-batch").sweeping
+        sweeping.PAGE, sweeping.OUTSIDE_PAGE = 4, 3
 
     def _instance(self) -> Instance:
         assert self.fleet is not None
@@ -229,7 +254,7 @@ class Fleet:
         if function.database:
             role = function.database.role
             database = Database(lambda: self.database.connect(role), function.database.pool)
-            database._free = Slots(self.kernel, function.database.pool)
+            database._turns = Slots(self.kernel, function.database.pool)
         return Instance(name, skew, database, Keyring(self.ports.keys))
 
     def _serve(self, name: str, request: Outgoing) -> Answer:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from queue import Empty
 from typing import Any, Literal
 
 from greenlet import greenlet
@@ -19,6 +20,8 @@ from tests.simulation.faults import HEAL, PERSISTENCE, Faults
 from tools.local.core import Answer, Core, Outgoing, VirtualClock
 
 START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
+YESTERDAY = START - timedelta(days=1)
+"""What is older was written years ago: rules/retention.py is about it."""
 MAX_STEPS = 60_000
 """Turns of a run; one that needs more does not come to rest."""
 IDLE_IN_TRANSACTION = 20.0
@@ -70,12 +73,12 @@ class Trace:
 class Kernel:
     """One run. `settle` and `blocked` are how the database tells what waits for locks: see sql.py."""
 
-    def __init__(self, seed: int, faults: Faults, trace: Trace) -> None:
+    def __init__(self, seed: int, faults: Faults, trace: Trace, begin: datetime = START) -> None:
         self.seed = seed
         self.faults = faults
         self.trace = trace
         self.core = Core(
-            lambda request, done: self.send(request, done), clock=VirtualClock(START, frozen=True), seed=seed
+            lambda request, done: self.send(request, done), clock=VirtualClock(begin, frozen=True), seed=seed
         )
         self.tasks: list[Task] = []
         self.current: Task | None = None
@@ -88,7 +91,7 @@ class Kernel:
         self._random = random.Random(f"{seed}/schedule")
         self.mode: Mode = self._random.choice(("random", "sticky", "priorities"))
         self._main = greenlet.getcurrent()
-        self.core.at(START + HEAL, self._heal)
+        self.core.at(begin + HEAL, self._heal)
 
     @staticmethod
     def _no_send(request: Outgoing, done: Callable[[Answer], None]) -> None:
@@ -290,26 +293,25 @@ class Kernel:
 
 
 class Slots:
-    """A bounded semaphore in virtual time, for the pool of an instance."""
+    """The turns of an instance's pool in virtual time: of `queue.SimpleQueue`, what `kapas.db` uses."""
 
     def __init__(self, kernel: Kernel, size: int) -> None:
         self._kernel = kernel
         self._free = size
         self._waiting: list[Task] = []
 
-    def acquire(self, timeout: float) -> bool:
+    def get(self, timeout: float) -> None:
         if self._free:
             self._free -= 1
-            return True
+            return
         task = self._kernel.alive()
         self._waiting.append(task)
         self._kernel.sleep(timeout)
         if task in self._waiting:
             self._waiting.remove(task)
-            return False
-        return True
+            raise Empty
 
-    def release(self) -> None:
+    def put(self, _: None) -> None:
         if self._waiting:
             self._kernel.wake(self._waiting.pop(0))
         else:

@@ -8,7 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
 from google.api_core.exceptions import AlreadyExists
 from google.cloud import tasks_v2
 from google.pubsub_v1 import types
@@ -34,9 +38,11 @@ class Service:
 
     failure: type[Exception] = Refused
 
-    def __init__(self, kernel: Kernel, name: str) -> None:
+    def __init__(self, kernel: Kernel, name: str, seconds: float = 0.0) -> None:
+        """`seconds` is how long an answer takes at most: meanwhile others run."""
         self.kernel = kernel
         self.name = name
+        self._seconds = seconds
         begin_end = kernel.faults.outages.get(name)
         self._outage = None if begin_end is None else (START + begin_end[0], START + begin_end[1])
 
@@ -44,6 +50,8 @@ class Service:
         """A point before an effect. Raises `failure` if the service does not answer; the name of the point."""
         name = f"{self.name}.{operation}"
         task = self.kernel.point(name)
+        if self._seconds:
+            self.kernel.sleep(self._seconds * self.kernel.faults.chance(task.key, task.points, "takes"))
         if self._outage is not None and self._outage[0] <= self.kernel.core.now() < self._outage[1]:
             fault = ("outage", task.key, task.points)
             self.kernel.log(task.key, f"FAULT {self.name} is down")
@@ -151,6 +159,15 @@ class Documents(Service):
             return
         raise Refused("contention")
 
+    def delete(self, path: str) -> None:
+        try:
+            name = self.before("delete")
+            self.stored.pop(path, None)
+            self.kernel.log(self.kernel.alive().key, f"deletes {path}")
+            self.after(name)
+        except Refused as failure:
+            raise Unavailable("Firestore does not answer") from failure
+
 
 class Keys(Service):
     """A `kapas.ports.KeyService` in memory."""
@@ -174,6 +191,31 @@ class Keys(Service):
             return self._key.decrypt(wrapped[:12], wrapped[12:], context)
         except Exception:
             raise Tampered from None
+
+
+class Signer(Service):
+    """A `kapas.ports.Signer` with one key for all runs. Its signatures repeat (RFC 6979), so that a seed's digest does."""
+
+    failure = Unavailable
+    key = ec.derive_private_key(int.from_bytes(b"the key of receipts"), ec.SECP256R1())
+    pem = (
+        key.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel, "keys", 0.1)
+
+    def public_key(self) -> str:
+        self.after(self.before("public_key"))
+        return self.pem
+
+    def sign(self, message: bytes) -> bytes:
+        name = self.before("sign")
+        r, s = decode_dss_signature(self.key.sign(message, ec.ECDSA(SHA256(), deterministic_signing=True)))
+        self.after(name)
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 class Providers(Service):

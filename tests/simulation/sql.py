@@ -16,6 +16,8 @@ from pg8000.native import PreparedStatement, identifier
 from tests.simulation.kernel import IDLE_IN_TRANSACTION, Kernel, Task
 from tests.simulation.wire import Wire
 
+SLOW = 0.05
+"""Virtual seconds that a statement takes at most; most take none."""
 LOCK_TIMEOUT = 2.0
 """Virtual seconds that a statement waits for a row: see kapas.db.connect."""
 
@@ -32,6 +34,7 @@ _QUIET_SOCKET, _OTHER_END = socket.socketpair()
 _BROKEN_SOCKET, _closed = socket.socketpair()
 _closed.close()
 """What a connection in order, and a broken one, are to `select`."""
+_LOCK_TIMEOUT = "set_config('lock_timeout'"
 _BROKEN = "network error"
 """What pg8000 says when the connection breaks."""
 
@@ -46,6 +49,7 @@ class Backend:
         )
         self.role = role
         self._prepared: dict[str, Any] = {}
+        self.wire.patience = LOCK_TIMEOUT
         self.wire.pid = self.core.execute_simple("SELECT pg_backend_pid()").rows[0][0]
 
     def prepare(self, statement: str, oids: Any) -> Any:
@@ -55,6 +59,7 @@ class Backend:
 
     def reset(self) -> None:
         """What the server does when a client is gone."""
+        self.wire.patience = LOCK_TIMEOUT
         if self.core._transaction_status not in (None, b"I"):
             self.core.execute_simple("ROLLBACK")
         self.core.execute_simple("SELECT set_config('app.partner_id', '', false)")
@@ -142,7 +147,7 @@ class SimulatedDatabase:
         kernel = self._kernel
         task = kernel.alive()
         kernel.log(task.key, "waits for a lock")
-        timer = kernel.core.after(LOCK_TIMEOUT, lambda: self._time_out(task, wire))
+        timer = kernel.core.after(wire.patience, lambda: self._time_out(task, wire))
         try:
             kernel.block(wire)
         finally:
@@ -247,7 +252,15 @@ class Connection:
     def prepare_statement(self, statement: str, oids: Any = None) -> Any:
         return self._alive().prepare(statement, oids)
 
+    def send_BIND(self, name: Any, params: Any) -> None:
+        self._alive().core.send_BIND(name, params)
+
+    def send_EXECUTE(self) -> None:
+        self._alive().core.send_EXECUTE()
+
     def execute_named(self, name: Any, params: Any, columns: Any, functions: Any, statement: str) -> Any:
+        if _LOCK_TIMEOUT in statement:  # for this transaction, and in virtual time like the server's own
+            self._alive().wire.patience, params = int(params[0]) / 1000, ["0"]
         return self._run(
             statement,
             params,
@@ -281,6 +294,8 @@ class Connection:
             self._database.restart(20 * kernel.faults.chance(task.key, task.points, "restart"))
         if kernel.strikes("connection_drop", name):
             self.kill()
+        if kernel.faults.chance(task.key, task.points, "slow") < kernel.faults.slow:
+            kernel.sleep(SLOW * kernel.faults.chance(task.key, task.points, "takes"))
         backend = self._alive()
         commits = statement == "COMMIT" or (not self.in_transaction and not statement.startswith(("SELECT", "BEGIN")))
         if commits and kernel.strikes("commit_lost", name):
@@ -295,6 +310,7 @@ class Connection:
             raise
         finally:
             if not self.in_transaction:
+                backend.wire.patience = LOCK_TIMEOUT
                 self._database.released()
         self._alive()
         kernel.log(task.key, name, params, answer.rows)

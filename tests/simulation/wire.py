@@ -6,9 +6,9 @@ waiters at once, and which of them comes first is a race.
 """
 
 import os
-import select
 import signal
 import socket
+import struct
 from typing import Any
 
 _QUIET = 0.003
@@ -23,6 +23,8 @@ class Wire:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # The system's own timeout: one call to wait and to read, where select would be two.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(_QUIET * 1_000_000)))
         self._received = bytearray()
         self._parsed = 0
         self._answered = False
@@ -30,6 +32,8 @@ class Wire:
         self._stopped = False
         self._timed_out = False
         self.pid = 0
+        self.patience = 0.0
+        """Virtual seconds that a statement waits for a lock."""
         self.database: Any = None
         """What tells who waits for whom, and lets others run meanwhile; None while connecting."""
 
@@ -64,11 +68,12 @@ class Wire:
     def receive(self) -> bool:
         """Wait for the whole answer; False if the statement waits for a lock."""
         while not self._answered:
-            if not select.select([self._socket], [], [], _QUIET)[0]:
+            try:
+                data = self._socket.recv(65536)
+            except BlockingIOError:
                 if self.database is not None and self.database.waits(self.pid):
                     return False
                 continue
-            data = self._socket.recv(65536)
             if not data:
                 self._answered = True
             self._received += data
@@ -101,7 +106,8 @@ class Wire:
             self._stopped = False
 
     def drain(self) -> None:
-        """Forget an answer that nobody will read."""
+        """Forget what was not sent, and an answer that nobody will read."""
+        self._out.clear()
         self._received.clear()
         self._parsed = 0
         self._timed_out = False

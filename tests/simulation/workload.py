@@ -1,58 +1,122 @@
-"""What happens on one seeded day: which clients there are, what they want, and when they begin."""
+"""What happens on one seeded day: which capabilities its clients use, what they want, and when they begin."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
-from tests.simulation.clients import partner_onboarding, trade_events, webhook_delivery
+from tests.simulation.clients import (
+    consent_updates,
+    data_export,
+    grading_requests,
+    partner_onboarding,
+    trade_events,
+    webhook_delivery,
+)
 from tests.simulation.clients.partner_onboarding import Partner
 from tests.simulation.kernel import Promise
+from tests.simulation.office import Office
 from tests.simulation.world import World
 
+if TYPE_CHECKING:
+    from tests.simulation.yesterday import Yesterday
+
 CAPABILITIES = frozenset(
-    {"partner_onboarding", "trade_events", "webhook_delivery", "outbox_relay", "live_feed", "audit_trail"}
+    {
+        "partner_onboarding",
+        "trade_events",
+        "consent_updates",
+        "grading_requests",
+        "data_export",
+        "retention_sweep",
+        "webhook_delivery",
+        "outbox_relay",
+        "live_feed",
+        "audit_trail",
+    }
 )
-"""What is simulated. A capability joins with a module of clients, here, and what of it must hold in invariants.py."""
-NAMES = ("Asha", "Bhavin", "Chetan")
+"""What is simulated: everything. A capability joins with a module of clients, here, and what of it must hold in `rules`."""
+
+NEWCOMER = "Devika"
+STORIES = {
+    "joins": 0.2,
+    "trades": 0.45,
+    "listens": 0.35,
+    "consents": 0.25,
+    "gradings": 0.2,
+    "exports": 0.12,
+    "erasures": 0.12,
+    "sweeps": 0.12,
+    "looks": 0.15,
+}
+"""What a day may have, and how often it has it; a day has one at least."""
+_DECISIONS = ("granted", "granted", "denied", "withdrawn")
+_PURPOSES = ("marketing", "analytics", "ai_processing")
 
 
 class Market:
-    """The partners of a run, who trade with each other once they have joined."""
+    """The partners of a run and what they do. Three have joined before; a fourth may join."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, joined: dict[str, Partner], stories: Collection[str]) -> None:
         self._world = world
-        self._draw = random.Random(f"{world.kernel.seed}/workload")
-        self._joined = {name: Promise() for name in NAMES[: self._draw.choice((2, 2, 2, 3))]}
+        self._draw = draw = random.Random(f"{world.kernel.seed}/workload")
+        self.stories = {name for name, share in STORIES.items() if draw.random() < share}
+        self.stories = set(stories) or self.stories or {draw.choice(list(STORIES))}
+        self._partners: dict[str, Promise] = {}
+        for name, partner in joined.items():
+            self._partners[name] = Promise()
+            self._partners[name].set_result(partner)
+        if "joins" in self.stories:
+            self._partners[NEWCOMER] = Promise()
 
     def open(self) -> None:
         """Plan the clients."""
-        draw, world = self._draw, self._world
-        for number, name in enumerate(self._joined):
-            world.client(f"{name} joins", self._join(name, number), draw.choice((0, 0, 1)))
-        for number in range(draw.choice((1, 1, 1, 2))):
-            seller, buyer = draw.sample(list(self._joined), 2)
-            world.client(f"trade {number}", self._trade(seller, buyer, f"lot {number}"), draw.choice((0, 0, 2, 90)))
-        for number in range(draw.choice((1, 1, 1, 2))):
-            name = draw.choice(list(self._joined))
-            world.client(f"{name} listens {number}", self._listen(name, number), draw.choice((0, 0, 1, 60)))
-        if draw.random() < 0.5:
-            onlooker = draw.choice(list(self._joined))
-            world.client(f"{onlooker} looks around", self._look_around(onlooker), draw.choice((2, 30, 300)))
+        plans = {
+            "joins": self._joins,
+            "trades": self._trades,
+            "listens": self._listens,
+            "consents": self._consents,
+            "gradings": self._gradings,
+            "exports": self._exports,
+            "erasures": self._erasures,
+            "looks": self._looks,
+        }
+        for name, plan in plans.items():
+            if name in self.stories:
+                plan()
+        Office(self._world, self._draw).open(sweeps="sweeps" in self.stories, dispatches="consents" in self.stories)
 
-    def _join(self, name: str, number: int) -> Callable[[], None]:
+    def _joins(self) -> None:
+        world, number = self._world, len(self._partners) - 1
+
         def script() -> None:
-            self._joined[name].set_result(partner_onboarding.join(self._world, name, number))
+            self._partners[NEWCOMER].set_result(partner_onboarding.join(world, NEWCOMER, number))
 
-        return script
+        world.client(f"{NEWCOMER} joins", script, 0)
 
-    def _trade(self, seller_name: str, buyer_name: str, lot: str) -> Callable[[], None]:
-        rivals = [name for name in self._joined if name not in (seller_name, buyer_name)]
+    # Trades
+
+    def _trades(self) -> None:
+        draw = self._draw
+        for number in range(draw.choice((1, 1, 1, 2))):
+            seller, buyer = self._two()
+            script = self._trade(seller, buyer, f"lot {number}", graded=draw.random() < 0.2)
+            self._world.client(f"trade {number}", script, draw.choice((0, 0, 2, 90)))
+
+    def _trade(self, seller_name: str, buyer_name: str, lot: str, *, graded: bool) -> Callable[[], None]:
+        rivals = [
+            name for name in self._partners if name not in (seller_name, buyer_name) and self._draw.random() < 0.5
+        ]
 
         def script() -> None:
             world = self._world
             seller, buyer = self._partner(seller_name), self._partner(buyer_name)
             trade_id = trade_events.offer(world, seller, lot)
+            if not trade_id:
+                return
             for rival in rivals:
                 world.client(f"{rival} bids for {lot}", lambda rival=rival: self._outbid(rival, trade_id, lot), 0)
+            if graded:
+                world.client(f"{seller_name} grades {lot}", lambda: self._grade(seller, trade_id), 0)
             sequence = trade_events.place_bid(world, buyer, trade_id, lot, 61_200_00)
             if sequence is not None and trade_events.accept(world, seller, trade_id, lot, sequence):
                 trade_events.sign(world, buyer, trade_id, lot)
@@ -62,13 +126,29 @@ class Market:
     def _outbid(self, rival: str, trade_id: str, lot: str) -> None:
         trade_events.place_bid(self._world, self._partner(rival), trade_id, lot, 61_300_00)
 
+    def _grade(self, seller: Partner, trade_id: str) -> None:
+        device = seller.device(self._world, f"laboratory for {self._world.called(trade_id)}")
+        grading_requests.by_figures(seller, device, 0, trade_id)
+
+    # Webhooks
+
+    def _listens(self) -> None:
+        draw = self._draw
+        for number in range(draw.choice((1, 1, 1, 2))):
+            name = draw.choice(list(self._partners))
+            self._world.client(f"{name} listens {number}", self._listen(name, number), draw.choice((0, 0, 1, 60)))
+
     def _listen(self, name: str, number: int) -> Callable[[], None]:
         fate = self._draw.choice(("stays", "stays", "stays", "pauses", "goes"))
         pause = self._draw.choice((0, 5, 600))
+        tests = self._draw.choice((0, 0, 1, 12))
 
         def script() -> None:
             world, partner = self._world, self._partner(name)
             endpoint_id = webhook_delivery.listen(world, partner, number)
+            if not endpoint_id:
+                return
+            webhook_delivery.test(partner, endpoint_id, number, tests)
             if fate == "stays":
                 return
             world.kernel.sleep(pause)
@@ -77,26 +157,114 @@ class Market:
                 return
             webhook_delivery.change(world, partner, endpoint_id, "disabled")
             webhook_delivery.change(world, partner, endpoint_id, "enabled")
-            for other in self._joined:
-                if other != name:
-                    webhook_delivery.pry(world, self._partner(other), endpoint_id)
+            for other in self._others(name):
+                webhook_delivery.pry(world, self._partner(other), endpoint_id)
 
         return script
 
-    def _look_around(self, name: str) -> Callable[[], None]:
+    # Consents and gradings
+
+    def _consents(self) -> None:
+        """One partner, at one device or two."""
+        draw, world = self._draw, self._world
+        name, start = draw.choice(list(self._partners)), draw.choice((0, 0, 1, 30))
+        for device in ("telephone", "desk")[: draw.choice((1, 2, 2))]:
+            chosen = [
+                {purpose: draw.choice(_DECISIONS) for purpose in draw.sample(_PURPOSES, draw.choice((1, 1, 2)))}
+                for _ in range(draw.choice((1, 2, 3)))
+            ]
+
+            def script(device: str = device, chosen: list[dict[str, str]] = chosen) -> None:
+                partner = self._partner(name)
+                client = partner.device(world, device)
+                for number, decided in enumerate(chosen):
+                    consent_updates.decide(world, partner, client, number, decided)
+
+            world.client(f"{name} decides at the {device}", script, start)
+
+    def _gradings(self) -> None:
+        draw, world = self._draw, self._world
+        name = draw.choice(list(self._partners))
+        wanted = draw.sample(
+            ("figures", "telephone", "image", "image", "unreadable", "lost", "free"), draw.choice((1, 2, 3))
+        )
+        for number, kind in enumerate(wanted):
+            for device in ("laboratory", "gin")[: 2 if kind == "free" else 1]:
+
+                def script(number: int = number, kind: str = kind, device: str = device) -> None:
+                    self._have_graded(name, device, number, kind)
+
+                world.client(f"{name} grades {kind} {number} at the {device}", script, draw.choice((0, 0, 3, 60)))
+
+    def _have_graded(self, name: str, at: str, number: int, kind: str) -> None:
+        world, partner = self._world, self._partner(name)
+        device = partner.device(world, f"{at} {number}", tier="free" if kind == "free" else "basic")
+        match kind:
+            case "figures":
+                grading_requests.by_figures(partner, device, number)
+            case "telephone":
+                grading_requests.by_telephone(partner, device, number)
+            case "free":
+                grading_requests.spend_the_day(partner, device, 4)
+            case _:
+                grading_requests.by_image(
+                    world, partner, device, number, uploads=kind != "lost", readable=kind == "image"
+                )
+
+    # Exports and erasures
+
+    def _exports(self) -> None:
+        """One partner, at one device or two."""
+        draw, world = self._draw, self._world
+        name = draw.choice(list(self._partners))
+        for device in ("telephone", "desk")[: draw.choice((1, 1, 2))]:
+
+            def script(device: str = device) -> None:
+                partner = self._partner(name)
+                export_id = data_export.export(world, partner, partner.device(world, device), 0)
+                if export_id is not None:
+                    data_export.pry(world, self._partner(self._others(name)[0]), export_id)
+
+            world.client(f"{name} exports at the {device}", script, draw.choice((0, 1, 20, 200)))
+
+    def _erasures(self) -> None:
+        name = self._draw.choice(list(self._partners))
+        held, exports = self._draw.random() < 0.25, self._draw.random() < 0.4
+
+        def script() -> None:
+            world, partner = self._world, self._partner(name)
+            if held:
+                Office.hold_for_a_while(world, partner)
+            if exports:
+                data_export.ask(partner)
+            data_export.erase(world, partner)
+
+        self._world.client(f"{name} leaves", script, self._draw.choice((1, 5, 20, 60, 300)))
+
+    # Readers
+
+    def _looks(self) -> None:
+        name = self._draw.choice(list(self._partners))
+
         def script() -> None:
             reader = self._partner(name)
             trade_events.look_around(self._world, reader)
-            for other in self._joined:
+            for other in self._partners:
                 partner_onboarding.read(self._world, self._partner(other), reader)
 
-        return script
+        self._world.client(f"{name} looks around", script, self._draw.choice((2, 30, 300)))
+
+    def _two(self) -> list[str]:
+        return self._draw.sample(list(self._partners), 2)
+
+    def _others(self, name: str) -> list[str]:
+        return [other for other in self._partners if other != name]
 
     def _partner(self, name: str) -> Partner:
         """The partner, as soon as it has joined."""
-        return self._joined[name].result()
+        return self._partners[name].result()
 
 
-def day(world: World) -> None:
-    """The workload of every seed."""
-    Market(world).open()
+def day(world: World, before: "Yesterday", stories: Collection[str] = ()) -> None:
+    """The workload of every seed; with `stories`, of these."""
+    Market(world, before.begin(world), stories).open()

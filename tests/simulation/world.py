@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
-from tests.simulation import invariants, ports
+from tests.simulation import files, invariants, ports
 from tests.simulation.client import Told
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Fault, Faults
@@ -30,6 +31,12 @@ class World:
     server: Server
     receiver: Receiver
     told: list[Told] = field(default_factory=list[Told])
+    erased: dict[UUID, Any] = field(default_factory=dict[UUID, Any])
+    """The partners whose erasure was asked for."""
+    history: list[Any] = field(default_factory=list[Any])
+    """What was written years ago: see history.py."""
+    held: dict[tuple[int, Any], list[str]] = field(default_factory=dict[tuple[int, Any], list[str]])
+    """What of it a legal hold keeps, by the hold's number and its id, and what there was of it."""
     names: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
@@ -41,6 +48,7 @@ class World:
         self.cloud = Cloud(kernel, catalog, addresses)
         webhooks = self.functions.module("webhook-attempt").service
         self.documents = ports.Documents(kernel)
+        self.archives, self.uploads = files.Files(kernel, "exports"), files.Files(kernel, "uploads")
         self.fleet.ports = Ports(
             ports.Bus(kernel, self.cloud.broker),
             ports.Tasks(kernel, self.cloud.tasks, catalog.region, addresses.function),
@@ -48,6 +56,10 @@ class World:
             ports.Keys(kernel),
             ports.Sender(kernel, self.receiver, webhooks.Reply),
             ports.Providers(kernel, self.functions.module("partner-check").providers),
+            ports.Signer(kernel),
+            self.archives,
+            self.uploads,
+            files.Eyes(kernel, self.functions.module("grading-task").service),
         )
 
     def client(self, name: str, script: Callable[[], None], start: float) -> None:
@@ -57,6 +69,10 @@ class World:
             self.kernel.spawn(name, script, lambda _: None, function="client")
 
         self.kernel.core.at(START + timedelta(seconds=start), begin)
+
+    def elapsed(self) -> float:
+        """Virtual seconds since the start."""
+        return (self.kernel.core.now() - START).total_seconds()
 
     def send(self, request: Outgoing, done: Callable[[Answer], None]) -> None:
         if request.edge != "schedule":
@@ -117,12 +133,14 @@ def run(
     functions: Functions,
     workload: Callable[[World], None],
     *,
+    template: str = "",
     suppressed: Collection[Fault] = (),
     frequent: Collection[str] = (),
     keep: bool = False,
 ) -> Result:
-    """Run one seed, its faults as `Faults` is told; with `keep`, its every line is in the result."""
-    invariants.reset(server.admin)
+    """Run one seed, its faults as `Faults` is told. It begins with the rows of the schema `template`, if one is named; with
+    `keep`, its every line is in the result."""
+    invariants.reset(server.admin, template)
     faults = Faults(seed, suppressed, frequent)
     trace = Trace([] if keep else None)
     kernel = Kernel(seed, faults, trace)

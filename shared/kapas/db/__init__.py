@@ -8,9 +8,9 @@ none, through row level security on the setting `app.partner_id`. Outside `trans
 """
 
 import select
-import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal, cast
 from uuid import UUID
 
@@ -58,12 +58,18 @@ def _failure(error: DatabaseError) -> DatabaseFailure:
     return _FAILURES.get(code, DatabaseFailure)(code, fields.get("n", ""), fields.get("M", ""))
 
 
+_SHOW = "SELECT WHERE set_config('app.partner_id', :scope, false) IS NULL"
+"""Sets the scope and answers no row: what is read from the connection is the answer to the statement that follows."""
+
+
 class Session:
     """One connection, used by one thread at a time."""
 
     def __init__(self, connection: CoreConnection) -> None:
         self.broken = False
-        self.scope = ""
+        self._scope = ""
+        self._shown: str | None = ""
+        """The scope that the server knows of; None while that is uncertain: a roll-back may have undone it."""
         self._connection = connection
         self._prepared: dict[str, PreparedStatement] = {}
         self._in_transaction = False
@@ -76,10 +82,14 @@ class Session:
             ConnectionLost: no answer came, so whether it was applied is unknown.
         """
         try:
-            statement = self._prepared.get(sql)
-            if statement is None:
-                statement = self._prepared[sql] = PreparedStatement(self._connection, sql)
-            return cast(list[Row], statement.run(**parameters) or [])
+            statement = self._statement(sql)
+            shows = self._shown != self._scope
+            if shows:
+                self._send_scope()
+            rows = cast(list[Row], statement.run(**parameters) or [])
+            if shows:
+                self._shown = self._scope
+            return rows
         except DatabaseError as error:
             failure = _failure(error)
             if failure.code[:2] in ("57", "08"):  # the server is going away, or closed the connection
@@ -91,6 +101,20 @@ class Session:
         except BaseException:
             self.broken = True  # a value that could not be read, or this thread's end: the answer is half read
             raise
+
+    def _statement(self, sql: str) -> PreparedStatement:
+        statement = self._prepared.get(sql)
+        if statement is None:
+            statement = self._prepared[sql] = PreparedStatement(self._connection, sql)
+        return statement
+
+    def _send_scope(self) -> None:
+        """Send the scope in one message, and so in one transaction, with the statement that follows."""
+        show: Any = self._statement(_SHOW)
+        self._connection.send_BIND(show.name_bin, (self._scope,))
+        self._connection.send_EXECUTE()
+        # When that statement fails the scope is undone too. It goes with the next one then, whoever sends it.
+        self._shown = None
 
     def one(self, sql: str, **parameters: Any) -> Row | None:
         """The first row of a statement, or None."""
@@ -118,6 +142,7 @@ class Session:
         """Everything within commits together, or, when it raises, not at all. Not to be nested."""
         if self._in_transaction:
             raise RuntimeError("a transaction is open on this session already")
+        shown = self._shown
         self.command("BEGIN")
         self._in_transaction = True
         try:
@@ -130,13 +155,12 @@ class Session:
             self.command("COMMIT")
         finally:
             self._in_transaction = False
+            if self._shown != shown:
+                self._shown = None  # a scope that was sent within is undone by a roll-back
 
     def show(self, scope: Scope) -> None:
-        """Show the rows of `scope` from now on. Remembered, so that a busy partner costs no statement."""
-        value = "" if scope is None else str(scope)
-        if value != self.scope:
-            self.run("SELECT set_config('app.partner_id', :scope, false)", scope=value)
-            self.scope = value
+        """Show the rows of `scope` from now on. It goes with the next statement, if the last scope was another."""
+        self._scope = "" if scope is None else str(scope)
 
     def is_stale(self) -> bool:
         """Whether the server closed this idle connection: an idle PostgreSQL sends nothing, so readable means closed."""
@@ -158,7 +182,9 @@ class Database:
         """`connect` opens a connection; `wait` bounds, in seconds, how long a request waits for a free one."""
         self._connect = connect
         self._wait = wait
-        self._free = threading.BoundedSemaphore(size)
+        self._turns: SimpleQueue[None] = SimpleQueue()
+        for _ in range(size):
+            self._turns.put(None)
         self._idle: list[Session] = []
 
     @contextmanager
@@ -168,8 +194,10 @@ class Database:
         Raises:
             Unavailable: every connection stayed in use for `wait` seconds, or the database cannot be reached.
         """
-        if not self._free.acquire(timeout=self._wait):
-            raise Unavailable("Every connection to the database is in use")
+        try:
+            self._turns.get(timeout=self._wait)
+        except Empty:
+            raise Unavailable("Every connection to the database is in use") from None
         session: Session | None = None
         try:
             session = self._checkout()
@@ -181,7 +209,7 @@ class Database:
                     session.close()
                 else:
                     self._idle.append(session)
-            self._free.release()
+            self._turns.put(None)
 
     def _checkout(self) -> Session:
         while self._idle:

@@ -5,18 +5,39 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from kapas import ids
-from tests.journey import gstin, registration
-from tests.simulation.client import Client
+from tests.journey import gstin, personal, registration
+from tests.simulation.client import Client, Told
 from tests.simulation.world import World
 
 MAX_LOOKS, MAX_CHECKS = 40, 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Partner:
+    """A partner that joined. `personal` is what of its registration identifies somebody."""
+
     id: UUID
     name: str
     owner: Client
+    personal: tuple[str, ...]
+    leaving: bool = False
+    """Whether its erasure was asked for: it is refused what starts new processing from then on."""
+
+    def again(self, world: World) -> "Partner":
+        """The same partner in another run."""
+        return Partner(self.id, self.name, Client(world, self.name, self.id, "owner"), self.personal)
+
+    def device(self, world: World, name: str, tier: str = "basic") -> Client:
+        """Its owner, at another device: with calls, and idempotency keys, of its own."""
+        return Client(world, f"{self.name}'s {name}", self.id, "owner", tier)
+
+    def expect(self, told: Told, *statuses: int) -> bool:
+        """Whether it was told what it should be; False if it was refused because it is leaving. Else a rule is broken."""
+        if told.status in statuses:
+            return True
+        if not (self.leaving and told.status in (403, 404, 409, 410)):
+            self.owner.world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+        return False
 
 
 def join(world: World, name: str, number: int) -> Partner:
@@ -43,11 +64,11 @@ def join(world: World, name: str, number: int) -> Partner:
     for attempt in range(MAX_CHECKS):
         version = _checked(world, owner, attempt)
         if operations.post(f"activates {name} {attempt}", f"{path}/activate", if_match=f'"{version}"').ok:
-            return Partner(partner_id, name, owner)
+            return Partner(partner_id, name, owner, tuple(personal(body)))
         # A provider did not answer for so long that a person has to look: here, have it asked again.
         operations.post(f"has {name} checked again {attempt}", f"{path}/recheck", if_match=f'"{version}"')
     world.kernel.violation(f"{name} was never activated")
-    return Partner(partner_id, name, owner)
+    return Partner(partner_id, name, owner, ())
 
 
 def _checked(world: World, owner: Client, attempt: int) -> int:

@@ -14,8 +14,7 @@ PATIENCE = 6
 def offer(world: World, seller: Partner, name: str) -> str:
     """A lot on the market; the trade's id."""
     told = seller.owner.post(f"offers {name}", "/v1/trades", {"lot": lot(), "ask": ASK})
-    if not told.ok:
-        world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+    if not seller.expect(told, 201):
         return ""
     world.name(told.body["id"], name)
     return str(told.body["id"])
@@ -48,9 +47,7 @@ def sign(world: World, buyer: Partner, trade_id: str, name: str) -> None:
     trade = buyer.owner.get(f"reads {name} to sign", f"/v1/trades/{trade_id}")
     if trade.status == 200 and trade.body["buyer_id"] == str(buyer.id):
         event = {"type": "contract_signed", "expected_version": trade.body["version"]}
-        told = _append(buyer, f"signs {name}", trade_id, {"event": event})
-        if not told.ok:
-            world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+        buyer.expect(_append(buyer, f"signs {name}", trade_id, {"event": event}), 201)
 
 
 def look_around(world: World, reader: Partner) -> None:

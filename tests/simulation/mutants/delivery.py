@@ -1,62 +1,15 @@
-"""The system with one mistake in it. Each mistake is one that a person could make; the simulation has to find it.
+"""Mistakes in the relay, in consumers of events and in the delivery of webhooks."""
 
-A mutant patches the loaded modules of the functions and is undone afterwards. `seeds` is within how many seeds it is found.
-"""
-
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import kapas.calls
-import kapas.db
 import kapas.events
 import kapas.inbox
-import kapas.outbox
 from kapas import clock
-from tests.simulation.bench import Bench
 from tests.simulation.fleet import Functions
-
-Patch = tuple[Any, str, Any]
-"""What is replaced: an attribute of an object, by a value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    name: str
-    seeds: int
-    frequent: tuple[str, ...]
-    """The kinds of fault that bring it to light."""
-    patches: Callable[[Functions], Iterator[Patch]]
-
-
-MUTANTS: list[Mutant] = []
-
-
-def mutant(seeds: int, *frequent: str) -> Callable[[Callable[[Functions], Iterator[Patch]]], None]:
-    """Enter a mutant that is found within so many seeds."""
-
-    def enter(patches: Callable[[Functions], Iterator[Patch]]) -> None:
-        MUTANTS.append(Mutant(patches.__name__, seeds, frequent, patches))
-
-    return enter
-
-
-@contextmanager
-def mutated(bench: Bench, mutant: Mutant) -> Generator[None]:
-    """A bench whose functions have the mutant's mistake in them."""
-    undo: list[Patch] = []
-    bench.frequent = mutant.frequent
-    try:
-        for target, name, value in mutant.patches(bench.functions):
-            undo.append((target, name, getattr(target, name)))
-            setattr(target, name, value)
-        yield
-    finally:
-        bench.frequent = ()
-        for target, name, value in reversed(undo):
-            setattr(target, name, value)
+from tests.simulation.mutants import Patch, instead, mutant
 
 
 def _webhooks(functions: Functions) -> Iterator[Any]:
@@ -67,15 +20,6 @@ def _webhooks(functions: Functions) -> Iterator[Any]:
 
 def _relay(functions: Functions) -> Any:
     return functions.module("outbox-relay").service
-
-
-def _instead(text: str, *changes: tuple[str, str]) -> str:
-    """`text` with each change made; a change that finds nothing is a mutant that does nothing."""
-    for old, new in changes:
-        if old not in text:
-            raise LookupError(f"the code no longer has {old!r}")
-        text = text.replace(old, new)
-    return text
 
 
 # The relay
@@ -144,14 +88,14 @@ def relay_publishes_backwards(functions: Functions) -> Iterator[Patch]:
     yield (
         store,
         "_CLAIM",
-        _instead(store._CLAIM, ("ORDER BY o.subject, o.sequence LIMIT", "ORDER BY o.subject, o.sequence DESC LIMIT")),
+        instead(store._CLAIM, ("ORDER BY o.subject, o.sequence LIMIT", "ORDER BY o.subject, o.sequence DESC LIMIT")),
     )
 
 
 # The consumers
 
 
-@mutant(40)
+@mutant(60, "crash", stories=("listens", "trades"))
 def inbox_outside_the_transaction(functions: Functions) -> Iterator[Patch]:
     """The inbox commits before the effect: killed in between, the effect never comes."""
     accept = kapas.inbox.accept
@@ -224,7 +168,7 @@ def audit_trail_overwrites(functions: Functions) -> Iterator[Patch]:
     """A duplicate replaces the row that is there."""
     store = functions.module("audit-trail").service.store
     change = ("DO NOTHING", "DO UPDATE SET recorded_at = excluded.recorded_at")
-    yield store, "_APPEND", _instead(store._APPEND, change)
+    yield store, "_APPEND", instead(store._APPEND, change)
 
 
 # Webhooks
@@ -233,19 +177,19 @@ def audit_trail_overwrites(functions: Functions) -> Iterator[Patch]:
 _FREE = "(m.lease_until IS NULL OR m.lease_until < :now)"
 
 
-@mutant(120)
+@mutant(120, stories=("listens", "trades"))
 def claimed_under_a_live_lease(functions: Functions) -> Iterator[Patch]:
     """Whoever comes claims, also what somebody else is sending."""
     for service in _webhooks(functions):
-        yield service.store, "_CLAIM", _instead(service.store._CLAIM, (_FREE, "true"))
+        yield service.store, "_CLAIM", instead(service.store._CLAIM, (_FREE, "true"))
 
 
-@mutant(60, "duplicate")
+@mutant(200, "duplicate", stories=("listens", "trades"))
 def claimed_after_a_look(functions: Functions) -> Iterator[Patch]:
     """Whether a message is free is read first and relied on later: two look, and both claim."""
     for service in _webhooks(functions):
         store = service.store
-        claim, text = store.claim, _instead(store._CLAIM, (_FREE, "true"))
+        claim, text = store.claim, instead(store._CLAIM, (_FREE, "true"))
 
         def look(db: Any, message_id: Any, number: int, token: Any, now: Any, until: Any, claim: Any = claim) -> Any:
             free = db.one(
@@ -259,11 +203,11 @@ def claimed_after_a_look(functions: Functions) -> Iterator[Patch]:
         yield store, "claim", look
 
 
-@mutant(120, "freeze", "receiver_down")
+@mutant(120, "freeze", "receiver_down", stories=("listens", "trades"))
 def no_fencing(functions: Functions) -> Iterator[Patch]:
     """Who lost its lease records its result all the same, and the number of its attempt does not stop it either."""
     for service in _webhooks(functions):
-        text = _instead(
+        text = instead(
             service.store._RECORD,
             ("AND lease_token = :lease_token", "AND :lease_token::uuid IS NOT NULL"),
             ("FROM message\n  RETURNING", "FROM message\n  ON CONFLICT DO NOTHING RETURNING"),
@@ -271,76 +215,55 @@ def no_fencing(functions: Functions) -> Iterator[Patch]:
         yield service.store, "_RECORD", text
 
 
-@mutant(60)
+@mutant(60, stories=("listens", "trades"))
 def jitter_makes_it_early(functions: Functions) -> Iterator[Patch]:
     """The jitter is subtracted from a wait."""
     for service in _webhooks(functions):
         yield service.schedule, "JITTER", -0.2
 
 
-@mutant(60)
+@mutant(60, stories=("listens", "trades"))
 def gives_up_early(functions: Functions) -> Iterator[Patch]:
     """The last wait of the schedule is forgotten."""
     for service in _webhooks(functions):
         yield service.schedule, "SCHEDULE", service.schedule.SCHEDULE[:-1]
 
 
-@mutant(60)
+@mutant(60, stories=("listens", "trades"))
 def reaper_finds_nothing(functions: Functions) -> Iterator[Patch]:
     """What lost its task is never sent."""
     service = functions.module("webhook-reaper").service
     yield service, "OVERDUE", timedelta(days=365)
 
 
-@mutant(60)
+@mutant(60, stories=("listens", "trades"))
 def reaper_repeats_the_last_attempt(functions: Functions) -> Iterator[Patch]:
     """The reaper's task names the attempt that was made, which nobody makes again."""
     store = functions.module("webhook-reaper").service.store
-    yield store, "_DUE", _instead(store._DUE, ("attempt_count + 1", "attempt_count"))
+    yield store, "_DUE", instead(store._DUE, ("attempt_count + 1", "attempt_count"))
 
 
-@mutant(60)
+@mutant(60, stories=("listens", "trades"))
 def fan_out_tells_everybody(functions: Functions) -> Iterator[Patch]:
     """Every endpoint is told of every event."""
     store = functions.module("webhook-fan-out").service.store
     change = ("partner_id = ANY(:partner_ids)", "(partner_id = ANY(:partner_ids) OR true)")
-    yield store, "_SUBSCRIBERS", _instead(store._SUBSCRIBERS, change)
+    yield store, "_SUBSCRIBERS", instead(store._SUBSCRIBERS, change)
 
 
-@mutant(60)
+@mutant(60, stories=("listens", "trades"))
 def timeouts_count_as_delivered(functions: Functions) -> Iterator[Patch]:
     """No answer is taken for a good one."""
     for service in _webhooks(functions):
         yield service.Reply, "taken", property(lambda reply: reply.status is None or 200 <= reply.status <= 299)
 
 
-# Requests
-
-
-@mutant(60)
-def answers_are_not_remembered(functions: Functions) -> Iterator[Patch]:
-    """The idempotency key is not stored: a client that repeats a request whose answer was lost has its effect twice."""
-    commit = kapas.outbox.commit
-    yield kapas.outbox, "commit", lambda db, change, *_: commit(db, change)
-
-
-@mutant(60)
-def event_in_a_statement_of_its_own(functions: Functions) -> Iterator[Patch]:
-    """The change commits, then its event: killed in between, nobody is told."""
-    commit = kapas.outbox.commit
-
-    def twice(db: Any, change: Any, ticket: Any = None, answer: Any = None) -> None:
-        commit(
-            db, kapas.outbox.Change(change.sql, change.parameters, (), change.also, change.conflicts), ticket, answer
+@mutant(60, "receiver_down", stories=("listens", "trades"))
+def breaker_never_half_opens(functions: Functions) -> Iterator[Patch]:
+    """No attempt finds out whether a spared endpoint is back: its messages wait for ever."""
+    for service in _webhooks(functions):
+        yield (
+            service.store,
+            "_PROBE",
+            instead(service.store._PROBE, ("WHERE id = :id AND", "WHERE id = :id AND false AND")),
         )
-        if change.events:
-            commit(db, kapas.outbox.Change("SELECT 1", {}, change.events))
-
-    yield kapas.outbox, "commit", twice
-
-
-@mutant(60)
-def market_without_row_security(functions: Functions) -> Iterator[Patch]:
-    """Every session shows every partner's rows."""
-    show = kapas.db.Session.show
-    yield kapas.db.Session, "show", lambda session, _: show(session, "*")

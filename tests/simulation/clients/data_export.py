@@ -1,0 +1,93 @@
+"""Partners ask for all of their data, and for its end."""
+
+from typing import Any
+
+from tests.simulation.client import Client
+from tests.simulation.clients.partner_onboarding import Partner
+from tests.simulation.world import World
+
+LOOKS = 40
+
+
+def export(world: World, partner: Partner, device: Client, number: int) -> str | None:
+    """Ask for an archive, wait for it and take a link to it; the export's id, None if there is one under way."""
+    told = device.post(f"asks for its data {number}", "/v1/exports", {})
+    if told.status == 409 or not partner.expect(told, 202):  # another device was faster
+        return None
+    export_id = str(told.body["id"])
+    path = f"/v1/exports/{export_id}"
+    world.name(export_id, f"{partner.name}'s export {number}")
+    seen = told
+    for look in range(LOOKS):
+        seen = device.get(f"looks at its export {number} {look}", path)
+        if not partner.expect(seen, 200) or seen.body["status"] != "preparing":
+            break
+        world.kernel.sleep(min(0.5 * 2**look, 900))
+    if seen.status == 200 and seen.body["status"] == "preparing":
+        world.kernel.violation(f"{told.step}: it was never there")
+    if seen.status == 200 and seen.body["status"] == "ready":
+        link = device.post(f"takes a link {number}", f"{path}/download-link")
+        if partner.expect(link, 201) and link.body["sha256"] != seen.body["sha256"]:
+            world.kernel.violation(f"{link.step} was told of another archive")
+    return export_id
+
+
+def ask(partner: Partner) -> None:
+    """Ask for an archive and not wait for it."""
+    told = partner.owner.post("asks for its data", "/v1/exports", {})
+    if told.status != 409:
+        partner.expect(told, 202)
+
+
+def pry(world: World, stranger: Partner, export_id: str) -> None:
+    """Somebody asks for another's data."""
+    seen = stranger.owner.get("pries into an export", f"/v1/exports/{export_id}")
+    link = stranger.owner.post("pries for a link", f"/v1/exports/{export_id}/download-link")
+    if (seen.status, link.status) != (404, 404):
+        world.kernel.violation(f"{stranger.name} was shown another's export: {seen.status}, {link.status}")
+
+
+def erase(world: World, partner: Partner) -> None:
+    """Ask for the erasure of everything, wait for it, and look whether anything can still be begun."""
+    partner.leaving = True
+    owner = partner.owner
+    told = owner.post("asks to be erased", "/v1/erasures", {"confirm": "erase"})
+    if told.status != 202:
+        world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+        return
+    world.erased[partner.id] = partner
+    world.name(told.body["id"], f"{partner.name}'s erasure")
+    _refused(world, partner, "at once")
+    seen = told
+    for look in range(LOOKS):
+        seen = owner.get(f"looks at its erasure {look}", f"/v1/erasures/{told.body['id']}")
+        if seen.body["status"] == "completed":
+            break
+        world.kernel.sleep(min(2**look, 6 * 3600))
+    else:
+        world.kernel.violation(f"{told.step}: it was never done")
+        return
+    _stated(world, seen.step, seen.body)
+    _refused(world, partner, "afterwards")
+
+
+def _refused(world: World, partner: Partner, when: str) -> None:
+    """What would begin new processing is refused."""
+    owner = partner.owner
+    for step, path, body in (
+        ("asks for its data", "/v1/exports", {}),
+        ("asks to be erased again", "/v1/erasures", {"confirm": "erase"}),
+        ("has a telephone's figures graded", "/v1/gradings", {"kind": "lab", "figures": {"micronaire": 4.1}}),
+    ):
+        again = owner.post(f"{step} {when}", path, body)
+        if again.status != 409:
+            world.kernel.violation(f"{again.step} was told {again.status}")
+
+
+def _stated(world: World, step: str, erasure: dict[str, Any]) -> None:
+    """What stays is stated with its law, its article and its days."""
+    if not erasure["certificate"]:
+        world.kernel.violation(f"{step}: there is no certificate")
+    for entry in erasure["statement"]["retained"]:
+        if not (entry["law"] and entry["article"] and entry["earliest_deletion"] <= entry["latest_deletion"]):
+            world.kernel.violation(f"{step}: {entry['store']} stays without a law or a date")

@@ -1,0 +1,81 @@
+"""Partners have lint graded: by figures, by what a telephone measured, by images, and more often than their plan allows."""
+
+import hashlib
+from typing import Any
+
+from tests.grading_journey import HVI, image
+from tests.simulation.client import Client, Told
+from tests.simulation.clients import consent_updates
+from tests.simulation.clients.partner_onboarding import Partner
+from tests.simulation.files import UNREADABLE
+from tests.simulation.world import World
+
+LOOKS = 40
+DEVICE: dict[str, Any] = {
+    "kind": "device",
+    "model_sha256": hashlib.sha256(b"a model").hexdigest(),
+    "result": {"rd": 76.4, "plus_b": 8.7, "trash_area_pct": 0.2, "trash_particles": 14},
+}
+FREE = 5
+"""Gradings a day of the least plan."""
+
+
+def by_figures(partner: Partner, device: Client, number: int, trade_id: str | None = None) -> None:
+    """Of a laboratory: complete at once."""
+    body = {"kind": "lab", "figures": HVI, "trade_id": trade_id}
+    told = device.post(f"has figures graded {number}", "/v1/gradings", body)
+    if partner.expect(told, 201):
+        _require(partner, told, told.body["status"] == "completed" and told.body["result"])
+
+
+def by_telephone(partner: Partner, device: Client, number: int) -> None:
+    told = device.post(f"sends what was measured {number}", "/v1/gradings", DEVICE)
+    if partner.expect(told, 201):
+        _require(partner, told, told.body["status"] == "provisional")
+
+
+def spend_the_day(partner: Partner, device: Client, count: int) -> None:
+    """Ask for more than the least plan allows, on devices at once: nobody gets more."""
+    for number in range(count):
+        told = device.post(f"has figures graded for free {number}", "/v1/gradings", {"kind": "lab", "figures": HVI})
+        if told.status != 429:
+            partner.expect(told, 201)
+
+
+def by_image(world: World, partner: Partner, device: Client, number: int, *, uploads: bool, readable: bool) -> None:
+    """Consent, announce, upload, submit, and wait for what comes of it."""
+    consent_updates.decide(world, partner, device, number, {"ai_processing": "granted"})
+    data = (b"a photograph" if readable else UNREADABLE) + str(number).encode()
+    told = device.post(f"announces an image {number}", "/v1/gradings", {"kind": "image", **image(data)})
+    if told.status == 403 or not partner.expect(
+        told, 201
+    ):  # it was withdrawn on another device, which the ledger shows
+        return
+    path = f"/v1/gradings/{told.body['id']}"
+    world.name(told.body["id"], f"{partner.name}'s image {number}")
+    if uploads:
+        world.uploads.bucket.put(told.body["upload"]["url"].split("/uploads/")[1], data)
+    submitted = device.post(f"submits the image {number}", f"{path}/submit")
+    if not uploads:
+        _require(partner, submitted, submitted.status in (409, 403))
+        return
+    if submitted.status == 403 or not partner.expect(submitted, 200):
+        return
+    for look in range(LOOKS):
+        seen = device.get(f"looks at the image {number} {look}", path)
+        if not partner.expect(seen, 200) or seen.body["status"] != "queued":
+            break
+        world.kernel.sleep(min(0.5 * 2**look, 600))
+    else:
+        world.kernel.violation(f"{submitted.step}: it was never graded")
+
+
+def pry(world: World, stranger: Partner, grading_id: str) -> None:
+    """Somebody asks for another's grading."""
+    if stranger.owner.get("pries into a grading", f"/v1/gradings/{grading_id}").status != 404:
+        world.kernel.violation(f"{stranger.name} was shown another's grading")
+
+
+def _require(partner: Partner, told: Told, condition: Any) -> None:
+    if not condition and not partner.leaving:
+        partner.owner.world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")

@@ -1,0 +1,75 @@
+"""Every chain is whole, signed, told of and stands where its last record says; and processors were told to stop."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from functions.consent_updates import receipts
+from functions.consent_updates.ledger import Head
+from kapas.db import Session
+from tests.simulation.ports import Signer
+from tools.verify_ledger import Broken, verify_one
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_KEYS = {receipts.key_id(Signer.pem): Signer.pem}
+
+
+def broken(world: "World") -> Iterator[str]:
+    run, db = world.server.admin.run, Session(world.server.admin)
+    old = {aged.id for aged in world.history}
+    for ledger_id, subject_id, sequence, head, at in run(
+        "SELECT id, subject_id, sequence, head_hash, updated_at FROM consent_ledgers ORDER BY subject_id"
+    ):
+        if subject_id in old:
+            continue
+        verified = verify_one(db, Head(ledger_id, subject_id, sequence, bytes(head), at), _KEYS)
+        if isinstance(verified, Broken):
+            yield f"a ledger is broken: {verified.fault.kind} {verified.fault.sequence}: {verified.fault.detail}"
+        told = run("SELECT count(*) FROM outbox WHERE subject = :ledger AND topic = 'privacy-events'", ledger=ledger_id)
+        if told[0][0] != sequence:
+            yield f"a ledger of {sequence} records has {told[0][0]} events"
+        yield from _dispatches(world, run, subject_id)
+    yield from _answers(world, run)
+
+
+def _dispatches(world: "World", run: Any, subject_id: Any) -> Iterator[str]:
+    """Each end of a granted consent told each of its processors, once; nothing else did."""
+    wanted: list[tuple[int, str]] = []
+    processors = world.functions.module("consent-updates").processors.load()
+    granted: dict[str, bool] = {}
+    for sequence, purpose, state in run(
+        "SELECT sequence, purpose, state FROM consent_entries WHERE subject_id = :of ORDER BY sequence", of=subject_id
+    ):
+        if granted.get(purpose) and state != "granted":
+            wanted += [(sequence, one.name) for one in processors if purpose in one.purposes]
+        if not granted.get(purpose) and state == "withdrawn":
+            yield f"{purpose} was withdrawn without being granted"
+        granted[purpose] = state == "granted"
+    made = [
+        tuple(row)
+        for row in run("SELECT sequence, processor FROM consent_dispatches WHERE subject_id = :of", of=subject_id)
+    ]
+    if sorted(made) != sorted(wanted):
+        yield f"processors were told {sorted(made)} and should be {sorted(wanted)}"
+
+
+def _answers(world: "World", run: Any) -> Iterator[str]:
+    """What clients were told is recorded is in the ledger, as they were told."""
+    there = {
+        (str(row[0]), row[1], row[2], row[3])
+        for row in run("SELECT id, sequence, purpose, state FROM consent_entries ORDER BY id")
+    }
+    acknowledged = {
+        str(row[0]) for row in run("SELECT id FROM consent_dispatches WHERE acknowledged_at IS NOT NULL ORDER BY id")
+    }
+    for told in world.told:
+        if told.method != "POST" or not told.ok:
+            continue
+        if told.path == "/v1/consents":
+            for one in told.body["outcomes"]:
+                record = (one["record_id"], one["sequence"], one["purpose"], one["decision"])
+                if one["outcome"] == "recorded" and record not in there:
+                    yield f"{told.step} was told of a record that is not there"
+        elif told.path.endswith("/acknowledge") and told.body["id"] not in acknowledged:
+            yield f"{told.step} was told of an acknowledgement that is not there"
