@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from kapas import clock, ids, inbox, log
@@ -19,10 +18,8 @@ from kapas.ports import Task, Tasks
 from kapas.schemas.common import PageQuery, cursor
 from kapas.schemas.webhooks import (
     EVENT_TYPES,
-    AttemptFailure,
     EndpointDisabled,
     MessageQuery,
-    MessageStatus,
     WebhookEndpoint,
     WebhookEndpointChange,
     WebhookEndpointCreate,
@@ -35,8 +32,10 @@ from kapas.schemas.webhooks import (
     WebhookSecretRotated,
 )
 
-from . import dispatch, endpoint_store, guard, schedule, signatures, store
+from . import batch_store, batches, dispatch, endpoint_store, guard, schedule, sending, signatures, store
 from .dispatch import AttemptTask
+from .sending import LEASE, Sender
+from .sending import Reply as Reply
 from .signatures import Secrets
 from .slots import Slots
 
@@ -44,8 +43,8 @@ CONSUMER = "webhook-fan-out"
 
 MAX_ENDPOINTS = 20
 """Endpoints of one partner: each multiplies what every event costs."""
-LEASE = timedelta(seconds=60)
-"""Longer than an attempt can take, so that a lease expires only when its holder was killed."""
+SHARED = timedelta(seconds=5)
+"""Of the messages that come due within such a stretch of time and wait for one endpoint, one has a task."""
 OVERDUE = timedelta(seconds=30)
 """How late a message is before the reaper looks after it: until then its task is on its way."""
 REAP_LIMIT = 1000
@@ -53,34 +52,6 @@ REAP_LIMIT = 1000
 
 MAX_PAYLOAD = 256 * 1024
 """Bytes of a message's body. No event comes near it; one that did would be discarded where its partner sees it."""
-HEADERS = {"Content-Type": "application/json", "User-Agent": "Kapas-Webhooks/1"}
-
-_GONE = 410
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came of one POST. Without a complete answer `failure` says why, and `status` is None unless it came."""
-
-    status: int | None
-    failure: AttemptFailure | None = None
-    retry_after: str | None = None
-    body: str = ""
-    """The beginning of the answer, at most 16 KiB."""
-    milliseconds: int = 0
-
-    @property
-    def taken(self) -> bool:
-        """Whether the endpoint took the message: 200 to 299, nothing else."""
-        return self.failure is None and self.status is not None and 200 <= self.status <= 299
-
-
-class Sender(Protocol):
-    """The way to the partners' endpoints."""
-
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply: ...
-
-
 # Endpoints and messages, for partners
 
 
@@ -240,6 +211,8 @@ def partner_of(caller: Identity) -> UUID:
 def fan_out(database: Database, tasks: Tasks, event: CloudEvent) -> None:
     """Write one message for each endpoint that the event is for, once, and have them sent.
 
+    A message needs no task of its own where another waits to be claimed: whoever claims that one sends this one too.
+
     Raises `kapas.events.SequenceGap` when an earlier event of the aggregate is still to come.
     """
     body = payload(event)
@@ -247,10 +220,14 @@ def fan_out(database: Database, tasks: Tasks, event: CloudEvent) -> None:
     with database.session(PLATFORM) as db, db.transaction():
         if not inbox.accept(db, CONSUMER, event):
             return
-        messages = [(ids.uuid7(), endpoint_id) for endpoint_id in store.subscribers(db, event)]
-        store.add_messages(db, messages, event, body, "pending" if fits else "discarded", clock.now())
+        endpoint_ids, now = store.subscribers(db, event), clock.now()
+        began = now - timedelta(seconds=now.timestamp() % SHARED.total_seconds())
+        waiting = batch_store.waiting(db, endpoint_ids, now, began) if fits else set[UUID]()
+        messages = [(ids.uuid7(), endpoint_id) for endpoint_id in endpoint_ids]
+        store.add_messages(db, messages, event, body, "pending" if fits else "discarded", now)
     if fits:
-        dispatch.enqueue(tasks, [dispatch.task(message_id, 1) for message_id, _ in messages])
+        alone = [message_id for message_id, endpoint_id in messages if endpoint_id not in waiting]
+        dispatch.enqueue(tasks, [dispatch.task(message_id, 1) for message_id in alone])
     else:
         log.error("webhook_payload_too_large", event_id=event.id, type=event.type, bytes=len(body))
 
@@ -278,6 +255,8 @@ def attempt(
 ) -> None:
     """Make one attempt to deliver a message, unless it was made or is under way, and plan the next if it failed.
 
+    An endpoint that takes it is sent what else is due there, in batches that are leased and recorded together.
+
     While its endpoint is spared or has its share of the slots, the message waits, and no attempt is used up: the queue is
     told of success and given another task, for its own retries are few.
 
@@ -293,44 +272,30 @@ def attempt(
         if free:
             later = _deliver(database, keyring, sender, lease, started)
         else:
-            later = _postpone(database, lease, schedule.busy(started, _chance()))
-    if later is not None:
-        dispatch.enqueue(tasks, [later])
+            later = [_postpone(database, lease, schedule.busy(started, sending.chance()))]
+    dispatch.enqueue(tasks, [one for one in later if one is not None])
 
 
 def _deliver(
     database: Database, keyring: Keyring, sender: Sender, lease: store.Lease, started: datetime
-) -> Task | None:
-    """Send what is leased and record the result; the next task, if there is to be one."""
+) -> list[Task | None]:
+    """Send what is leased and record the result, then what else is due at its endpoint; the next tasks."""
     with database.session(PLATFORM) as db:
-        try:
-            sealed, field = lease.secrets, endpoint_store.secret_field(lease.endpoint_id)
-            secrets = Secrets.load(keyring.decrypt(SqlKeyStore(db), lease.partner_id, field, sealed))
-        except Shredded:
+        secrets = sending.secrets(keyring, db, lease)
+        if secrets is None:
             store.discard(db, lease)
-            return None
+            return []
         sendable = lease.open_until is None or store.probe(db, lease, started)
     if lease.open_until is not None and not sendable:
-        return _postpone(database, lease, schedule.spared(lease.open_until, started, _chance()))
-    body = lease.payload.encode()
-    signed = signatures.headers(secrets.valid(started), str(lease.message_id), started, body)
-    reply = sender.post(lease.url, {**HEADERS, **signed}, body)
-    result = _result(reply, lease.number - lease.earlier, started, clock.now())
+        return [_postpone(database, lease, schedule.spared(lease.open_until, started, sending.chance()))]
+    result = sending.send(sender, lease, secrets, started)
     with database.session(PLATFORM) as db:
         recorded = store.record(db, lease, result)
-    log.info(
-        "webhook_attempted",
-        message_id=lease.message_id,
-        endpoint_id=lease.endpoint_id,
-        number=lease.number,
-        status_code=reply.status,
-        failure=reply.failure,
-        message_status=result.status,
-        recorded=recorded,
-    )
-    if not recorded or result.next_attempt_at is None:
-        return None
-    return dispatch.task(lease.message_id, lease.number + 1, at=result.next_attempt_at)
+    sending.tell(lease, result, recorded)
+    if result.taken:
+        return batches.drain(database, keyring, sender, lease.endpoint_id, started)
+    again = sending.retry(lease, result) if recorded else None
+    return [again, *batches.hand_on(database, lease.endpoint_id)]
 
 
 def _postpone(database: Database, lease: store.Lease, at: datetime) -> Task | None:
@@ -354,39 +319,6 @@ def reap(database: Database, tasks: Tasks) -> int:
     if due:
         log.info("webhooks_reaped", messages=len(due))
     return len(due)
-
-
-def _result(reply: Reply, failed: int, started: datetime, now: datetime) -> store.Result:
-    """What becomes of a message after this reply, its `failed`th (from 1) of this schedule if it is a failure."""
-    status: MessageStatus
-    gone = reply.status == _GONE
-    next_attempt_at: datetime | None = None
-    if reply.taken:
-        status = "delivered"
-    elif gone:
-        status = "discarded"
-    else:
-        throttled = reply.failure == "timeout" or reply.status in schedule.THROTTLED
-        wait = schedule.delay(failed, schedule.retry_after(reply.retry_after, now), throttled, _chance())
-        status = "exhausted" if wait is None else "pending"
-        next_attempt_at = None if wait is None else now + wait
-    return store.Result(
-        started_at=started,
-        ended_at=now,
-        milliseconds=reply.milliseconds,
-        status_code=reply.status,
-        failure=reply.failure,
-        response=reply.body,
-        status=status,
-        next_attempt_at=next_attempt_at,
-        taken=reply.taken,
-        gone=gone,
-    )
-
-
-def _chance() -> float:
-    """In [0, 1)."""
-    return int.from_bytes(ids.random_bytes(4), "big") / 2**32
 
 
 def _check_url(url: str, allowed: frozenset[str]) -> None:

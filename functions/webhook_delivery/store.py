@@ -309,7 +309,7 @@ def record(db: Session, lease: Lease, result: Result) -> bool:
         milliseconds=result.milliseconds,
         status_code=result.status_code,
         failure=result.failure,
-        response=result.response.replace("\0", "\ufffd"),  # PostgreSQL's text holds no NUL
+        response=storable(result.response),
     )
     return recorded is not None
 
@@ -322,6 +322,11 @@ def discard(db: Session, lease: Lease) -> None:
 def due(db: Session, now: datetime, overdue_since: datetime, limit: int) -> list[tuple[UUID, int]]:
     """At most `limit` messages due since `overdue_since` that nobody is sending, and the number of their next attempt."""
     return [(row[0], row[1]) for row in db.run(_DUE, now=now, due=overdue_since, limit=limit)]
+
+
+def storable(text: str) -> str:
+    """PostgreSQL's text holds no NUL."""
+    return text.replace("\0", "\ufffd")
 
 
 def _message(row: Row) -> dict[str, Any]:

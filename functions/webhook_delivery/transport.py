@@ -1,30 +1,20 @@
-"""One delivery over HTTP: to the address that was checked, under one deadline, over kept connections.
+"""One delivery over HTTP: to the address that was checked, under one deadline, over kept connections."""
 
-Time is read from the system's monotonic clock here, not from `kapas.clock`: what is bounded is a wait on a socket.
-"""
-
-import http.client
-import io
 import socket
 import ssl
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
-from contextvars import ContextVar
-from typing import Any, cast
-
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
-from urllib3.exceptions import TimeoutError as WaitedTooLong
 
 from kapas.once import once
 from kapas.schemas.webhooks import AttemptFailure
 
-from . import guard
-from .service import Reply
+from . import guard, wire
+from .sending import Reply
 
 CONNECT_SECONDS = 5.0
+"""To connect, the TLS handshake included."""
 TOTAL_SECONDS = 15.0
 """From the look at the name to the last byte of the answer."""
 MAX_RESPONSE = 16 * 1024
@@ -32,8 +22,8 @@ MAX_RESPONSE = 16 * 1024
 HOSTS, CONNECTIONS = 100, 4
 """Endpoints whose connections are kept, and how many of each."""
 
-_PIECE = 16 * 1024
-_deadline: ContextVar[float] = ContextVar("webhook.deadline")
+Place = tuple[str, int, str]
+"""Address, port, and the name that the certificate was verified for, empty for plain http."""
 
 
 class HttpSender:
@@ -51,65 +41,61 @@ class HttpSender:
         self._allowed = allowed
         self._resolve = resolve
         self._total = total
-        self._tls = tls
-        self._pools = once(self._make_pools)
+        self._tls = once(lambda: tls or ssl.create_default_context())
+        self._kept = _Kept()
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """POST `body`. Never raises for what the other side does: the reply tells it."""
         started = time.monotonic()
-        token = _deadline.set(started + self._total)
-        try:
-            status, retry_after, response, failure = self._post(url, headers, body)
-        finally:
-            _deadline.reset(token)
-        milliseconds = round((time.monotonic() - started) * 1000)
-        return Reply(status, failure, retry_after, response.decode(errors="replace"), milliseconds)
-
-    def _post(
-        self, url: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int | None, str | None, bytes, AttemptFailure | None]:
-        status: int | None = None
+        head: wire.Head | None = None
+        start, failure = b"", None
         try:
             target = guard.check(url, self._allowed)
-            address = guard.address(target, self._resolve)
-            response = self._pool(target, address).urlopen(
-                "POST",
-                target.path,
-                body,
-                {**headers, "Host": target.authority},
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, _left()), total=_left()),
-                preload_content=False,
-                decode_content=False,
-            )
-            status = response.status
+            place = guard.address(target, self._resolve), target.port, target.host if target.scheme == "https" else ""
+            deadline = started + self._total
+            connection = self._kept.take(place) or self._connect(place, deadline)
+            reusable = False
             try:
-                start = response.read(MAX_RESPONSE)
-                if len(start) < MAX_RESPONSE:
-                    response.read(1)  # raises if the answer was cut short
-                return status, response.headers.get("Retry-After"), start, None
+                head = connection.send(_request(target, headers, body), deadline)
+                start, reusable = connection.body(head, MAX_RESPONSE)
             finally:
-                if not response.closed:
-                    response.close()  # what is left of the answer is not read, so the connection cannot be kept
-                response.release_conn()
+                # Of an answer that was not read to its end the rest would be taken for the next one's beginning.
+                self._kept.put(place, connection) if reusable else connection.close()
         except Exception as error:
             failure = _failure(error)
             if failure is None:
                 raise
-            return status, None, b"", failure
+        status = head.status if head else None
+        retry_after = head.fields.get(b"retry-after") if head and not failure else None
+        return Reply(
+            status,
+            failure,
+            None if retry_after is None else retry_after.decode("latin-1"),
+            start.decode(errors="replace"),
+            round((time.monotonic() - started) * 1000),
+        )
 
-    def _pool(self, target: guard.Target, address: str) -> HTTPConnectionPool:
-        """The kept connections to `address` as `target`: the certificate must be the name's."""
-        secure = target.scheme == "https"
-        names = {"server_hostname": target.host} if secure else {}
-        pool = self._pools().connection_from_host(address, target.port, target.scheme, names)
-        pool.ConnectionCls = cast(Any, _TlsConnection if secure else _PlainConnection)
-        return pool
+    def _connect(self, place: Place, deadline: float) -> wire.Connection:
+        address, port, name = place
+        by = min(deadline, time.monotonic() + CONNECT_SECONDS)
+        sock = socket.create_connection((address, port), wire.left(by))
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if name:
+                sock.settimeout(wire.left(by))
+                sock = self._tls().wrap_socket(sock, server_hostname=name)
+        except BaseException:
+            sock.close()
+            raise
+        return wire.Connection(sock)
 
-    def _make_pools(self) -> urllib3.PoolManager:
-        return urllib3.PoolManager(HOSTS, maxsize=CONNECTIONS, ssl_context=self._tls or ssl.create_default_context())
+
+def _request(target: guard.Target, headers: Mapping[str, str], body: bytes) -> bytes:
+    # `guard` lets visible ASCII through only, and the headers are our own: nothing can begin a line here.
+    lines = [f"POST {target.path} HTTP/1.1", f"Host: {target.authority}", "Accept-Encoding: identity"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
+    return "\r\n".join(lines).encode("ascii") + body
 
 
 def _failure(error: Exception) -> AttemptFailure | None:
@@ -121,73 +107,42 @@ def _failure(error: Exception) -> AttemptFailure | None:
             return "url_refused"
         case socket.gaierror():
             return "dns"
-        case NewConnectionError():  # which urllib3 calls a timeout too
-            return "connection"
-        case TimeoutError() | WaitedTooLong():
+        case TimeoutError():
             return "timeout"
-        case HTTPError() if time.monotonic() >= _deadline.get():
-            return "timeout"  # the write that ran out of time arrives as an aborted connection
-        case SSLError():
+        case ssl.SSLError():
             return "tls"
-        case HTTPError() | OSError():
+        case OSError():
             return "connection"
         case _:
             return None
 
 
-# A timeout of a socket bounds one read or write; a peer that takes or sends a byte now and then would hold an instance's
-# slot for hours. So every read and write gets what is left until the deadline.
+class _Kept:
+    """Idle connections, those of the places used last."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[Place, list[wire.Connection]] = OrderedDict()
 
-def _left() -> float:
-    left = _deadline.get() - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
+    def take(self, place: Place) -> wire.Connection | None:
+        """A connection to `place` that the other side has not ended."""
+        while True:
+            with self._lock:
+                idle = self._idle.get(place)
+                if not idle:
+                    return None
+                connection = idle.pop()
+            if connection.is_idle():
+                return connection
+            connection.close()
 
-
-class _BoundedReader(io.RawIOBase):
-    """What an answer is read from."""
-
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self._sock = sock
-        self._raw = raw
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        self._sock.settimeout(_left())
-        return cast(Any, self._raw).readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _BoundedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        self.fp = io.BufferedReader(_BoundedReader(sock, self.fp.detach()))
-
-
-class _Bounded(http.client.HTTPConnection):
-    """What both kinds of connection share."""
-
-    response_class = _BoundedResponse
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        sock = cast(socket.socket, self.sock)
-        for start in range(0, len(data), _PIECE):
-            sock.settimeout(_left())
-            sock.sendall(data[start : start + _PIECE])
-
-
-class _PlainConnection(_Bounded, HTTPConnection):
-    """Only to the hosts that settings allow."""
-
-
-class _TlsConnection(_Bounded, HTTPSConnection):
-    """Verifies the certificate for the name, whatever the address."""
+    def put(self, place: Place, connection: wire.Connection) -> None:
+        dropped: list[wire.Connection] = []
+        with self._lock:
+            idle = self._idle.setdefault(place, [])
+            self._idle.move_to_end(place)
+            (idle if len(idle) < CONNECTIONS else dropped).append(connection)
+            if len(self._idle) > HOSTS:
+                dropped += self._idle.popitem(last=False)[1]
+        for one in dropped:
+            one.close()

@@ -16,7 +16,7 @@ from kapas.db import Database
 from kapas.identity import Identity
 from kapas.ports import Task
 from kapas.schemas.webhooks import EndpointDisabled, WebhookEndpointChange
-from tests.integration.webhook_system import START, System, matched, running
+from tests.integration.webhook_system import START, System, matched, one_at_a_time, running
 
 OPEN = schedule.BREAKER_OPEN
 
@@ -25,6 +25,11 @@ OPEN = schedule.BREAKER_OPEN
 def system(open_as: Callable[..., Database], admin: Connection) -> Iterator[System]:
     with running(open_as, admin) as system:
         yield system
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_at_a_time(monkeypatch)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from kapas.errors import Conflict, Forbidden, NotFound, VersionConflict
 from kapas.identity import Identity, Role, Tier
 from kapas.ports import Task
 from kapas.schemas.webhooks import WebhookEndpointChange, WebhookMessageDetail, WebhookRecover, WebhookRecovery
-from tests.integration.webhook_system import START, System, matched, running
+from tests.integration.webhook_system import START, System, matched, one_at_a_time, running
 
 
 @pytest.fixture
@@ -272,7 +272,10 @@ def test_a_body_that_is_too_large_is_not_sent_either(system: System, caller: Ide
 # All since
 
 
-def test_recovers_what_failed_since_then_and_nothing_else(system: System, caller: Identity) -> None:
+def test_recovers_what_failed_since_then_and_nothing_else(
+    system: System, caller: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_at_a_time(monkeypatch)
     created = system.create(caller)
     before = failed(system, caller)
     system.time.advance(hours=1)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
+import pytest
 from pg8000.native import Connection
 
-from functions.webhook_delivery import resend, service
+from functions.webhook_delivery import batch_store, batches, resend, service
 from functions.webhook_delivery.dispatch import AttemptTask
 from functions.webhook_delivery.service import Reply
 from functions.webhook_delivery.slots import Slots
@@ -191,6 +192,13 @@ def running(open_as: Callable[..., Database], admin: Connection) -> Generator[Sy
     admin.run("TRUNCATE webhook_endpoints, webhook_messages, webhook_attempts, inbox, subject_keys, epoch_keys")
     with moving_time(START) as time:
         yield System(open_as("webhook_delivery", 4), open_as("partner_onboarding"), time)
+
+
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every message has a task, and a task makes one attempt: what comes in batches is in `test_webhook_batches.py`."""
+    monkeypatch.setattr(batch_store, "waiting", lambda *_: set[UUID]())
+    for name in ("drain", "hand_on"):
+        monkeypatch.setattr(batches, name, lambda *_: [])
 
 
 def matched(*partners: Identity, subject: UUID | None = None, sequence: int = 1) -> CloudEvent:

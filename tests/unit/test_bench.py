@@ -1,13 +1,19 @@
 """The pure parts of the benches: statistics, the report, requests and the process tree."""
 
 import json
+import socket
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tools.bench.load import LoadError, Outcome, request
+from functions.partner_onboarding import identifiers
+from kapas.schemas.partners import PartnerCreate
+from tools.bench import sink
+from tools.bench.create import registration
+from tools.bench.load import LoadError, Outcome, drive, request
 from tools.bench.quiet import TOLERATED, Usage, descendants
 from tools.bench.report import Bound, Figure, show, write
 from tools.bench.statistics import Sample, percentile, ratios
@@ -122,3 +128,56 @@ def test_others_are_cores_on_average() -> None:
 
 def test_descendants_are_found_at_any_depth_and_nobody_else() -> None:
     assert descendants(1, {1: 0, 2: 1, 3: 2, 4: 3, 5: 0, 6: 5}) == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(("others", "verdict", "passes"), [(0.0, "reported", True), (1.0, "undecided", False)])
+def test_a_figure_without_a_bound_is_reported(tmp_path: Path, others: float, verdict: str, passes: bool) -> None:
+    reported = Figure("x test", "something", "x", Sample((0.1,)), None, peer="a peer", others=others)
+    assert reported.reached is None
+    assert verdict in reported.verdict
+    assert reported.passes is passes
+    write([reported], tmp_path / "bench.json", datetime(2026, 11, 24, tzinfo=UTC))
+    (entry,) = json.loads((tmp_path / "bench.json").read_text())["figures"]
+    assert "floor" not in entry
+    assert "ceiling" not in entry
+    console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115 - lives as long as the console
+    show([reported], console)
+    assert verdict in console.export_text()
+
+
+@pytest.mark.parametrize(("ratio", "passes"), [(0.5, False), (2.0, True)])
+def test_a_run_passes_when_nothing_is_missed(ratio: float, passes: bool) -> None:
+    assert figure((ratio,), Bound(1.0)).passes is passes
+    assert figure((2.0,), Bound(1.0), others=1.0).passes is False
+
+
+def test_the_sink_answers_at_once_and_keeps_when_what_came() -> None:
+    with sink.running() as running:
+        posts = [request("POST", "/", {"webhook-id": name}, {"n": 1}) for name in ("one", "two", "one")]
+        before = time.time()
+        drive(running.port, posts, 2).require(204)
+        assert running.count() == 3
+        arrived = running.arrivals()
+        assert arrived.keys() == {"one", "two"}
+        assert all(before - 1 < at <= time.time() for at in arrived.values())
+        assert running.count() == 0
+
+
+def test_the_sink_never_answers_where_it_hangs() -> None:
+    with sink.running() as running, socket.create_connection(("127.0.0.1", running.port)) as connection:
+        connection.settimeout(0.3)
+        connection.sendall(request("POST", f"{sink.HANG}/1", {"webhook-id": "one"}, {"n": 1}))
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        assert running.count() == 0
+
+
+def test_registrations_are_valid_and_of_partners_of_their_own() -> None:
+    made = [PartnerCreate.model_validate(registration(number)) for number in range(1, 3000, 7)]
+    assert all(identifiers.faults(one) == [] for one in made)
+    for taken in (
+        lambda one: one.identifiers.pan,
+        lambda one: one.identifiers.gstin,
+        lambda one: one.bank_account.number,
+    ):
+        assert len({taken(one) for one in made}) == len(made)

@@ -1,7 +1,7 @@
 """`python -m tools.bench`: measure, print a table, write `build/bench.json`.
 
-Exit code 0: every figure is reached. 1: one is missed, could not be measured, or was so disturbed by other processes that
-it says nothing.
+Exit code 0: every figure that is held to something is reached. 1: one is missed, could not be measured, or was so
+disturbed by other processes that it says nothing.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from tools.bench import append, cold_start, latency, relay, start
+from tools.bench import append, cold_start, create, grading, latency, neighbour, relay, start, webhooks
 from tools.bench.report import Figure, show, write
 from tools.catalog import ROOT
 
@@ -22,6 +22,10 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "relay": relay.measure,
     "start": start.measure,
     "latency": latency.measure,
+    "webhooks": webhooks.measure,
+    "neighbour": neighbour.measure,
+    "create": create.measure,
+    "grading": grading.measure,
 }
 
 
@@ -48,7 +52,7 @@ def main() -> int:
     console.print(f"written to {path.relative_to(ROOT)}", style="dim")
     if failed:
         console.print(f"[bold red]NOT MEASURED[/] {', '.join(failed)}")
-    return 0 if not failed and all(figure.reached for figure in figures) else 1
+    return 0 if not failed and all(figure.passes for figure in figures) else 1
 
 
 if __name__ == "__main__":

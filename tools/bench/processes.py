@@ -86,6 +86,19 @@ def first_answer(process: subprocess.Popen[bytes], port: int, request: bytes, st
         outcome.require(status)
 
 
+def accepting(process: subprocess.Popen[bytes], port: int) -> None:
+    """Return when `process` accepts connections, of whatever protocol. Raises `NotStarted`."""
+    deadline = time.monotonic() + START_BOUND
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except ConnectionError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise NotStarted(f"{process.args!r} does not accept connections") from None
+            time.sleep(_POLL)
+
+
 @contextmanager
 def stand_in(answers: Mapping[str, object]) -> Generator[str]:
     """The address of a process that answers GETs below these paths (JSON, or text as it is), and 204 to POSTs."""

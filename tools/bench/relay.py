@@ -108,9 +108,13 @@ def _timed(server: Server, request: bytes) -> Run:
 
 def payload() -> str:
     """The data of one event."""
+    return bid_placed().model_dump_json()
+
+
+def bid_placed() -> TradeBidPlaced:
+    """The same, before it is written down."""
     seller_id, bidder_id, trade_id = ids.uuid7(), ids.uuid7(), ids.uuid7()
-    data = TradeBidPlaced(trade_id=trade_id, seller_id=seller_id, bidder_id=bidder_id, price=market.ASK)
-    return data.model_dump_json()
+    return TradeBidPlaced(trade_id=trade_id, seller_id=seller_id, bidder_id=bidder_id, price=market.ASK)
 
 
 def subjects() -> list[tuple[UUID, int]]:

@@ -16,6 +16,8 @@ from tools.bench.quiet import TOLERATED
 from tools.bench.statistics import Sample
 
 _VERDICTS = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "[yellow]undecided[/]"}
+_REPORTED = "reported"
+"""The verdict on a figure that is held to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Bound:
 
     def reached(self, median: float) -> bool:
         return median >= self.value if self.kind == "at_least" else median <= self.value
+
+    def to_json(self) -> dict[str, Any]:
+        return {"floor" if self.kind == "at_least" else "ceiling": self.value, "aim": self.aim}
 
     def __str__(self) -> str:
         sign = "≥" if self.kind == "at_least" else "≤"
@@ -46,7 +51,8 @@ class Figure:
     unit: str
     """Of `measured`: `x` for a ratio to the peer, else s, MB or ms."""
     measured: Sample
-    bound: Bound
+    bound: Bound | None
+    """None: it is reported, and held to nothing."""
     peer: str | None = None
     absolute: dict[str, Sample] = field(default_factory=dict[str, Sample])
     """Ours and the peer's own values, by a name with their unit; indicative of this machine only."""
@@ -61,8 +67,18 @@ class Figure:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the median keeps the bound; None if the figure was disturbed."""
-        return None if self.disturbed else self.bound.reached(self.measured.median)
+        """Whether the median keeps the bound; None if the figure was disturbed, or has no bound."""
+        return None if self.disturbed or self.bound is None else self.bound.reached(self.measured.median)
+
+    @property
+    def verdict(self) -> str:
+        """For the table."""
+        return _REPORTED if self.bound is None and not self.disturbed else _VERDICTS[self.reached]
+
+    @property
+    def passes(self) -> bool:
+        """Whether the figure says something, and nothing bad."""
+        return not self.disturbed and self.reached is not False
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -75,8 +91,7 @@ class Figure:
             "median": self.measured.median,
             "min": self.measured.least,
             "max": self.measured.most,
-            "floor" if self.bound.kind == "at_least" else "ceiling": self.bound.value,
-            "aim": self.bound.aim,
+            **(self.bound.to_json() if self.bound else {}),
             "reached": self.reached,
             "disturbed": self.disturbed,
             "others_cores": round(self.others, 2),
@@ -116,8 +131,8 @@ def table(figures: Sequence[Figure]) -> Table:
             figure.peer or "",
             f"{_number(sample.median)} {unit}",
             f"{_number(sample.least)} to {_number(sample.most)}",
-            f"{figure.bound} {unit}",
-            _VERDICTS[figure.reached],
+            f"{figure.bound} {unit}" if figure.bound else "",
+            figure.verdict,
         )
     return result
 

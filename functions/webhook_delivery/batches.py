@@ -1,0 +1,85 @@
+"""What else is due at an endpoint that has just taken a message: leased, sent and recorded in batches.
+
+A message may have no task of its own (`service.fan_out`), so whoever has claimed one looks for others afterwards, or makes
+the task of the next.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from kapas import clock, ids
+from kapas.db import PLATFORM, Database
+from kapas.keys import Keyring
+from kapas.ports import Task
+
+from . import batch_store, dispatch, sending, store
+from .sending import LEASE, Sender
+from .signatures import Secrets
+from .store import Lease, Result
+
+DRAIN = timedelta(seconds=20)
+"""For how long an attempt that was taken is followed by others to its endpoint: with the last of them, less than `LEASE`."""
+BATCH, FIRST_BATCH = 64, 8
+"""Messages that are leased at once while a drain goes fast, and at first."""
+FAST = timedelta(seconds=1)
+"""A batch that takes longer is followed by one message at a time, so that none is leased long before it is sent."""
+
+
+def drain(
+    database: Database, keyring: Keyring, sender: Sender, endpoint_id: UUID, started: datetime
+) -> list[Task | None]:
+    """Send what is due at an endpoint until nothing is, one is not taken, or `DRAIN` after `started`; the next tasks."""
+    size = FIRST_BATCH
+    while (now := clock.now()) - started < DRAIN:
+        with database.session(PLATFORM) as db:
+            leases = batch_store.claim(db, endpoint_id, ids.uuid7(), now, now + LEASE, size)
+            secrets = sending.secrets(keyring, db, leases[0]) if leases else None
+        if not leases:
+            return []
+        if secrets is None:
+            _discard(database, leases)
+            continue
+        attempts = _attempts(sender, leases, secrets, started + DRAIN)
+        failed = _record(database, attempts, leases[len(attempts) :])
+        if failed:
+            return [*failed, *hand_on(database, endpoint_id)]
+        size = min(2 * size, BATCH) if clock.now() - now < FAST else 1
+    return hand_on(database, endpoint_id)
+
+
+def hand_on(database: Database, endpoint_id: UUID) -> list[Task | None]:
+    """A task for what is due next at an endpoint, if anything is."""
+    now = clock.now()
+    with database.session(PLATFORM) as db:
+        following = batch_store.following(db, endpoint_id, now)
+    return [dispatch.task(*following, again=now)] if following else []
+
+
+def _attempts(sender: Sender, leases: Sequence[Lease], secrets: Secrets, until: datetime) -> list[tuple[Lease, Result]]:
+    """The messages sent, with what came of each: up to the first that is not taken, none begun after `until`."""
+    made: list[tuple[Lease, Result]] = []
+    for lease in leases:
+        if (started := clock.now()) >= until or (made and not made[-1][1].taken):
+            break
+        made.append((lease, sending.send(sender, lease, secrets, started)))
+    return made
+
+
+def _record(database: Database, attempts: Sequence[tuple[Lease, Result]], unsent: Sequence[Lease]) -> list[Task | None]:
+    """Write what came of a batch, and let go of what was not sent; for one that was not taken, its next task if any."""
+    taken = [(lease, result) for lease, result in attempts if result.taken]
+    failed = attempts[len(taken) :]
+    with database.session(PLATFORM) as db:
+        recorded = batch_store.record_taken(db, taken)
+        recorded |= {lease.message_id for lease, result in failed if store.record(db, lease, result)}
+        batch_store.release(db, unsent)
+    for lease, result in attempts:
+        sending.tell(lease, result, lease.message_id in recorded)
+    return [sending.retry(lease, result) if lease.message_id in recorded else None for lease, result in failed]
+
+
+def _discard(database: Database, leases: Sequence[Lease]) -> None:
+    with database.session(PLATFORM) as db:
+        for lease in leases:
+            store.discard(db, lease)

@@ -1,0 +1,98 @@
+"""What `wire` takes for an answer, and when a connection may be used again."""
+
+import socket
+import time
+
+import pytest
+
+from functions.webhook_delivery.wire import MAX_HEAD, Broken, Connection
+
+OK = b"HTTP/1.1 200 OK\r\n"
+MOST = 100
+
+
+def answered(answer: bytes, most: int = MOST, *, ends: bool = False) -> tuple[int, bytes, bool]:
+    """Status, body and whether the connection can be used again, of an answer that is there already."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(answer)
+        if ends:
+            theirs.shutdown(socket.SHUT_WR)
+        connection = Connection(ours)
+        head = connection.send(b"POST / HTTP/1.1\r\n\r\n", time.monotonic() + 0.3)
+        body, reusable = connection.body(head, most)
+        return head.status, body, reusable
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", (204, b"", True)),
+        (b"HTTP/1.1 204\r\nContent-Length: 5\r\n\r\n", (204, b"", True)),
+        (OK + b"Content-Length: 3\r\n\r\nabc", (200, b"abc", True)),
+        (b"HTTP/1.1 200 OK\ncontent-length:3\n\nabc", (200, b"abc", True)),
+        (OK + b"Content-Length: 3\r\nConnection: Close\r\n\r\nabc", (200, b"abc", False)),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", (200, b"abc", False)),
+        (OK + b"Content-Length: 101\r\n\r\n" + b"x" * 101, (200, b"x" * 100, False)),
+        (OK + b"Content-Length: 100\r\n\r\n" + b"x" * 100, (200, b"x" * 100, True)),
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"
+            + OK
+            + b"Content-Length: 0\r\n\r\n",
+            (200, b"", True),
+        ),
+        (OK + b"Transfer-Encoding: Chunked\r\n\r\n2;name=value\r\nab\r\n0\r\nTrailer: 1\r\n\r\n", (200, b"ab", True)),
+        (OK + b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n2\r\nab\r\n0\r\n\r\n", (200, b"ab", True)),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nff\r\n" + b"x" * 255, (200, b"x" * 100, False)),
+    ],
+)
+def test_an_answer_is_read_to_its_end_and_no_further(answer: bytes, expected: tuple[int, bytes, bool]) -> None:
+    assert answered(answer) == expected
+
+
+@pytest.mark.parametrize("fields", [b"", b"Content-Length: 3x\r\n", b"Transfer-Encoding: gzip\r\n"])
+def test_without_a_length_it_is_what_comes_until_the_end(fields: bytes) -> None:
+    assert answered(OK + fields + b"\r\nabcd", ends=True) == (200, b"abcd", False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 20\r\n\r\n",
+        b"HTTP/1.1\r\n\r\n",
+        OK + b"X: " + b"x" * MAX_HEAD,
+        OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\nab\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1" * MAX_HEAD + b"1",
+    ],
+)
+def test_what_is_no_answer_is_broken(answer: bytes) -> None:
+    with pytest.raises(Broken):
+        answered(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"HTTP/1.1 200", OK + b"Content-Length: 3\r\n\r\nab", OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nab"],
+)
+def test_an_answer_that_ends_too_early_is_broken(answer: bytes) -> None:
+    with pytest.raises(Broken):
+        answered(answer, ends=True)
+
+
+def test_bytes_that_nobody_asked_for_end_a_connection() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(ours)
+        assert connection.is_idle()
+        theirs.sendall(OK + b"Content-Length: 1\r\n\r\nab")
+        head = connection.send(b"POST / HTTP/1.1\r\n\r\n", time.monotonic() + 5)
+        assert connection.body(head, MOST) == (b"a", True)
+        assert not connection.is_idle()
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.close()
+        assert not Connection(ours).is_idle()

@@ -1,0 +1,38 @@
+"""Servers under measure, each with one worker process, started and waited for."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from tools.bench import processes
+from tools.bench.load import request
+from tools.catalog import ROOT, catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A port of 127.0.0.1, and the process behind it; its workers are below that."""
+
+    port: int
+    pid: int
+
+
+def function(stack: ExitStack, name: str, variables: Mapping[str, str], port: int | None = None) -> Server:
+    """A function of the catalog as it is served, once it answers a GET without a token, which it refuses."""
+    described, port = catalog().functions[name], port or processes.free_port()
+    command = processes.function_command(ROOT / "functions" / described.capability / "main.py", described.entry_point)
+    environ = processes.function_environment(port, described.concurrency, variables)
+    process = stack.enter_context(processes.running(command, environ))
+    path = next(iter(described.trigger.routes), "/")
+    processes.first_answer(process, port, request("GET", path), status=401)
+    return Server(port, process.pid)
+
+
+def uvicorn(stack: ExitStack, app: str, variables: Mapping[str, str]) -> Server:
+    """A FastAPI application, without access log, once it answers."""
+    port = processes.free_port()
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--no-access-log", "--log-level", "warning"]
+    process = stack.enter_context(processes.running(command, variables))
+    processes.first_answer(process, port, request("GET", "/openapi.json"))
+    return Server(port, process.pid)
