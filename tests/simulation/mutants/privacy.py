@@ -5,7 +5,7 @@ from typing import Any
 
 import kapas.keys
 from tests.simulation.fleet import Functions
-from tests.simulation.mutants import Patch, instead, mutant
+from tests.simulation.mutants import Patch, mutant
 
 
 @mutant(60, stories=("consents",))

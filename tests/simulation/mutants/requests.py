@@ -1,6 +1,5 @@
 """Mistakes in how requests of clients are committed, repeated and shown what is theirs."""
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
