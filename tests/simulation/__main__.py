@@ -31,9 +31,10 @@ MOST_STORIES = 3
 
 
 @contextmanager
-def _pool(port: int, jobs: int) -> Iterator[Any]:
+def _pool(port: int, jobs: int, first: int = 0) -> Iterator[Any]:
+    """Processes with a bench each. `first` is what their databases are numbered from: two pools must not share one."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, bench.start, (port, context.Value("i", 0))) as pool:
+    with context.Pool(jobs, bench.start, (port, context.Value("i", first))) as pool:
         yield pool
 
 
@@ -56,7 +57,7 @@ def run_many(first: int, count: int, jobs: int, console: Console) -> tuple[Summa
 def compare(first: int, count: int, console: Console) -> list[str]:
     """Run the seeds in two processes, in the one forwards and in the other backwards; which of them differ."""
     seeds = range(first, first + count)
-    with bench.postgres() as port, _pool(port, 1) as one, _pool(port, 1) as other, _progress(console) as progress:
+    with bench.postgres() as port, _pool(port, 1) as one, _pool(port, 1, 1) as other, _progress(console) as progress:
         bar = progress.add_task("replays", total=2 * count, failed=0)
         forwards, backwards = one.imap(bench.run_here, seeds), other.imap(bench.run_here, reversed(seeds))
         digests: dict[int, set[str]] = {seed: set() for seed in seeds}
