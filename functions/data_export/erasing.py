@@ -16,9 +16,9 @@ from pydantic import BaseModel
 
 from kapas import clock, log, outbox, trace
 from kapas.data_map import Collection, Column, DataMap, Table, data_map
-from kapas.db import PLATFORM, Database, Session
+from kapas.db import PLATFORM, Database, DatabaseFailure, Session
 from kapas.db.key_store import SqlKeyStore
-from kapas.errors import VersionConflict
+from kapas.errors import Unavailable, VersionConflict
 from kapas.events import Event
 from kapas.keys import Field, Keyring, Shredded
 from kapas.ports import Documents, Signer, Task, Tasks
@@ -33,6 +33,8 @@ BATCH = 2000
 """Rows deleted, or documents looked up, at once."""
 CERTIFICATE_KIND = "erasure-certificate+json"
 ISSUER = "https://kapas.example.com/"
+_REFERENCED = "23503"
+"""The SQLSTATE of a row that another refers to."""
 OVERDUE = timedelta(minutes=15)
 """How long an erasure takes at most; the watchdog makes a task for one that takes longer."""
 
@@ -92,8 +94,14 @@ def erase(means: Means, work: ErasureTask) -> None:
         counted = store.erasure_plan(db, erasure.id, _count(db, subject, today, archives), clock.now())
         _redact_documents(db, means.documents, subject)
         _delete_files(db, means.export, subject, today)
-        for table in _children_first(data_map()):
-            _delete_rows(db, table, subject, today)
+        try:
+            for table in _children_first(data_map()):
+                _delete_rows(db, table, subject, today)
+        except DatabaseFailure as failure:
+            if failure.code != _REFERENCED:
+                raise
+            # An attempt at a webhook was recorded meanwhile, and holds its message: the task is delivered again.
+            raise Unavailable("A row was added to what is deleted") from failure
         for table in data_map().of_partners():
             _overwrite(db, table, subject)
         _complete(db, means.export.keyring, means.export.signer, erasure, counted)

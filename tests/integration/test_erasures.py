@@ -17,7 +17,7 @@ from kapas import ids, restrictions
 from kapas.clock import rfc3339
 from kapas.db import Database
 from kapas.db.key_store import SqlKeyStore
-from kapas.errors import Conflict, Forbidden
+from kapas.errors import Conflict, Forbidden, Unavailable
 from kapas.identity import Identity, Role
 from kapas.keys import Field, Keyring, Shredded
 from kapas.schemas.exports import Erasure, ErasureCreate, Retained
@@ -305,6 +305,36 @@ def test_an_export_whose_parts_go_while_it_is_read_is_over(system: System, monke
     system.deliver(assemble)
     assert system.export(owner, export.id).failure == "erased"
     assert system.archives.objects == {}
+
+
+def test_an_attempt_that_is_recorded_meanwhile_has_the_erasure_come_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = system.register()
+    assert owner.partner_id
+    system.webhook(owner.partner_id)
+    erasure = begin(system, owner)
+    delete_rows = erasing._delete_rows
+
+    def record_between(db: Any, table: Any, *arguments: Any) -> None:
+        if table.name == "webhook_messages":
+            monkeypatch.setattr(erasing, "_delete_rows", delete_rows)
+            system.run(
+                """INSERT INTO webhook_attempts
+                     (message_id, number, partner_id, started_at, milliseconds, status_code, response)
+                   SELECT id, 2, partner_id, created_at, 12, 200, 'ok' FROM webhook_messages WHERE partner_id = :of""",
+                of=owner.partner_id,
+            )
+        delete_rows(db, table, *arguments)
+
+    monkeypatch.setattr(erasing, "_delete_rows", record_between)
+    with pytest.raises(Unavailable):
+        system.deliver(erasing.task(erasure.id))
+    system.work()
+    assert system.erasure(owner, erasure.id).status == "completed"
+    assert (
+        rows(system, "webhook_messages", owner.partner_id) == rows(system, "webhook_attempts", owner.partner_id) == []
+    )
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["goes on", "is killed"])
