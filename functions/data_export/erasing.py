@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from kapas import clock, log, outbox, trace
 from kapas.data_map import Collection, Column, DataMap, Table, data_map
-from kapas.db import PLATFORM, Database, DatabaseFailure, Session
+from kapas.db import PLATFORM, Database, ForeignKeyViolation, Session
 from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Unavailable, VersionConflict
 from kapas.events import Event
@@ -33,8 +33,6 @@ BATCH = 2000
 """Rows deleted, or documents looked up, at once."""
 CERTIFICATE_KIND = "erasure-certificate+json"
 ISSUER = "https://kapas.example.com/"
-_REFERENCED = "23503"
-"""The SQLSTATE of a row that another refers to."""
 OVERDUE = timedelta(minutes=15)
 """How long an erasure takes at most; the watchdog makes a task for one that takes longer."""
 
@@ -97,9 +95,7 @@ def erase(means: Means, work: ErasureTask) -> None:
         try:
             for table in _children_first(data_map()):
                 _delete_rows(db, table, subject, today)
-        except DatabaseFailure as failure:
-            if failure.code != _REFERENCED:
-                raise
+        except ForeignKeyViolation as failure:
             # An attempt at a webhook was recorded meanwhile, and holds its message: the task is delivered again.
             raise Unavailable("A row was added to what is deleted") from failure
         for table in data_map().of_partners():

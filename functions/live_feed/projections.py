@@ -23,16 +23,14 @@ def path(event: CloudEvent) -> str | None:
 
 def apply(document: Document, event: CloudEvent) -> Document:
     """The document after the event."""
-    return {**document, **_FOLDS[event.type](document, event), **_common(event)}
-
-
-def passed_by(document: Document, event: CloudEvent) -> Document:
-    """A document that an erasure has overwritten, after an event that came later: nothing comes back but its sequence."""
-    return {**document, **_common(event)}
-
-
-def _common(event: CloudEvent) -> Document:
-    return {"sequence": event.sequence, "updated_at": clock.rfc3339(event.time)}
+    # A document that nobody may read was overwritten by an erasure (`data_map`): of a later event it keeps the number only.
+    fold = _unchanged if document.get("partner_ids") == [] else _FOLDS[event.type]
+    return {
+        **document,
+        **fold(document, event),
+        "sequence": event.sequence,
+        "updated_at": clock.rfc3339(event.time),
+    }
 
 
 def _registered(_: Document, event: CloudEvent) -> Document:

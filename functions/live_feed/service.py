@@ -21,8 +21,6 @@ def project(documents: Documents, event: CloudEvent) -> None:
             return None
         if event.sequence > seen + 1:
             raise SequenceGap(f"{event.type} has sequence {event.sequence}, seen so far: {seen}")
-        if document and document.get("partner_ids") == []:
-            return projections.passed_by(document, event)
         return projections.apply(document or {}, event)
 
     path = projections.path(event)

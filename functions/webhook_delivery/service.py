@@ -35,7 +35,6 @@ from kapas.schemas.webhooks import (
 from . import batch_store, batches, dispatch, endpoint_store, guard, schedule, sending, signatures, store
 from .dispatch import AttemptTask
 from .sending import LEASE, Sender
-from .sending import Reply as Reply
 from .signatures import Secrets
 from .slots import Slots
 

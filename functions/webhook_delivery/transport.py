@@ -6,6 +6,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 
 from kapas.once import once
 from kapas.schemas.webhooks import AttemptFailure
@@ -20,14 +22,16 @@ TOTAL_SECONDS = 15.0
 MAX_RESPONSE = 16 * 1024
 """Bytes that are read of an answer."""
 HOSTS, CONNECTIONS = 100, 4
-"""Endpoints whose connections are kept, and how many of each."""
+"""Endpoints whose connections and addresses are kept, and how many connections of each."""
+RESOLVED_SECONDS = 5
+"""For how long at most an address that was checked is dialled without another look at the name."""
 
 Place = tuple[str, int, str]
 """Address, port, and the name that the certificate was verified for, empty for plain http."""
 
 
 class HttpSender:
-    """A `service.Sender`, shared by the instance's threads. Follows no redirect, repeats nothing, uses no proxy."""
+    """A `sending.Sender`, shared by the instance's threads. Follows no redirect, repeats nothing, uses no proxy."""
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class HttpSender:
         self._total = total
         self._tls = once(lambda: tls or ssl.create_default_context())
         self._kept = _Kept()
+        self._address = lru_cache(HOSTS)(self._look)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """POST `body`. Never raises for what the other side does: the reply tells it."""
@@ -51,7 +56,8 @@ class HttpSender:
         start, failure = b"", None
         try:
             target = guard.check(url, self._allowed)
-            place = guard.address(target, self._resolve), target.port, target.host if target.scheme == "https" else ""
+            address = self._address(replace(target, path=""), started // RESOLVED_SECONDS)
+            place = address, target.port, target.host if target.scheme == "https" else ""
             deadline = started + self._total
             connection = self._kept.take(place) or self._connect(place, deadline)
             reusable = False
@@ -74,6 +80,10 @@ class HttpSender:
             start.decode(errors="replace"),
             round((time.monotonic() - started) * 1000),
         )
+
+    def _look(self, target: guard.Target, _: float) -> str:
+        """The address to dial, in this period. What is refused, or does not resolve, raises and is not kept."""
+        return guard.address(target, self._resolve)
 
     def _connect(self, place: Place, deadline: float) -> wire.Connection:
         address, port, name = place

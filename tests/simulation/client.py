@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = 30.0
 MAX_TRIES = 40
+LOOKS = 40
+"""How often a client looks at what it waits for."""
 LONG_WAIT = 3600
 """Seconds of a Retry-After that no client waits for."""
 
@@ -54,6 +56,16 @@ class Client:
             if (again.status, again.body, again.etag) != (told.status, told.body, told.etag):
                 self.world.kernel.violation(f"{step}: a repeated request was answered otherwise")
         return told
+
+    def watch(self, step: str, path: str, over: Callable[[Any], bool], *, first: float, longest: float) -> Told:
+        """Look at a resource until it is `over`, or is refused: after `first` seconds, and then twice as long each time."""
+        for look in range(LOOKS):
+            seen = self.get(f"{step} {look}", path)
+            if not seen.ok or over(seen.body):
+                return seen
+            self.world.kernel.sleep(min(first * 2**look, longest))
+        self.world.kernel.violation(f"{self.name}: {step}: it was never over")
+        return seen
 
     def call(self, step: str, method: str, path: str, body: Any = None, *, if_match: str | None = None) -> Told:
         """One request, made again until there is an answer that says what became of it."""

@@ -70,6 +70,17 @@ BEGIN
 END $$;
 CREATE TRIGGER watch AFTER UPDATE ON webhook_messages FOR EACH ROW EXECUTE FUNCTION watch_messages();
 
+-- From the request of an erasure on no archive appears.
+CREATE FUNCTION watch_exports() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  IF new.status = 'ready' AND old.status <> 'ready'
+     AND EXISTS (SELECT FROM restrictions WHERE subject_id = new.partner_id) THEN
+    PERFORM violates('an archive appeared though its partner is being erased', new.status);
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER watch AFTER UPDATE ON exports FOR EACH ROW EXECUTE FUNCTION watch_exports();
+
 -- What is only appended to is deleted by those whose task that is, and by nobody changed.
 CREATE FUNCTION watch_ledger() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN

@@ -54,7 +54,7 @@ class World:
             ports.Tasks(kernel, self.cloud.tasks, catalog.region, addresses.function),
             self.documents,
             ports.Keys(kernel),
-            ports.Sender(kernel, self.receiver, webhooks.Reply),
+            ports.Sender(kernel, self.receiver, webhooks.sending.Reply),
             ports.Providers(kernel, self.functions.module("partner-check").providers),
             ports.Signer(kernel),
             self.archives,

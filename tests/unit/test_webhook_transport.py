@@ -15,7 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from functions.webhook_delivery.service import Reply
+from functions.webhook_delivery import transport
+from functions.webhook_delivery.sending import Reply
 from functions.webhook_delivery.transport import MAX_RESPONSE, HttpSender
 
 HOST = "hooks.example.com"
@@ -268,6 +269,31 @@ def test_dials_nothing_when_the_url_or_an_address_is_refused() -> None:
         assert sender.post(f"http://{HOST}:{running.port}/", {}, BODY).failure == "url_refused"
         assert sender.post(f"https://{HOST}:{running.port}/", {}, BODY).failure == "address_refused"
         assert running.connections == 0
+
+
+def test_an_address_that_was_checked_is_dialled_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    with server(answering(OK)) as running:
+        sender = HttpSender(frozenset({f"{HOST}:{running.port}"}), resolve=resolve)
+        for seconds, lookups in ((1e9, 1), (1e-9, 3)):
+            monkeypatch.setattr(transport, "RESOLVED_SECONDS", seconds)
+            for path in ("a", "b"):
+                assert sender.post(f"http://{HOST}:{running.port}/{path}", {}, BODY).taken
+            assert len(asked) == lookups
+
+
+def test_a_refused_address_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "RESOLVED_SECONDS", 1e9)
+    answers = iter([["169.254.169.254"], ["93.184.215.14", "10.0.0.1"]])
+    sender = HttpSender(resolve=lambda host, port: next(answers))
+    for _ in range(2):
+        assert sender.post(f"https://{HOST}/", {}, BODY).failure == "address_refused"
+    assert not list(answers)
 
 
 # TLS

@@ -18,11 +18,10 @@ from pg8000.native import Connection
 from stdnum import luhn
 
 from kapas import ids
-from tools.bench import kms, processes, quiet, served
-from tools.bench.load import LoadGenerator, Outcome, request
+from tools.bench import kms, processes, race, served
+from tools.bench.load import LoadGenerator, request
 from tools.bench.report import Figure
 from tools.bench.served import Server
-from tools.bench.statistics import Sample, percentile, ratios
 from tools.catalog import catalog
 from tools.local.environment import DATABASE, TOKEN_AUDIENCE, TOKEN_ISSUER, Addresses, environment
 from tools.local.oidc import Issuer
@@ -78,43 +77,22 @@ class Servers:
 def measure(rounds: int = 5) -> list[Figure]:
     """Throughput over the peer's, in interleaved rounds on the same PostgreSQL. Reported: nothing is demanded of it."""
     connections = catalog().functions[FUNCTION].concurrency
-    usage = quiet.Usage()
     with _servers() as at, LoadGenerator() as generator:
-
-        def run(server: Server, wanted: int) -> Outcome:
-            requests = at.registrations(wanted)
-            with quiet.watch(usage if wanted == REQUESTS else quiet.Usage()):
-                return generator.run(server.port, requests, connections).require(201)
-
-        sides = (at.ours, at.peer)
-        outcomes: dict[Server, list[Outcome]] = {side: [] for side in sides}
-        cpu: dict[Server, list[float]] = {side: [] for side in sides}
-        for side in sides:
-            run(side, WARM_UP)
-        for n in range(rounds):
-            for side in sides if n % 2 == 0 else sides[::-1]:
-                before = quiet.tree_cpu(side.pid)
-                outcomes[side].append(run(side, REQUESTS))
-                cpu[side].append((quiet.tree_cpu(side.pid) - before) / REQUESTS * 1000)
-
-    ours, peer = (Sample(tuple(outcome.rate for outcome in outcomes[side])) for side in sides)
+        for server in (at.ours, at.peer):
+            generator.run(server.port, at.registrations(WARM_UP), connections).require(race.CREATED)
+        raced = race.run(
+            generator, at.ours, at.peer, at.registrations, connections=connections, count=REQUESTS, rounds=rounds
+        )
     return [
         Figure(
             name="h create",
             what="POST of a partner, throughput",
             unit="x",
-            measured=ratios(ours, peer),
+            measured=raced.throughput,
             bound=None,
             peer=PEER,
-            absolute={
-                "ours, requests/s": ours,
-                "peer, requests/s": peer,
-                "ours, server CPU ms/request": Sample(tuple(cpu[at.ours])),
-                "peer, server CPU ms/request": Sample(tuple(cpu[at.peer])),
-                "ours, p99 ms": _p99(outcomes[at.ours]),
-                "peer, p99 ms": _p99(outcomes[at.peer]),
-            },
-            others=usage.cores,
+            absolute=raced.absolute,
+            others=raced.others,
         )
     ]
 
@@ -141,10 +119,6 @@ def registration(number: int) -> dict[str, Any]:
     }
 
 
-def _p99(outcomes: list[Outcome]) -> Sample:
-    return Sample(tuple(percentile(outcome.latencies, 99) * 1000 for outcome in outcomes))
-
-
 @contextmanager
 def _servers() -> Generator[Servers]:
     described = catalog()
@@ -161,9 +135,5 @@ def _servers() -> Generator[Servers]:
         kms_url = stack.enter_context(kms.running(described))
 
         ours = environment(described, FUNCTION, Addresses(base_url, "", postgres.port)) | {"KMS_URL": kms_url}
-        peer = {
-            "PEER_DATABASE_URL": f"postgresql+asyncpg://postgres@127.0.0.1:{postgres.port}/{DATABASE}",
-            "PEER_POOL": str(described.functions[FUNCTION].concurrency),
-            "PYTHONWARNINGS": "ignore",  # pydantic's, of an alias that FastAPI gives a body
-        }
-        yield Servers(served.function(stack, FUNCTION, ours), served.uvicorn(stack, PEER_APP, peer), issuer, count(1))
+        peer = served.peer(stack, PEER_APP, FUNCTION, postgres.port)
+        yield Servers(served.function(stack, FUNCTION, ours), peer, issuer, count(1))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tools.bench import processes
 from tools.bench.load import request
 from tools.catalog import ROOT, catalog
+from tools.local.environment import DATABASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,16 @@ def function(stack: ExitStack, name: str, variables: Mapping[str, str], port: in
     return Server(port, process.pid)
 
 
-def uvicorn(stack: ExitStack, app: str, variables: Mapping[str, str]) -> Server:
-    """A FastAPI application, without access log, once it answers."""
+def peer(stack: ExitStack, app: str, function: str, postgres: int) -> Server:
+    """A FastAPI application on the same PostgreSQL, without access log, with as many connections to it as the function that
+    it is a peer of takes requests at once; once it answers."""
     port = processes.free_port()
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--no-access-log", "--log-level", "warning"]
+    variables = {
+        "PEER_DATABASE_URL": f"postgresql+asyncpg://postgres@127.0.0.1:{postgres}/{DATABASE}",
+        "PEER_POOL": str(catalog().functions[function].concurrency),
+        "PYTHONWARNINGS": "ignore",  # pydantic's, of an alias that FastAPI gives a body
+    }
     process = stack.enter_context(processes.running(command, variables))
     processes.first_answer(process, port, request("GET", "/openapi.json"))
     return Server(port, process.pid)

@@ -12,9 +12,10 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tools.bench import load, processes
@@ -67,19 +68,17 @@ class _Server:
     def serve(self, port: int) -> None:
         """Until killed."""
         with socket.create_server(("127.0.0.1", port), backlog=128) as listener:
-            self._selector.register(listener, selectors.EVENT_READ)
+            self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
             while True:
                 for key, _ in self._selector.select():
-                    if key.fileobj is listener:
-                        self._accept(listener)
-                    else:
-                        self._read(key.fileobj)  # pyright: ignore[reportArgumentType] - sockets are all that is registered
+                    act: Callable[[], None] = key.data
+                    act()
 
     def _accept(self, listener: socket.socket) -> None:
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received[connection] = b""
-        self._selector.register(connection, selectors.EVENT_READ)
+        self._selector.register(connection, selectors.EVENT_READ, partial(self._read, connection))
 
     def _read(self, connection: socket.socket) -> None:
         try:

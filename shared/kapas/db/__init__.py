@@ -38,6 +38,10 @@ class UniqueViolation(DatabaseFailure):
     """SQLSTATE 23505: the row is there already."""
 
 
+class ForeignKeyViolation(DatabaseFailure):
+    """SQLSTATE 23503: another row refers to the row, or the row to one that is not there."""
+
+
 class LockTimeout(DatabaseFailure):
     """SQLSTATE 55P03: somebody else holds the row for longer than we wait."""
 
@@ -49,7 +53,11 @@ class ConnectionLost(Unavailable):
 _NETWORK_FAILURES = ("network error", "connection is closed")
 """What pg8000's InterfaceError says when the connection broke; with other words it is a misuse of the driver."""
 
-_FAILURES: dict[str, type[DatabaseFailure]] = {"23505": UniqueViolation, "55P03": LockTimeout}
+_FAILURES: dict[str, type[DatabaseFailure]] = {
+    "23503": ForeignKeyViolation,
+    "23505": UniqueViolation,
+    "55P03": LockTimeout,
+}
 
 
 def _failure(error: DatabaseError) -> DatabaseFailure:
@@ -156,7 +164,9 @@ class Session:
         finally:
             self._in_transaction = False
             if self._shown != shown:
-                self._shown = None  # a scope that was sent within is undone by a roll-back
+                self._shown = (
+                    None  # a scope that was sent within is undone by a roll-back, which a COMMIT may turn out to be
+                )
 
     def show(self, scope: Scope) -> None:
         """Show the rows of `scope` from now on. It goes with the next statement, if the last scope was another."""

@@ -6,8 +6,6 @@ from tests.simulation.client import Client
 from tests.simulation.clients.partner_onboarding import Partner
 from tests.simulation.world import World
 
-LOOKS = 40
-
 
 def export(world: World, partner: Partner, device: Client, number: int) -> str | None:
     """Ask for an archive, wait for it and take a link to it; the export's id, None if there is one under way."""
@@ -17,15 +15,8 @@ def export(world: World, partner: Partner, device: Client, number: int) -> str |
     export_id = str(told.body["id"])
     path = f"/v1/exports/{export_id}"
     world.name(export_id, f"{partner.name}'s export {number}")
-    seen = told
-    for look in range(LOOKS):
-        seen = device.get(f"looks at its export {number} {look}", path)
-        if not partner.expect(seen, 200) or seen.body["status"] != "preparing":
-            break
-        world.kernel.sleep(min(0.5 * 2**look, 900))
-    if seen.status == 200 and seen.body["status"] == "preparing":
-        world.kernel.violation(f"{told.step}: it was never there")
-    if seen.status == 200 and seen.body["status"] == "ready":
+    seen = device.watch(f"looks at its export {number}", path, _prepared, first=0.5, longest=900)
+    if partner.expect(seen, 200) and seen.body["status"] == "ready":
         link = device.post(f"takes a link {number}", f"{path}/download-link")
         if partner.expect(link, 201) and link.body["sha256"] != seen.body["sha256"]:
             world.kernel.violation(f"{link.step} was told of another archive")
@@ -58,17 +49,20 @@ def erase(world: World, partner: Partner) -> None:
     world.erased[partner.id] = partner
     world.name(told.body["id"], f"{partner.name}'s erasure")
     _refused(world, partner, "at once")
-    seen = told
-    for look in range(LOOKS):
-        seen = owner.get(f"looks at its erasure {look}", f"/v1/erasures/{told.body['id']}")
-        if seen.body["status"] == "completed":
-            break
-        world.kernel.sleep(min(2**look, 6 * 3600))
-    else:
-        world.kernel.violation(f"{told.step}: it was never done")
+    path = f"/v1/erasures/{told.body['id']}"
+    seen = owner.watch("looks at its erasure", path, _completed, first=1, longest=6 * 3600)
+    if not seen.ok or not _completed(seen.body):
         return
     _stated(world, seen.step, seen.body)
     _refused(world, partner, "afterwards")
+
+
+def _prepared(export: dict[str, Any]) -> bool:
+    return export["status"] != "preparing"
+
+
+def _completed(erasure: dict[str, Any]) -> bool:
+    return erasure["status"] == "completed"
 
 
 def _refused(world: World, partner: Partner, when: str) -> None:

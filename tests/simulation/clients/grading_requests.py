@@ -10,7 +10,6 @@ from tests.simulation.clients.partner_onboarding import Partner
 from tests.simulation.files import UNREADABLE
 from tests.simulation.world import World
 
-LOOKS = 40
 DEVICE: dict[str, Any] = {
     "kind": "device",
     "model_sha256": hashlib.sha256(b"a model").hexdigest(),
@@ -47,9 +46,8 @@ def by_image(world: World, partner: Partner, device: Client, number: int, *, upl
     consent_updates.decide(world, partner, device, number, {"ai_processing": "granted"})
     data = (b"a photograph" if readable else UNREADABLE) + str(number).encode()
     told = device.post(f"announces an image {number}", "/v1/gradings", {"kind": "image", **image(data)})
-    if told.status == 403 or not partner.expect(
-        told, 201
-    ):  # it was withdrawn on another device, which the ledger shows
+    withdrawn = told.status == 403  # on another device, which the ledger shows
+    if withdrawn or not partner.expect(told, 201):
         return
     path = f"/v1/gradings/{told.body['id']}"
     world.name(told.body["id"], f"{partner.name}'s image {number}")
@@ -61,13 +59,10 @@ def by_image(world: World, partner: Partner, device: Client, number: int, *, upl
         return
     if submitted.status == 403 or not partner.expect(submitted, 200):
         return
-    for look in range(LOOKS):
-        seen = device.get(f"looks at the image {number} {look}", path)
-        if not partner.expect(seen, 200) or seen.body["status"] != "queued":
-            break
-        world.kernel.sleep(min(0.5 * 2**look, 600))
-    else:
-        world.kernel.violation(f"{submitted.step}: it was never graded")
+    seen = device.watch(
+        f"looks at the image {number}", path, lambda body: body["status"] != "queued", first=0.5, longest=600
+    )
+    partner.expect(seen, 200)
 
 
 def pry(world: World, stranger: Partner, grading_id: str) -> None:

@@ -5,8 +5,6 @@ from typing import Any
 from tests.simulation.client import Client
 from tests.simulation.world import World
 
-LOOKS = 40
-
 
 def sweep(world: World, operations: Client, name: str, **body: Any) -> dict[str, Any]:
     """Begin a sweep and see it through; its report."""
@@ -15,15 +13,11 @@ def sweep(world: World, operations: Client, name: str, **body: Any) -> dict[str,
         world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
         return {"lines": []}
     world.name(told.body["id"], name)
-    seen = told
-    for look in range(LOOKS):
-        seen = operations.get(f"looks at {name} {look}", f"/v1/retention-sweeps/{told.body['id']}")
-        if seen.body["status"] == "completed":
-            break
-        # A sweep whose first task was lost goes on in the night.
-        world.kernel.sleep(min(2**look, 6 * 3600))
-    else:
-        world.kernel.violation(f"{told.step}: it was never over")
+    # A sweep whose first task was lost goes on in the night.
+    path = f"/v1/retention-sweeps/{told.body['id']}"
+    seen = operations.watch(
+        f"looks at {name}", path, lambda body: body["status"] == "completed", first=1, longest=6 * 3600
+    )
     if not seen.body["complete"] and not body.get("limit"):
         world.kernel.violation(f"{told.step}: it is over, and not complete")
     return dict(seen.body)

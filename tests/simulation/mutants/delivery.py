@@ -255,7 +255,7 @@ def fan_out_tells_everybody(functions: Functions) -> Iterator[Patch]:
 def timeouts_count_as_delivered(functions: Functions) -> Iterator[Patch]:
     """No answer is taken for a good one."""
     for service in _webhooks(functions):
-        yield service.Reply, "taken", property(lambda reply: reply.status is None or 200 <= reply.status <= 299)
+        yield service.sending.Reply, "taken", property(lambda reply: reply.status is None or 200 <= reply.status <= 299)
 
 
 @mutant(60, "receiver_down", stories=("listens", "trades"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import kapas.keys
 from tests.simulation.fleet import Functions
-from tests.simulation.mutants import Patch, mutant
+from tests.simulation.mutants import Patch, instead, mutant
 
 
 @mutant(60, stories=("consents",))
@@ -28,6 +28,14 @@ def only_withdrawals_stop_processors(functions: Functions) -> Iterator[Patch]:
     """A no to what was granted tells no processor."""
     lifecycle = functions.module("consent-updates").service.lifecycle
     yield lifecycle, "ends_processing", lambda decision, last: last == "granted" and decision == "withdrawn"
+
+
+@mutant(60, "freeze", stories=("exports", "erasures"))
+def archive_appears_after_its_erasure(functions: Functions) -> Iterator[Patch]:
+    """That a partner is being erased is not asked again when its archive is done."""
+    store = functions.module("export-work").preparing.store
+    change = ("AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = exports.partner_id)", "")
+    yield store, "_READY", instead(store._READY, change)
 
 
 @mutant(20, stories=("exports",))

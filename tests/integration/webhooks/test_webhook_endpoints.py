@@ -1,7 +1,6 @@
 """Webhook endpoints, and the events fanned out to them, on a real PostgreSQL."""
 
 import json
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -11,25 +10,13 @@ from standardwebhooks import Webhook
 
 from functions.webhook_delivery import service
 from kapas import ids, outbox
-from kapas.db import Database, DatabaseFailure
+from kapas.db import DatabaseFailure
 from kapas.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, VersionConflict
 from kapas.events import SequenceGap
 from kapas.identity import Identity, Role, Tier
 from kapas.schemas.common import PageQuery
 from kapas.schemas.webhooks import MessageQuery, WebhookEndpointChange, WebhookEndpointCreate
-from tests.integration.webhook_system import NO_HOSTS, START, URL, System, matched, running
-
-
-@pytest.fixture
-def system(open_as: Callable[..., Database], admin: Connection) -> Iterator[System]:
-    with running(open_as, admin) as system:
-        yield system
-
-
-@pytest.fixture
-def caller(system: System) -> Identity:
-    return system.register()
-
+from tests.integration.webhooks.system import NO_HOSTS, START, URL, System, matched
 
 # Endpoints
 

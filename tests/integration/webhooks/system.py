@@ -11,7 +11,7 @@ from pg8000.native import Connection
 
 from functions.webhook_delivery import batch_store, batches, resend, service
 from functions.webhook_delivery.dispatch import AttemptTask
-from functions.webhook_delivery.service import Reply
+from functions.webhook_delivery.sending import Reply
 from functions.webhook_delivery.slots import Slots
 from kapas import clock, ids, outbox
 from kapas.db import Database

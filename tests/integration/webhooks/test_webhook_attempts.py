@@ -1,7 +1,6 @@
 """Attempts to deliver webhooks: tried again, given up, made twice, raced for, and killed at every point."""
 
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -10,25 +9,14 @@ from pg8000.native import Connection
 
 from functions.webhook_delivery import schedule, service, store
 from functions.webhook_delivery.dispatch import AttemptTask
-from functions.webhook_delivery.service import Reply
+from functions.webhook_delivery.sending import Reply
 from kapas import clock
-from kapas.db import PLATFORM, Database
+from kapas.db import PLATFORM
 from kapas.errors import Unavailable
 from kapas.identity import Identity
 from kapas.keys import Keyring
 from kapas.schemas.webhooks import WebhookEndpointChange
-from tests.integration.webhook_system import START, Killed, System, matched, running
-
-
-@pytest.fixture
-def system(open_as: Callable[..., Database], admin: Connection) -> Iterator[System]:
-    with running(open_as, admin) as system:
-        yield system
-
-
-@pytest.fixture
-def caller(system: System) -> Identity:
-    return system.register()
+from tests.integration.webhooks.system import START, Killed, System, matched
 
 
 def test_success_is_recorded_and_final(system: System, caller: Identity) -> None:

@@ -1,32 +1,22 @@
 """Messages that wait together: one task for all, sent and recorded in batches, up to what fails."""
 
 import threading
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from pg8000.native import Connection
 
 from functions.webhook_delivery import batch_store, batches, service
 from functions.webhook_delivery.dispatch import AttemptTask
-from functions.webhook_delivery.service import Reply
+from functions.webhook_delivery.sending import Reply
 from kapas import ids
-from kapas.db import PLATFORM, Database
+from kapas.db import PLATFORM, Session
 from kapas.identity import Identity
 from kapas.ports import Task
 from kapas.schemas.webhooks import WebhookEndpointChange
-from tests.integration.webhook_system import System, matched, running
-
-
-@pytest.fixture
-def system(open_as: Callable[..., Database], admin: Connection) -> Iterator[System]:
-    with running(open_as, admin) as system:
-        yield system
-
-
-@pytest.fixture
-def caller(system: System) -> Identity:
-    return system.register()
+from tests.integration.webhooks.system import System, matched
 
 
 def wait_together(system: System, caller: Identity, count: int) -> Task:
@@ -116,10 +106,10 @@ def test_what_is_relied_upon_is_claimed_after_the_one_that_relies_can_be_seen(
     system.create(caller)
     system.fan_out(matched(caller))
     task = system.queue.take()
-    add, relied, started = batch_store.waiting, threading.Event(), threading.Event()
+    waiting, relied, started = batch_store.waiting, threading.Event(), threading.Event()
 
-    def slowly(*arguments: object) -> object:
-        found = add(*arguments)  # pyright: ignore[reportArgumentType]
+    def slowly(db: Session, endpoint_ids: Sequence[UUID], now: datetime, since: datetime) -> set[UUID]:
+        found = waiting(db, endpoint_ids, now, since)
         relied.set()
         assert started.wait(10)
         return found
@@ -265,12 +255,13 @@ def test_none_are_claimed_of_an_endpoint_that_is_spared_or_disabled(
 def test_of_a_partner_that_was_shredded_all_are_discarded(
     system: System, caller: Identity, admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    created = system.create(caller)
+    created, partner_id = system.create(caller), caller.partner_id
+    assert partner_id
     task = wait_together(system, caller, 3)
 
     def shred() -> None:
         admin.run("DELETE FROM subject_keys")
-        system.keyring.forget(caller.partner_id)  # pyright: ignore[reportArgumentType]
+        system.keyring.forget(partner_id)
 
     monkeypatch.setattr(system.partner, "meanwhile", shred)
     system.attempt(task)

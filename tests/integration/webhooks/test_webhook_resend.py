@@ -1,7 +1,6 @@
 """What a partner asks for: another secret, a test, a message once more, and all that failed since a time."""
 
 import json
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -11,25 +10,13 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from functions.webhook_delivery import resend, schedule, service
 from functions.webhook_delivery.dispatch import AttemptTask
-from functions.webhook_delivery.service import Reply
+from functions.webhook_delivery.sending import Reply
 from kapas import outbox
-from kapas.db import Database
 from kapas.errors import Conflict, Forbidden, NotFound, VersionConflict
 from kapas.identity import Identity, Role, Tier
 from kapas.ports import Task
 from kapas.schemas.webhooks import WebhookEndpointChange, WebhookMessageDetail, WebhookRecover, WebhookRecovery
-from tests.integration.webhook_system import START, System, matched, one_at_a_time, running
-
-
-@pytest.fixture
-def system(open_as: Callable[..., Database], admin: Connection) -> Iterator[System]:
-    with running(open_as, admin) as system:
-        yield system
-
-
-@pytest.fixture
-def caller(system: System) -> Identity:
-    return system.register()
+from tests.integration.webhooks.system import START, System, matched, one_at_a_time
 
 
 def failed(system: System, caller: Identity, status: int = 500) -> WebhookMessageDetail:

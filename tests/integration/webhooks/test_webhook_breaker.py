@@ -1,7 +1,6 @@
 """Endpoints that fail: spared for a while, probed, disabled after days; and one that hangs leaves the others their slots."""
 
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
@@ -10,31 +9,19 @@ import pytest
 from pg8000.native import Connection
 
 from functions.webhook_delivery import schedule
-from functions.webhook_delivery.service import Reply
+from functions.webhook_delivery.sending import Reply
 from functions.webhook_delivery.slots import Slots
-from kapas.db import Database
 from kapas.identity import Identity
 from kapas.ports import Task
 from kapas.schemas.webhooks import EndpointDisabled, WebhookEndpointChange
-from tests.integration.webhook_system import START, System, matched, one_at_a_time, running
+from tests.integration.webhooks.system import START, System, matched, one_at_a_time
 
 OPEN = schedule.BREAKER_OPEN
-
-
-@pytest.fixture
-def system(open_as: Callable[..., Database], admin: Connection) -> Iterator[System]:
-    with running(open_as, admin) as system:
-        yield system
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     one_at_a_time(monkeypatch)
-
-
-@pytest.fixture
-def caller(system: System) -> Identity:
-    return system.register()
 
 
 def fan_out(system: System, caller: Identity, count: int) -> list[Task]:
