@@ -18,7 +18,7 @@ from functions.data_export import preparing, service, shards
 from kapas import ids
 from kapas.data_map import data_map
 from kapas.db import Database, DatabaseFailure
-from kapas.errors import Conflict, Forbidden
+from kapas.errors import Conflict, Forbidden, Unavailable
 from kapas.events import CloudEvent
 from kapas.identity import Identity, Role, Tier
 from kapas.schemas.exports import Export, ExportCreate
@@ -178,6 +178,17 @@ def test_a_part_that_was_changed_fails_the_export(system: System) -> None:
     assert system.archives.objects == {}
     assert system.events(export.id)[-1][0] == "export.failed.v1"
     assert begin(system, owner).status == "preparing", "it can be asked for again"
+
+
+def test_a_part_that_is_gone_is_not_an_error(system: System) -> None:
+    """An erasure under way clears parts away before it says that the export is over."""
+    export = begin(system, owner := system.register())
+    while len(system.queue.tasks) != 1 or b"assemble" not in system.queue.tasks[0].body:
+        system.deliver(system.queue.tasks.pop(0))
+    system.archives.objects.clear()
+    with pytest.raises(Unavailable):
+        system.deliver(system.queue.tasks.pop(0))
+    assert system.export(owner, export.id).status == "preparing"
 
 
 def test_rows_that_come_meanwhile_are_counted_where_they_are_read(system: System, small_shards: None) -> None:

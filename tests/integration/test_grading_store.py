@@ -10,13 +10,13 @@ from uuid import UUID
 import pytest
 from pg8000.native import Connection
 
-from functions.grading_requests import results, store
+from functions.grading_requests import results, service, store
 from functions.grading_requests.readings import Reading
 from kapas import clock, ids, outbox
 from kapas.db import PLATFORM, Database, DatabaseFailure, Session
-from kapas.errors import VersionConflict
+from kapas.errors import Conflict, VersionConflict
 from kapas.events import Event
-from kapas.identity import Tier
+from kapas.identity import Identity, Role, Tier
 from kapas.outbox import Change
 from kapas.schemas.events.gradings import GradingCompleted, GradingRequested, GradingSubmitted
 from kapas.schemas.gradings import Grading, HviFigures, ImageUpload, Refusal
@@ -94,8 +94,12 @@ def test_nothing_is_charged_or_kept_once_the_partner_is_being_erased(database: D
     admin.run(
         "INSERT INTO restrictions (subject_id, reason, restricted_at) VALUES (:of, 'erasure', now())", of=partner_id
     )
-    with database.session(partner_id) as db, pytest.raises(VersionConflict):
-        outbox.commit(db, made.change)
+    caller = Identity("owner", partner_id, Role.OWNER, Tier.FREE)
+    with database.session(partner_id) as db:
+        with pytest.raises(VersionConflict):
+            outbox.commit(db, made.change)
+        with pytest.raises(Conflict):
+            service.not_charged(db, caller)
     for table in ("gradings", "grading_usage", "grading_budgets"):
         assert admin.run(f"SELECT FROM {table} WHERE partner_id = :of", of=partner_id) == []
 

@@ -231,6 +231,23 @@ def test_a_slow_endpoint_has_few_leased_and_is_left_in_time(
     assert {message.status for message in system.messages(caller, created.id)} == {"delivered"}
 
 
+def test_batches_begin_anew_with_one_message_after_a_slow_one(
+    system: System, caller: Identity, admin: Connection
+) -> None:
+    created = system.create(caller)
+    task, leased = wait_together(system, caller, 20), list[int]()
+
+    def take_a_while() -> None:
+        system.time.advance(milliseconds=300)
+        held = admin.run("SELECT count(*) FROM webhook_messages WHERE lease_until > :now", now=system.time.now)
+        leased.append(held[0][0])
+
+    system.partner.meanwhile = take_a_while
+    system.attempt(task)
+    assert leased == [size for size in (1, batches.FIRST_BATCH, 1, 2, 4, 1, 2, 1) for _ in range(size)]
+    assert {message.status for message in system.messages(caller, created.id)} == {"delivered"}
+
+
 def test_none_are_claimed_of_an_endpoint_that_is_spared_or_disabled(
     system: System, caller: Identity, admin: Connection
 ) -> None:
