@@ -23,8 +23,8 @@ DRAIN = timedelta(seconds=20)
 BATCH, FIRST_BATCH = 64, 8
 """Messages that are leased at once while a drain goes fast, and at first."""
 FAST = timedelta(seconds=1)
-"""A batch that takes longer is followed by a single message, so that few are leased long before they are sent; what goes fast is
-followed by twice as many."""
+"""A batch that takes longer is followed by a single message, so that few are leased long before they are
+sent; one that goes fast is followed by twice as many."""
 
 
 def drain(
