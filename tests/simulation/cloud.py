@@ -62,16 +62,20 @@ class Cloud:
         self.stretch = Stretch(kernel)
         stretched: Any = self.stretch
         kernel.core.advance = stretched
-        scheduler = CloudScheduler(kernel.core, state, identity)
+        self._scheduler = CloudScheduler(kernel.core, state, identity)
         for topic in _topics(catalog):
             self.broker.put_topic(topic)
         for subscription in _subscriptions(catalog, addresses):
             self.broker.put_subscription(subscription)
-        parent = f"projects/{PROJECT}/locations/{catalog.region}"
+        self._parent = parent = f"projects/{PROJECT}/locations/{catalog.region}"
         for queue in _queues(catalog):
             self.tasks.CreateQueue(tasks_v2.CreateQueueRequest(parent=parent, queue=queue), None)
         for job in _jobs(catalog, addresses):
-            scheduler.CreateJob(scheduler_v1.CreateJobRequest(parent=parent, job=job), None)
+            self._scheduler.CreateJob(scheduler_v1.CreateJobRequest(parent=parent, job=job), None)
+
+    def pause(self, job: str) -> None:
+        """Have a job not tick in this run."""
+        self._scheduler.PauseJob(scheduler_v1.PauseJobRequest(name=f"{self._parent}/jobs/{job}"), None)
 
     def undelivered(self) -> list[str]:
         """What has not been taken in yet, and what was given up, which waits in a dead-letter topic."""

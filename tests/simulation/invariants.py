@@ -1,5 +1,6 @@
 """What must hold: during a run by triggers (invariants.sql), and once everything has come to rest."""
 
+import functools
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -56,13 +57,18 @@ def tables(admin: Connection, schema: str = "public") -> list[str]:
 def reset(admin: Connection, template: str = "") -> None:
     """Delete every row, and copy those of the schema `template`. For tables that are nearly empty DELETE is faster than
     TRUNCATE."""
+    admin.run(_reset(admin, template))
+
+
+@functools.cache
+def _reset(admin: Connection, template: str) -> str:
     steps = [f"DELETE FROM {identifier(table)}" for table in tables(admin)]
     for table in tables(admin, template) if template else ():
         names = ", ".join(row[0] for row in admin.run(_COLUMNS, table=table))
         steps.append(
             f"INSERT INTO public.{identifier(table)} ({names}) SELECT {names} FROM {template}.{identifier(table)}"
         )
-    admin.run(f"SET session_replication_role = replica; {'; '.join(steps)}; SET session_replication_role = origin")
+    return f"SET session_replication_role = replica; {'; '.join(steps)}; SET session_replication_role = origin"
 
 
 def during(admin: Connection) -> list[str]:

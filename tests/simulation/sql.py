@@ -13,6 +13,7 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 from pg8000.native import Connection as NativeConnection
 from pg8000.native import PreparedStatement, identifier
 
+from kapas.db.driver import read_times_fast
 from tests.simulation.kernel import IDLE_IN_TRANSACTION, Kernel, Task
 from tests.simulation.wire import Wire
 
@@ -47,6 +48,7 @@ class Backend:
         self.core = CoreConnection(
             role, database=server.database, sock=self.wire, ssl_context=False, startup_params=dict(_OPTIONS)
         )
+        read_times_fast(self.core)
         self.role = role
         self._prepared: dict[str, Any] = {}
         self.wire.patience = LOCK_TIMEOUT
@@ -72,6 +74,7 @@ class Server:
         self.port = port
         self.database = database
         self.admin = NativeConnection("postgres", host="127.0.0.1", port=port, database=database)
+        read_times_fast(self.admin)
         # The server's own ends of waits and its own housekeeping come when they come: ours are in virtual time.
         self.admin.run(f"ALTER DATABASE {identifier(database)} SET deadlock_timeout = '1h'")
         self.admin.run("ALTER SYSTEM SET autovacuum = off")

@@ -3,6 +3,7 @@
 Rules without another source: https://cloud.google.com/scheduler/docs/reference/rpc/google.cloud.scheduler.v1.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -238,9 +239,15 @@ def next_tick(schedule: str, time_zone: str, after: datetime) -> datetime:
         local = after.astimezone(_zone(time_zone))
         if len(schedule.split()) != 5:
             raise exceptions.InvalidArgument("The schedule must have five fields (unix-cron).")
-        return croniter(schedule, local, ret_type=datetime).get_next().astimezone(UTC)
+        return _cron(schedule).get_next(datetime, local, update_current=False).astimezone(UTC)
     except (CroniterError, ZoneInfoNotFoundError, ValueError) as error:
         raise exceptions.InvalidArgument(f"Schedule or time zone is invalid: {error}") from error
+
+
+@functools.cache
+def _cron(schedule: str) -> croniter:
+    """An expression, parsed: it asks for the lock of the core, as whoever uses it holds."""
+    return croniter(schedule)
 
 
 def _zone(name: str) -> ZoneInfo:

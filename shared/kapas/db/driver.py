@@ -62,7 +62,7 @@ _TIMESTAMPTZ = 1184
 
 def _timestamptz(text: str) -> Any:
     try:
-        return datetime.fromisoformat(text)  # a tenth of the time of strptime
+        return datetime.fromisoformat(text)
     except ValueError:
         return cast(Any, pg8000.converters).timestamptz_in(text)  # infinity, or outside of Python's years
 
@@ -111,13 +111,18 @@ def _leave_waiting_to_the_kernel(connected: socket.socket) -> None:
         connected.settimeout(None)
 
 
+def read_times_fast(connection: CoreConnection) -> None:
+    """In a tenth of the time of pg8000's own reading."""
+    connection.register_in_adapter(_TIMESTAMPTZ, _timestamptz)
+
+
 def adapted(connection: CoreConnection) -> CoreConnection:
     """`connection`, with fewer system calls for a statement, and reading times fast."""
     private = cast(Any, connection)  # pg8000 has no public way to its socket
     private._sock = _Stream(private._usock)
     _leave_waiting_to_the_kernel(private._usock)
-    connection.register_in_adapter(_TIMESTAMPTZ, _timestamptz)
+    read_times_fast(connection)
     return connection
 
 
-__all__ = ["CoreConnection", "DatabaseError", "InterfaceError", "PreparedStatement", "adapted"]
+__all__ = ["CoreConnection", "DatabaseError", "InterfaceError", "PreparedStatement", "adapted", "read_times_fast"]

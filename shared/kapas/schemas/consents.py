@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from kapas.schemas.common import Page, PageQuery, Request, Resource
+from kapas.schemas.common import Page, PageQuery, Query, Request, Resource
 
 Purpose = Literal["marketing", "analytics", "data_sharing", "ai_processing", "cross_border"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
@@ -77,7 +77,7 @@ class ConsentNotice(Resource):
     content: NoticeContent
 
 
-class NoticeQuery(Request):
+class NoticeQuery(Query):
     """In which language."""
 
     language: Language = Field("en", description="en English, hi Hindi, gu Gujarati")
@@ -153,7 +153,7 @@ class ConsentStates(Resource):
     data: list[ConsentState]
 
 
-class AsOfQuery(Request):
+class AsOfQuery(Query):
     """A moment in the past."""
 
     at: AwareDatetime = Field(description="RFC 3339, for example 2026-11-24T06:30:00Z")

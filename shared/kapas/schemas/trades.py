@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, computed_field
 
-from kapas.schemas.common import Amount, Page, PageQuery, Request, Resource, UnitPrice, Weight
+from kapas.schemas.common import Amount, Page, PageQuery, Query, Request, Resource, UnitPrice, Weight
 from kapas.schemas.trade_steps import ClientReference, FibreQuality
 from kapas.units import amount
 
@@ -117,7 +117,7 @@ class TradeEvent(Resource):
     client: ClientReference | None = None
 
 
-class TimelineQuery(Request):
+class TimelineQuery(Query):
     """Which part of a timeline to answer."""
 
     limit: int = Field(100, ge=1, le=100, description="How many steps at most")
