@@ -1,6 +1,7 @@
 """PostgreSQL for the system under test: `kapas.db` runs unchanged on connections that break when a fault says so."""
 
 import functools
+import random
 import re
 import socket
 from collections import defaultdict
@@ -316,6 +317,9 @@ class Connection:
                 backend.wire.patience = LOCK_TIMEOUT
                 self._database.released()
         self._alive()
+        if len(answer.rows or ()) > 1 and _unordered(statement):
+            answer.rows.sort(key=repr)
+            random.Random(f"{kernel.seed}/{task.key}/{task.points}/rows").shuffle(answer.rows)
         kernel.log(task.key, name, params, answer.rows)
         if commits and kernel.strikes("commit_unanswered", name):
             self.kill()
@@ -325,6 +329,12 @@ class Connection:
 
 _WRITE = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM) (\w+)(?=[^;]*?\b(?:SET|VALUES|SELECT|WHERE)\b)")
 _READ = re.compile(r"\bFROM (?!unnest|change)(\w+)")
+
+
+@functools.cache
+def _unordered(statement: str) -> bool:
+    """Whether SQL leaves the order of the rows open. PostgreSQL's own depends on what was deleted before; ours is drawn."""
+    return not statement.startswith("FETCH") and statement.rfind("ORDER BY") <= statement.rfind("RETURNING")
 
 
 @functools.cache
