@@ -127,7 +127,7 @@ class Functions:
         """Have few rows make many shards and pages."""
         for name in ("export-work", "erasure-work", "export-watchdog"):
             shards = self.module(name).preparing.shards
-            shards.SHARD_ROWS, shards.FETCH = 10, 4
+            shards.SHARD_ROWS, shards.FETCH = 5, 2
         sweeping = self.module("retention-batch").sweeping
         sweeping.PAGE, sweeping.OUTSIDE_PAGE = 4, 3
 
