@@ -10,10 +10,10 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from tests.serving import over_http
 from tools.local.core import Core, Done, Outgoing
 from tools.local.state import State
 from tools.local.storage import Storage
+from tools.serving import over_http
 
 PROJECT = "kapas-test"
 

@@ -15,10 +15,10 @@ from kapas.errors import Unavailable
 from kapas.gcp.storage import CHUNK, CloudStorage
 from kapas.settings import FileSettings
 from tests.conformance.storage_server import PROJECT, Served, no_network, serving
-from tests.serving import over_http
 from tools.local.core import Core
 from tools.local.iam_credentials import IamCredentials
 from tools.local.state import State
+from tools.serving import over_http
 
 BUCKET = "kapas-test-uploads"
 SIGNER = "files@kapas-test.iam.gserviceaccount.com"

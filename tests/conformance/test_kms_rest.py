@@ -21,11 +21,11 @@ from tests.conformance.kms_server import (
     no_network,
     verifier,
 )
-from tests.serving import over_http
 from tools.local.core import Core
 from tools.local.kms import Kms
 from tools.local.kms_rest import KmsRest
 from tools.local.state import State
+from tools.serving import over_http
 
 
 @pytest.fixture

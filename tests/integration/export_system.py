@@ -317,6 +317,14 @@ class System:
     def request_erasure(self, caller: Identity) -> Erasure:
         return self.commit(caller, service.request_erasure, caller, ErasureCreate(confirm="erase"))
 
+    def export_to_assemble(self, caller: Identity) -> tuple[Export, Task]:
+        """An export whose parts are all written, and the task that puts them together, which nothing delivers."""
+        export = self.request_export(caller)
+        self.queue.enqueue(preparing.task(export.id, "plan"))
+        while (task := self.queue.tasks.pop(0)) and b"assemble" not in task.body:
+            self.deliver(task)
+        return export, task
+
     def work(self, *, times: int = 1) -> None:
         """Deliver every task until there is none, each `times` times."""
         while self.queue.tasks:

@@ -272,11 +272,7 @@ def test_processing_is_restricted_with_the_request(system: System) -> None:
 
 def test_an_archive_that_is_being_made_does_not_appear(system: System) -> None:
     owner = system.register()
-    export = system.request_export(owner)
-    system.queue.enqueue(preparing.task(export.id, "plan"))
-    while b"assemble" not in system.queue.tasks[0].body:
-        system.deliver(system.queue.tasks.pop(0))
-    assemble = system.queue.tasks.pop()
+    export, assemble = system.export_to_assemble(owner)
     begin(system, owner)
     system.deliver(assemble)  # the restriction is there, the erasure has not begun
     assert system.archives.objects == {}
@@ -289,11 +285,7 @@ def test_an_archive_that_is_being_made_does_not_appear(system: System) -> None:
 
 def test_an_export_whose_parts_go_while_it_is_read_is_over(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = system.register()
-    export = system.request_export(owner)
-    system.queue.enqueue(preparing.task(export.id, "plan"))
-    while b"assemble" not in system.queue.tasks[0].body:
-        system.deliver(system.queue.tasks.pop(0))
-    assemble = system.queue.tasks.pop()
+    export, assemble = system.export_to_assemble(owner)
     build = preparing.archive.build
 
     def overtaken(*arguments: Any) -> int:

@@ -166,13 +166,11 @@ def test_a_part_that_was_changed_fails_the_export(system: System) -> None:
     owner = system.register()
     assert owner.partner_id
     system.accesses(owner.partner_id, 3)
-    export = begin(system, owner)
-    while len(system.queue.tasks) != 1 or b"assemble" not in system.queue.tasks[0].body:
-        system.deliver(system.queue.tasks.pop(0))
+    export, assemble = system.export_to_assemble(owner)
     part = next(path for path, data in system.archives.objects.items() if b"data_accessed" in data)
     lines = system.archives.objects[part].splitlines(keepends=True)
     system.archives.objects[part] = b"".join(lines[1:])
-    system.work()
+    system.deliver(assemble)
     after = system.export(owner, export.id)
     assert (after.status, after.failure) == ("failed", "incomplete")
     assert system.archives.objects == {}
@@ -182,12 +180,10 @@ def test_a_part_that_was_changed_fails_the_export(system: System) -> None:
 
 def test_a_part_that_is_gone_is_not_an_error(system: System) -> None:
     """An erasure under way clears parts away before it says that the export is over."""
-    export = begin(system, owner := system.register())
-    while len(system.queue.tasks) != 1 or b"assemble" not in system.queue.tasks[0].body:
-        system.deliver(system.queue.tasks.pop(0))
+    export, assemble = system.export_to_assemble(owner := system.register())
     system.archives.objects.clear()
     with pytest.raises(Unavailable):
-        system.deliver(system.queue.tasks.pop(0))
+        system.deliver(assemble)
     assert system.export(owner, export.id).status == "preparing"
 
 

@@ -15,13 +15,6 @@ SEEDS = 300
 REPLAYS = 20
 """Seeds that are run twice here, in two processes and another order; `make simulate` replays every twentieth."""
 
-FOUND: dict[int, str] = {
-    457: "an export whose parts an erasure had cleared away failed with an error that nobody expected",
-    612: "a part of an archive was written after its partner's erasure, which left nothing that leads to it",
-    1610: "a grading that was held up was kept after its partner's erasure",
-}
-"""Seeds that once failed, and what they found."""
-
 
 @pytest.fixture(scope="module")
 def pool(port: int) -> Iterator[Any]:
@@ -39,11 +32,6 @@ def test_seeds_run_clean(pool: Any) -> None:
     assert summary.runs == SEEDS
     assert sum(summary.kinds.values()) >= 20 * SEEDS
     assert not [kind for kind in KINDS if not summary.kinds[kind]]
-
-
-@pytest.mark.parametrize("seed", FOUND)
-def test_seed_that_once_failed(pool: Any, seed: int) -> None:
-    assert pool.apply(bench.run_here, (seed,)).violations == []
 
 
 def test_replays_agree(pool: Any, port: int) -> None:

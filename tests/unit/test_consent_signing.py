@@ -11,10 +11,10 @@ from kapas.errors import Unavailable
 from kapas.gcp.kms_rest import KmsResource
 from kapas.gcp.kms_signer import KmsSigner, WrongAlgorithm
 from tests.conformance.kms_server import LOCATION, Algorithm, Client, Purpose, kms_client, new_key, no_network
-from tests.serving import over_http
 from tools.local.core import Core
 from tools.local.kms_rest import KmsRest
 from tools.local.state import State
+from tools.serving import over_http
 
 Json = dict[str, Any]
 

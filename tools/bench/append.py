@@ -5,8 +5,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -20,8 +18,6 @@ from tools.bench.statistics import Sample
 from tools.catalog import catalog
 from tools.local.environment import DATABASE, Addresses, environment
 from tools.local.oidc import Issuer
-from tools.local.postgres import Postgres
-from tools.local.provision import prepare_database
 from tools.local.state import State
 
 FUNCTION = "trade-events"
@@ -91,22 +87,20 @@ def servers(trades: int) -> Generator[Servers]:
     """Ours and the peer's server, both on one PostgreSQL with durable commits and `trades` open lots."""
     described = catalog()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="kapas-bench-")))
-        postgres = stack.enter_context(Postgres(folder / "postgres", durable=True))
-        prepare_database(described, postgres.port)
-        prepared = market.prepare(postgres.port, trades)
-        with Connection("postgres", host="127.0.0.1", port=postgres.port, database=DATABASE) as connection:
+        postgres = stack.enter_context(served.database())
+        prepared = market.prepare(postgres, trades)
+        with Connection("postgres", host="127.0.0.1", port=postgres, database=DATABASE) as connection:
             for statement in _PEER_TABLES:
                 connection.run(statement)
         issuer = Issuer(State(), lambda: datetime.now(UTC))
         answers = {"/_local/jwks/platform": issuer.jwks("platform"), "/_local/metadata": issuer.token("f", "relay")}
         base_url = stack.enter_context(processes.stand_in(answers))
 
-        ours = environment(described, FUNCTION, Addresses(base_url, "", postgres.port))
+        ours = environment(described, FUNCTION, Addresses(base_url, "", postgres))
         yield Servers(
             ours=served.function(stack, FUNCTION, ours),
             unwoken=served.function(stack, FUNCTION, {**ours, "RELAY_URL": ""}),
-            peer=served.peer(stack, PEER_APP, FUNCTION, postgres.port),
+            peer=served.peer(stack, PEER_APP, FUNCTION, postgres),
             stand_in=urlsplit(base_url).port or 0,
             access_tokens=market.tokens(issuer, prepared),
             trade_ids=iter(prepared.trade_ids),

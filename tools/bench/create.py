@@ -10,8 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from pg8000.native import Connection
@@ -25,8 +23,6 @@ from tools.bench.served import Server
 from tools.catalog import catalog
 from tools.local.environment import DATABASE, TOKEN_AUDIENCE, TOKEN_ISSUER, Addresses, environment
 from tools.local.oidc import Issuer
-from tools.local.postgres import Postgres
-from tools.local.provision import prepare_database
 from tools.local.state import State
 
 FUNCTION = "partner-onboarding"
@@ -123,10 +119,8 @@ def registration(number: int) -> dict[str, Any]:
 def _servers() -> Generator[Servers]:
     described = catalog()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="kapas-bench-")))
-        postgres = stack.enter_context(Postgres(folder / "postgres", durable=True))
-        prepare_database(described, postgres.port)
-        with Connection("postgres", host="127.0.0.1", port=postgres.port, database=DATABASE) as connection:
+        postgres = stack.enter_context(served.database())
+        with Connection("postgres", host="127.0.0.1", port=postgres, database=DATABASE) as connection:
             for statement in _PEER_TABLES:
                 connection.run(statement)
         issuer = Issuer(State(), lambda: datetime.now(UTC))
@@ -134,6 +128,6 @@ def _servers() -> Generator[Servers]:
         base_url = stack.enter_context(processes.stand_in(answers))
         kms_url = stack.enter_context(kms.running(described))
 
-        ours = environment(described, FUNCTION, Addresses(base_url, "", postgres.port)) | {"KMS_URL": kms_url}
-        peer = served.peer(stack, PEER_APP, FUNCTION, postgres.port)
+        ours = environment(described, FUNCTION, Addresses(base_url, "", postgres)) | {"KMS_URL": kms_url}
+        peer = served.peer(stack, PEER_APP, FUNCTION, postgres)
         yield Servers(served.function(stack, FUNCTION, ours), peer, issuer, count(1))

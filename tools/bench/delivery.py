@@ -5,8 +5,6 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -26,13 +24,11 @@ from kapas.ports import Task
 from kapas.schemas.events.trades import TradeBidPlaced
 from kapas.schemas.webhooks import WebhookEndpointCreate, WebhookEndpointCreated
 from kapas.settings import DatabaseSettings
-from tools.bench import kms, processes, relay, sink
+from tools.bench import kms, processes, relay, served, sink
 from tools.bench.load import request
 from tools.catalog import Catalog, catalog
 from tools.local.environment import DATABASE, PROJECT, TASK_CALLER, Addresses, environment
 from tools.local.oidc import Issuer
-from tools.local.postgres import Postgres
-from tools.local.provision import prepare_database
 from tools.local.state import State
 
 FUNCTION = "webhook-attempt"
@@ -72,13 +68,11 @@ def ground() -> Generator[Ground]:
     """A durable PostgreSQL, a KMS, an issuer of tokens, and the sink."""
     described = catalog()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="kapas-bench-")))
-        postgres = stack.enter_context(Postgres(folder / "postgres", durable=True))
-        prepare_database(described, postgres.port)
+        postgres = stack.enter_context(served.database())
         issuer = Issuer(State(), lambda: datetime.now(UTC))
         base_url = stack.enter_context(processes.stand_in({"/_local/jwks/google": issuer.jwks("google")}))
         kms_url = stack.enter_context(kms.running(described))
-        yield Ground(described, postgres.port, stack.enter_context(sink.running()), kms_url, issuer, base_url)
+        yield Ground(described, postgres, stack.enter_context(sink.running()), kms_url, issuer, base_url)
 
 
 def endpoints(at: Ground, paths: list[str], *, partners: int) -> list[WebhookEndpointCreated]:

@@ -1,11 +1,9 @@
 """A local Cloud KMS over REST with the key of the catalog: functions that encrypt call it once for each epoch key."""
 
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from google.cloud.kms_v1 import types
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tools.catalog import Catalog
 from tools.local.core import Core
@@ -14,11 +12,7 @@ from tools.local.kms import Kms
 from tools.local.kms_rest import KmsRest
 from tools.local.state import State
 from tools.local.transport import HttpTransport
-
-
-class _Quiet(WSGIRequestHandler):
-    def log(self, *_: object) -> None:
-        """Nothing: the runner tells what happened."""
+from tools.serving import over_http
 
 
 @contextmanager
@@ -33,13 +27,8 @@ def running(described: Catalog) -> Generator[str]:
     kms.CreateCryptoKey(
         types.CreateCryptoKeyRequest(parent=ring, crypto_key_id=key, crypto_key={"purpose": purpose}), None
     )
-    server = make_server("127.0.0.1", 0, KmsRest(kms), threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     try:
-        yield f"http://127.0.0.1:{server.port}"
+        with over_http(KmsRest(kms)) as address:
+            yield address
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
         transport.close()

@@ -9,15 +9,13 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from uuid import UUID
 
 from pg8000.native import Connection
 
 from kapas import clock, events, ids
 from kapas.schemas.events.trades import TradeBidPlaced
-from tools.bench import market, processes, quiet
+from tools.bench import market, processes, quiet, served
 from tools.bench.load import drive, request
 from tools.bench.report import Bound, Figure
 from tools.bench.statistics import Sample, ratios
@@ -25,8 +23,6 @@ from tools.catalog import ROOT, catalog
 from tools.local.environment import DATABASE, PROJECT, SCHEDULE_CALLER, Addresses, environment
 from tools.local.environment import relay as relay_name
 from tools.local.oidc import Issuer
-from tools.local.postgres import Postgres
-from tools.local.provision import prepare_database
 from tools.local.state import State
 
 BOUND = Bound(0.5)
@@ -168,9 +164,7 @@ def _servers() -> Generator[Servers]:
     name = relay_name(described)
     function = described.functions[name]
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="kapas-bench-")))
-        postgres = stack.enter_context(Postgres(folder / "postgres", durable=True))
-        prepare_database(described, postgres.port)
+        postgres = stack.enter_context(served.database())
         issuer = Issuer(State(), lambda: datetime.now(UTC))
         base_url = stack.enter_context(processes.stand_in({"/_local/jwks/google": issuer.jwks("google")}))
 
@@ -179,7 +173,7 @@ def _servers() -> Generator[Servers]:
         stack.enter_context(processes.running(command, {}))
         emulator = {"PUBSUB_EMULATOR_HOST": f"127.0.0.1:{pubsub}", "GOOGLE_CLOUD_PROJECT": PROJECT}
 
-        at = Addresses(base_url, emulator["PUBSUB_EMULATOR_HOST"], postgres.port)
+        at = Addresses(base_url, emulator["PUBSUB_EMULATOR_HOST"], postgres)
         port, source = processes.free_port(), ROOT / "functions" / function.capability / "main.py"
         environ = processes.function_environment(
             port, function.concurrency, environment(described, name, at) | emulator
@@ -195,6 +189,4 @@ def _servers() -> Generator[Servers]:
         command = [sys.executable, "-m", "tools.bench.peers.publisher", str(peer_port)]
         peer = stack.enter_context(processes.running(command, emulator))
         processes.first_answer(peer, peer_port, request("GET", "/"), status=204)
-        yield Servers(
-            relay=Server(port, relay.pid), peer=Server(peer_port, peer.pid), postgres=postgres.port, wake=wake
-        )
+        yield Servers(relay=Server(port, relay.pid), peer=Server(peer_port, peer.pid), postgres=postgres, wake=wake)

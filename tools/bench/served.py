@@ -1,14 +1,18 @@
 """Servers under measure, each with one worker process, started and waited for."""
 
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tools.bench import processes
 from tools.bench.load import request
 from tools.catalog import ROOT, catalog
 from tools.local.environment import DATABASE
+from tools.local.postgres import Postgres
+from tools.local.provision import prepare_database
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,14 @@ class Server:
 
     port: int
     pid: int
+
+
+@contextmanager
+def database() -> Generator[int]:
+    """A PostgreSQL with the schema, which waits for the disk as the deployed one does; its port."""
+    with TemporaryDirectory(prefix="kapas-bench-") as folder, Postgres(Path(folder), durable=True) as postgres:
+        prepare_database(catalog(), postgres.port)
+        yield postgres.port
 
 
 def function(stack: ExitStack, name: str, variables: Mapping[str, str], port: int | None = None) -> Server:
