@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from kapas import clock, ids
+from kapas import clock, ids, log
 from kapas.db import PLATFORM, Database
 from kapas.keys import Keyring
 from kapas.ports import Task
@@ -75,8 +75,9 @@ def _record(database: Database, attempts: Sequence[tuple[Lease, Result]], unsent
         recorded = batch_store.record_taken(db, taken)
         recorded |= {lease.message_id for lease, result in failed if store.record(db, lease, result)}
         batch_store.release(db, unsent)
-    for lease, result in attempts:
-        sending.tell(lease, result, lease.message_id in recorded)
+    with log.together():
+        for lease, result in attempts:
+            sending.tell(lease, result, lease.message_id in recorded)
     return [sending.retry(lease, result) if lease.message_id in recorded else None for lease, result in failed]
 
 

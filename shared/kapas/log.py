@@ -9,12 +9,29 @@ data: the type below is narrow so that nobody logs a body or a model.
 import json
 import sys
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
 from kapas import clock, trace
 
 Field = str | int | float | bool | UUID | None
+
+_held: ContextVar[list[str] | None] = ContextVar("held", default=None)
+
+
+@contextmanager
+def together() -> Generator[None]:
+    """Write what is logged meanwhile at the end, in one call: at each call another thread takes over."""
+    lines: list[str] = []
+    token = _held.set(lines)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+        _put("".join(lines))
 
 
 def _write(severity: str, event: str, fields: dict[str, Any]) -> None:
@@ -26,7 +43,15 @@ def _write(severity: str, event: str, fields: dict[str, Any]) -> None:
     if current is not None:
         entry["logging.googleapis.com/trace"] = current.resource()
         entry["logging.googleapis.com/spanId"] = current.span_id
-    sys.stdout.write(json.dumps(entry, separators=(",", ":")) + "\n")
+    line, held = json.dumps(entry, separators=(",", ":")) + "\n", _held.get()
+    if held is None:
+        _put(line)
+    else:
+        held.append(line)
+
+
+def _put(text: str) -> None:
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 
