@@ -47,6 +47,7 @@ class HttpSender:
         self._total = total
         self._tls = once(lambda: tls or ssl.create_default_context())
         self._kept = _Kept()
+        self._target = lru_cache(HOSTS)(self._take_apart)
         self._address = lru_cache(HOSTS)(self._look)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
@@ -55,8 +56,8 @@ class HttpSender:
         head: wire.Head | None = None
         start, failure = b"", None
         try:
-            target = guard.check(url, self._allowed)
-            address = self._address(replace(target, path=""), started // RESOLVED_SECONDS)
+            target, origin = self._target(url)
+            address = self._address(origin, started // RESOLVED_SECONDS)
             place = address, target.port, target.host if target.scheme == "https" else ""
             deadline = started + self._total
             connection = self._kept.take(place) or self._connect(place, deadline)
@@ -80,6 +81,11 @@ class HttpSender:
             start.decode(errors="replace"),
             round((time.monotonic() - started) * 1000),
         )
+
+    def _take_apart(self, url: str) -> tuple[guard.Target, guard.Target]:
+        """A URL that webhooks may go to, and the same without its path, which says where it goes to."""
+        target = guard.check(url, self._allowed)
+        return target, replace(target, path="")
 
     def _look(self, target: guard.Target, _: float) -> str:
         """The address to dial, in this period. What is refused, or does not resolve, raises and is not kept."""
