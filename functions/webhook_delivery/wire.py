@@ -1,13 +1,15 @@
 """HTTP/1.1 on one socket, as much of it as a webhook needs (RFC 9112), under a deadline that no peer can stretch.
 
 A timeout of a socket bounds one read or write; a peer that takes or sends a byte now and then would hold an instance's slot
-for hours. So every read and write gets what is left until the deadline. Time is the system's monotonic clock, not
-`kapas.clock`: what is bounded is a wait on a socket.
+for hours. So every wait gets what is left until the deadline. Time is the system's monotonic clock, not `kapas.clock`: what
+is bounded is a wait on a socket. Sockets never block, and only what has to wait polls: a timeout of Python's own is two more
+system calls for each read and write, and at each of them another thread takes over.
 """
 
 import re
 import select
 import socket
+import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,15 +51,18 @@ class Connection:
     """One connection, for one exchange after another. Every method raises `OSError`, TimeoutError among them."""
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
         self._sock = sock
+        self._tls = isinstance(sock, ssl.SSLSocket)
         self._received = b""
         self._deadline = 0.0
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(sock, select.POLLIN)
+        self._writable.register(sock, select.POLLOUT)
 
     def is_idle(self) -> bool:
         """Whether nothing came since the last answer: an end, or bytes that nobody asked for."""
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        return not self._received and not poll.poll(0)
+        return not self._received and not self._readable.poll(0)
 
     def close(self) -> None:
         with suppress(OSError):
@@ -67,9 +72,7 @@ class Connection:
         """Send a whole request; the head of its answer, interim ones (100 to 199) left out."""
         self._deadline = deadline
         with suppress(BrokenPipeError):  # it may have answered before it hung up
-            for start in range(0, len(request), _PIECE):
-                self._sock.settimeout(left(deadline))
-                self._sock.sendall(request[start : start + _PIECE])
+            self._send(request)
         while True:
             head = self._head()
             if head.status >= 200 or head.status == 101:
@@ -146,7 +149,32 @@ class Connection:
 
     def _receive(self) -> bool:
         """Whether anything more came before the other side's end."""
-        self._sock.settimeout(left(self._deadline))
-        piece = self._sock.recv(_PIECE)
-        self._received += piece
-        return bool(piece)
+        if self._tls:
+            left(self._deadline)
+        else:  # of TLS a piece may be here that the socket no longer shows
+            self._wait(self._readable)
+        while True:
+            try:
+                piece = self._sock.recv(_PIECE)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(self._readable)
+            except ssl.SSLWantWriteError:
+                self._wait(self._writable)
+            else:
+                self._received += piece
+                return bool(piece)
+
+    def _send(self, data: bytes) -> None:
+        unsent = memoryview(data)
+        while unsent:
+            try:
+                unsent = unsent[self._sock.send(unsent[:_PIECE]) :]
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._wait(self._writable)
+            except ssl.SSLWantReadError:
+                self._wait(self._readable)
+
+    def _wait(self, until: select.poll) -> None:
+        """Until the socket can be read or written, or has failed: reading or writing it then tells how."""
+        if not until.poll(left(self._deadline) * 1000):
+            raise TimeoutError
