@@ -24,6 +24,8 @@ BODY = b'{"type":"trade.matched.v1"}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 Serve = Callable[[socket.socket], None]
+Contexts = tuple[ssl.SSLContext, ssl.SSLContext] | tuple[None, None]
+"""Of a server and of its client: none is plain http."""
 
 
 class Server:
@@ -55,8 +57,8 @@ class Server:
             frozenset({f"{HOST}:{self.port}"}), resolve=lambda host, port: ["127.0.0.1"], tls=tls, total=total
         )
 
-    def post(self, **options: float) -> Reply:
-        return self.sender(**options).post(self.url, {"webhook-id": "1"}, BODY)
+    def post(self, *, tls: ssl.SSLContext | None = None, total: float = 5.0) -> Reply:
+        return self.sender(tls=tls, total=total).post(self.url, {"webhook-id": "1"}, BODY)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept, which would hold the port
@@ -95,6 +97,37 @@ def answering(answer: bytes) -> Serve:
             connection.sendall(answer)
 
     return serve
+
+
+def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Contexts of a server that is `name`, and of a client that trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / f"{name}.pem"
+    pem.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(pem)
+    return serving, ssl.create_default_context(cadata=signed.public_bytes(serialization.Encoding.PEM).decode())
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "TLS"])
+def contexts(request: pytest.FixtureRequest, tmp_path: Path) -> Contexts:
+    return certificate(tmp_path, HOST) if request.param else (None, None)
 
 
 def test_posts_the_body_with_the_name_as_host() -> None:
@@ -197,37 +230,37 @@ def trickling(start: bytes, piece: bytes) -> Callable[[threading.Event], Serve]:
         (b"HTTP/1.1 200 OK\r\n\r\n", b"x", 200),
     ],
 )
-def test_a_trickle_ends_at_the_deadline(start: bytes, piece: bytes, status: int | None) -> None:
-    done = threading.Event()
-    with server(trickling(start, piece)(done)) as running:
-        reply = running.post(total=0.3)
+def test_a_trickle_ends_at_the_deadline(start: bytes, piece: bytes, status: int | None, contexts: Contexts) -> None:
+    done, (serving, trusting) = threading.Event(), contexts
+    with server(trickling(start, piece)(done), serving) as running:
+        reply = running.post(total=0.3, tls=trusting)
         done.set()
     assert (reply.status, reply.failure, reply.taken) == (status, "timeout", False)
     assert 300 <= reply.milliseconds < 2000
 
 
-def test_silence_ends_at_the_deadline() -> None:
-    done = threading.Event()
+def test_silence_ends_at_the_deadline(contexts: Contexts) -> None:
+    done, (serving, trusting) = threading.Event(), contexts
 
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         done.wait(10)
 
-    with server(serve) as running:
-        reply = running.post(total=0.2)
+    with server(serve, serving) as running:
+        reply = running.post(total=0.2, tls=trusting)
         done.set()
     assert (reply.status, reply.failure) == (None, "timeout")
 
 
-def test_a_peer_that_reads_slowly_is_left_at_the_deadline() -> None:
-    done = threading.Event()
+def test_a_peer_that_reads_slowly_is_left_at_the_deadline(contexts: Contexts) -> None:
+    done, (serving, trusting) = threading.Event(), contexts
 
     def serve(connection: socket.socket) -> None:
         while not done.wait(0.02):  # each write of the sender's makes progress, well within its own timeout
             connection.recv(32 * 1024)
 
-    with server(serve) as running:
-        reply = running.sender(total=0.4).post(running.url, {}, b"x" * 20_000_000)
+    with server(serve, serving) as running:
+        reply = running.sender(total=0.4, tls=trusting).post(running.url, {}, b"x" * 20_000_000)
         done.set()
     assert reply.failure == "timeout"
     assert reply.milliseconds < 2000
@@ -299,32 +332,6 @@ def test_a_refused_address_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -
 # TLS
 
 
-def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts of a server that is `name`, and of a client that trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / f"{name}.pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(pem)
-    return serving, ssl.create_default_context(cadata=signed.public_bytes(serialization.Encoding.PEM).decode())
-
-
 def test_the_certificate_must_be_the_name_s_though_an_address_is_dialled(tmp_path: Path) -> None:
     serving, trusting = certificate(tmp_path, HOST)
     names: list[str | None] = []
@@ -359,3 +366,19 @@ def test_a_kept_connection_is_of_its_name(tmp_path: Path) -> None:
         )
         assert sender.post(running.url, {}, BODY).taken
         assert sender.post(f"https://{other}/hook", {}, BODY).failure == "tls"
+
+
+def test_much_is_sent_and_read_in_pieces(contexts: Contexts) -> None:
+    serving, trusting = contexts
+    sent: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        sent.append(read_request(connection))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 15000\r\n\r\n")
+        for piece in range(5):
+            connection.sendall(str(piece).encode() * 3000)
+
+    with server(serve, serving) as running:
+        reply = running.sender(tls=trusting).post(running.url, {}, b"x" * 3_000_000)
+    assert reply.body == "".join(str(piece) * 3000 for piece in range(5))
+    assert sent[0].endswith(b"x" * 3_000_000)

@@ -1,6 +1,7 @@
 """What `wire` takes for an answer, and when a connection may be used again."""
 
 import socket
+import threading
 import time
 
 import pytest
@@ -96,3 +97,30 @@ def test_bytes_that_nobody_asked_for_end_a_connection() -> None:
     with ours:
         theirs.close()
         assert not Connection(ours).is_idle()
+
+
+def test_who_does_not_read_is_given_up_at_the_deadline() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            Connection(ours).send(b"x" * 10_000_000, began + 0.2)
+        assert 0.2 <= time.monotonic() - began < 2
+
+
+def test_a_request_larger_than_the_sockets_buffer_arrives_whole() -> None:
+    ours, theirs = socket.socketpair()
+    received = bytearray()
+
+    def read() -> None:
+        while len(received) < 1_000_000:
+            received.extend(theirs.recv(50_000))
+        theirs.sendall(OK + b"Content-Length: 0\r\n\r\n")
+
+    with ours, theirs:
+        reader = threading.Thread(target=read)
+        reader.start()
+        request = bytes(range(250)) * 4000
+        assert Connection(ours).send(request, time.monotonic() + 10).status == 200
+        reader.join()
+    assert received == request
