@@ -162,12 +162,13 @@ def test_a_sweep_survives_whatever_happens_to_its_tasks(
 
 
 def test_each_night_is_swept_once(client: Client, sql: Connection) -> None:
+    before = sql.run("SELECT count(*) FROM retention_sweeps WHERE night IS NOT NULL")[0][0]
     client.post("/_local/faults", {"edge": "schedule", "kind": "duplicate", "match": "retention", "times": 9})
     officer = pass_days(client, 2)
     nightly = [
         one for one in officer.get("/v1/retention-sweeps?limit=100").body["data"] if one["started_by"] == "schedule"
     ]
-    assert 1 <= len(nightly) <= 2
+    assert 1 <= len(nightly) - before <= 2
     assert {(one["status"], one["dry_run"]) for one in nightly} == {("completed", False)}
     nights = sql.run("SELECT night FROM retention_sweeps WHERE night IS NOT NULL ORDER BY night")
     assert len(nights) == len(nightly)
