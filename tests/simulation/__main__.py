@@ -83,6 +83,8 @@ def tell(failed: Result, console: Console, *, mutant: str = "") -> None:
     console.print(
         f"\nseed {failed.seed}: {len(failed.faults)} faults, {len(shrunk.faults)} of them needed ({runs} runs)"
     )
+    if not shrunk.violations:
+        console.print("it is clean when it is run again: what broke it then is not in its seed")
     console.print("\n".join(story(shrunk)), markup=False, highlight=False, soft_wrap=True)
     console.print(f"replay: .venv/bin/python -m tests.simulation --seed {failed.seed}{again}", markup=False)
 
@@ -136,11 +138,11 @@ def main() -> int:
     summary, wrong = run_many(chosen.first, chosen.seeds, chosen.jobs, console)
     console.print("\n".join(summary.lines()), markup=False, highlight=False)
     console.print(f"{time.monotonic() - began:.0f} s, {chosen.jobs} processes, load {os.getloadavg()[0]:.1f}")
-    for failed in sorted(summary.failed, key=lambda result: result.seed)[:MOST_STORIES]:
+    failures = sorted(summary.failed, key=lambda result: result.seed)
+    for failed in failures:
+        console.print(f"seed {failed.seed} failed: {failed.violations[0]}", markup=False, soft_wrap=True)
+    for failed in failures[:MOST_STORIES]:
         tell(failed, console)
-    seeds = ", ".join(str(result.seed) for result in summary.failed)
-    if summary.failed:
-        console.print(f"{len(summary.failed)} seeds failed: {seeds}", markup=False)
     for line in wrong:
         console.print(line, markup=False)
     return 1 if summary.failed or wrong else 0
