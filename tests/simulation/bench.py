@@ -19,6 +19,8 @@ from tools.local.environment import DATABASE
 from tools.local.postgres import Postgres
 from tools.local.provision import prepare_database
 
+CONNECTIONS = 1000
+"""Of all benches: each keeps those of every role that a run has had open at once, which is a hundred and more."""
 TIDY_EVERY = 50
 """Runs between two removals of dead rows, which make every statement slower, and of garbage."""
 
@@ -26,7 +28,10 @@ TIDY_EVERY = 50
 @contextmanager
 def postgres() -> Generator[int]:
     """A PostgreSQL with the schema and the triggers, for benches to copy; its port."""
-    with tempfile.TemporaryDirectory(prefix="kapas-simulation-") as folder, Postgres(Path(folder)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="kapas-simulation-") as folder,
+        Postgres(Path(folder), max_connections=CONNECTIONS) as server,
+    ):
         prepare_database(catalog(), server.port)
         with Connection("postgres", host="127.0.0.1", port=server.port, database=DATABASE) as admin:
             invariants.prepare(admin)
