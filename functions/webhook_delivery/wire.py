@@ -18,6 +18,8 @@ MAX_HEAD = 64 * 1024
 """Bytes of an answer's head, or of a line between chunks."""
 
 _PIECE = 16 * 1024
+"""Bytes that are sent or read at once: not fewer than a TLS record holds (RFC 8446, 5.1), of which a rest would be where no
+poll sees it."""
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?![0-9])")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\Z")
@@ -53,7 +55,6 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._tls = isinstance(sock, ssl.SSLSocket)
         self._received = b""
         self._deadline = 0.0
         self._readable, self._writable = select.poll(), select.poll()
@@ -149,10 +150,7 @@ class Connection:
 
     def _receive(self) -> bool:
         """Whether anything more came before the other side's end."""
-        if self._tls:
-            left(self._deadline)
-        else:  # of TLS a piece may be here that the socket no longer shows
-            self._wait(self._readable)
+        self._wait(self._readable)
         while True:
             try:
                 piece = self._sock.recv(_PIECE)
@@ -175,6 +173,5 @@ class Connection:
                 self._wait(self._readable)
 
     def _wait(self, until: select.poll) -> None:
-        """Until the socket can be read or written, or has failed: reading or writing it then tells how."""
-        if not until.poll(left(self._deadline) * 1000):
-            raise TimeoutError
+        """Until the socket can be read or written, or has failed, or time is up: reading or writing it then tells."""
+        until.poll(left(self._deadline) * 1000)

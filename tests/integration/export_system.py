@@ -21,11 +21,11 @@ from kapas import clock, ids, outbox
 from kapas.api import Outcome
 from kapas.db import Database
 from kapas.db.key_store import SqlKeyStore
-from kapas.errors import Unavailable
 from kapas.identity import Identity, Role, Tier
 from kapas.keys import Field, Keyring
 from kapas.ports import Document, SignedUpload, StoredFile, Task
 from kapas.schemas.exports import Erasure, ErasureCreate, Export, ExportCreate
+from tests.unit import fake_tasks
 from tests.unit.fake_keys import Kms
 
 SECRETS = {"legal_name": "Example Ginning", "contact": '{"phone":"+919876543210"}', "pan": "AAAFE1234K"}
@@ -89,24 +89,17 @@ class Bucket:
         raise AssertionError("an export takes no uploads")
 
 
-@dataclass
-class Queue:
-    """Cloud Tasks: a name is taken once."""
+class Queue(fake_tasks.Queue):
+    """Cloud Tasks, which may kill who enqueues."""
 
-    faults: Faults
-    tasks: list[Task] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
-    down: bool = False
+    def __init__(self, faults: Faults) -> None:
+        super().__init__()
+        self._faults = faults
 
     def enqueue(self, task: Task) -> bool:
-        if self.down:
-            raise Unavailable
-        self.faults.step()
-        if task.name in self.names:
-            return False
-        self.names.add(task.name)
-        self.tasks.append(task)
-        return True
+        if not self.down:
+            self._faults.step()
+        return super().enqueue(task)
 
 
 @dataclass

@@ -24,30 +24,13 @@ from kapas.schemas.retention import (
     RetentionSweep,
     RetentionSweepCreate,
 )
+from tests.unit.fake_tasks import Queue
 from tests.unit.times import Time, moving_time
 
 START = datetime(2036, 11, 24, 6, 30, tzinfo=UTC)
 OPERATIONS = Identity("operations", None, Role.OPS, Tier.FREE)
 OFFICER = Identity("officer", None, Role.DPO, Tier.FREE)
 HASH = b"\0" * 32
-
-
-class Queue:
-    """Cloud Tasks: a name is taken once, and stays taken."""
-
-    def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.names: set[str] = set()
-        self.down = False
-
-    def enqueue(self, task: Task) -> bool:
-        if self.down:
-            raise Unavailable
-        if task.name in self.names:
-            return False
-        self.names.add(task.name)
-        self.tasks.append(task)
-        return True
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulation import bench
+from tests.simulation import bench, sql
 from tests.simulation.faults import KINDS
 from tests.simulation.summary import Summary
 
@@ -40,3 +40,17 @@ def test_replays_agree(pool: Any, port: int) -> None:
     first = {result.seed: result.digest for result in pool.imap_unordered(bench.run_here, seeds)}
     second = {result.seed: result.digest for result in pool.imap_unordered(bench.run_here, seeds[::-1])}
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("statement", "unordered"),
+    [
+        ("DELETE FROM gradings WHERE id IN (SELECT id FROM due ORDER BY id) RETURNING id", True),
+        ("SELECT id FROM trades", True),
+        ("WITH gone AS (DELETE FROM gradings RETURNING id) SELECT id FROM gone ORDER BY id", False),
+        ("SELECT id FROM trades ORDER BY id", False),
+        ("FETCH 500 FROM cursor", False),
+    ],
+)
+def test_an_order_that_sql_leaves_open_is_drawn(statement: str, unordered: bool) -> None:
+    assert sql._unordered(statement) is unordered

@@ -50,8 +50,9 @@ def test_together_is_one_call_in_order(out: Calls) -> None:
         log.info("first")
         log.info("second")
         assert out.written == []
+    log.info("third")
     assert [json.loads(line)["message"] for line in out.written[0].splitlines()] == ["first", "second"]
-    assert len(out.written) == 1
+    assert len(out.written) == 2
 
 
 def test_together_loses_nothing_to_a_failure_and_holds_nobody_elses(out: Calls) -> None:

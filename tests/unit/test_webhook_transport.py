@@ -239,6 +239,29 @@ def test_a_trickle_ends_at_the_deadline(start: bytes, piece: bytes, status: int 
     assert 300 <= reply.milliseconds < 2000
 
 
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"Trailer: 1\r\n"),
+    ],
+)
+def test_a_flood_ends_at_the_deadline(start: bytes, piece: bytes, contexts: Contexts) -> None:
+    """There is always something to read, so that nothing waits."""
+    serving, trusting = contexts
+
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(start)
+        while True:
+            connection.sendall(piece * 1000)
+
+    with server(serve, serving) as running:
+        reply = running.post(total=0.3, tls=trusting)
+    assert reply.failure == "timeout"
+    assert 300 <= reply.milliseconds < 5000
+
+
 def test_silence_ends_at_the_deadline(contexts: Contexts) -> None:
     done, (serving, trusting) = threading.Event(), contexts
 
@@ -377,8 +400,9 @@ def test_much_is_sent_and_read_in_pieces(contexts: Contexts) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 15000\r\n\r\n")
         for piece in range(5):
             connection.sendall(str(piece).encode() * 3000)
+        read_request(connection)  # the connection stays open
 
     with server(serve, serving) as running:
-        reply = running.sender(tls=trusting).post(running.url, {}, b"x" * 3_000_000)
+        reply = running.sender(tls=trusting, total=10).post(running.url, {}, b"x" * 3_000_000)
     assert reply.body == "".join(str(piece) * 3000 for piece in range(5))
     assert sent[0].endswith(b"x" * 3_000_000)

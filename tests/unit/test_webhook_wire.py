@@ -118,6 +118,7 @@ def test_a_request_larger_than_the_sockets_buffer_arrives_whole() -> None:
         theirs.sendall(OK + b"Content-Length: 0\r\n\r\n")
 
     with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 3000)  # less than a piece: each is sent in parts
         reader = threading.Thread(target=read)
         reader.start()
         request = bytes(range(250)) * 4000

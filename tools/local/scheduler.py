@@ -3,6 +3,7 @@
 Rules without another source: https://cloud.google.com/scheduler/docs/reference/rpc/google.cloud.scheduler.v1.
 """
 
+import copy
 import functools
 import re
 from dataclasses import dataclass
@@ -239,14 +240,14 @@ def next_tick(schedule: str, time_zone: str, after: datetime) -> datetime:
         local = after.astimezone(_zone(time_zone))
         if len(schedule.split()) != 5:
             raise exceptions.InvalidArgument("The schedule must have five fields (unix-cron).")
-        return _cron(schedule).get_next(datetime, local, update_current=False).astimezone(UTC)
+        return copy.copy(_cron(schedule)).get_next(datetime, local).astimezone(UTC)
     except (CroniterError, ZoneInfoNotFoundError, ValueError) as error:
         raise exceptions.InvalidArgument(f"Schedule or time zone is invalid: {error}") from error
 
 
 @functools.cache
 def _cron(schedule: str) -> croniter:
-    """An expression, parsed: it asks for the lock of the core, as whoever uses it holds."""
+    """An expression, parsed: reading it takes longer than all the rest. It is to be copied, for it keeps where it was."""
     return croniter(schedule)
 
 

@@ -164,9 +164,8 @@ class Session:
         finally:
             self._in_transaction = False
             if self._shown != shown:
-                self._shown = (
-                    None  # a scope that was sent within is undone by a roll-back, which a COMMIT may turn out to be
-                )
+                # A scope that was sent within is undone by a roll-back, which a COMMIT may turn out to be.
+                self._shown = None
 
     def show(self, scope: Scope) -> None:
         """Show the rows of `scope` from now on. It goes with the next statement, if the last scope was another."""

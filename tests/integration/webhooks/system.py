@@ -16,7 +16,6 @@ from functions.webhook_delivery.slots import Slots
 from kapas import clock, ids, outbox
 from kapas.db import Database
 from kapas.db.key_store import SqlKeyStore
-from kapas.errors import Unavailable
 from kapas.events import CloudEvent
 from kapas.identity import Identity, Role, Tier
 from kapas.keys import Keyring
@@ -34,35 +33,12 @@ from kapas.schemas.webhooks import (
     WebhookSecretRotated,
 )
 from tests.unit.fake_keys import Kms
+from tests.unit.fake_tasks import Queue
 from tests.unit.times import Time, moving_time
 
 START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 URL = "https://hooks.example.com/kapas"
 NO_HOSTS: frozenset[str] = frozenset()
-
-
-class Queue:
-    """Cloud Tasks: a name is taken once, and stays taken."""
-
-    def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.names: set[str] = set()
-        self.down = False
-
-    def enqueue(self, task: Task) -> bool:
-        if self.down:
-            raise Unavailable
-        if task.name in self.names:
-            return False
-        self.names.add(task.name)
-        self.tasks.append(task)
-        return True
-
-    def take(self) -> Task:
-        """The one task that is queued."""
-        [task] = self.tasks
-        self.tasks = []
-        return task
 
 
 @dataclass
