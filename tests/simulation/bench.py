@@ -12,7 +12,7 @@ from pg8000.native import Connection, identifier
 from tests.simulation import invariants, workload, yesterday
 from tests.simulation.faults import Fault
 from tests.simulation.fleet import Functions
-from tests.simulation.sql import Server
+from tests.simulation.sql import OutOfConnections, Server
 from tests.simulation.world import Result, run
 from tools.catalog import catalog
 from tools.local.environment import DATABASE
@@ -20,7 +20,7 @@ from tools.local.postgres import Postgres
 from tools.local.provision import prepare_database
 
 CONNECTIONS = 1000
-"""Of all benches: each keeps those of every role that a run has had open at once, which is a hundred and more."""
+"""Of all benches: each keeps those of every role that a run has had open at once. Three need more than the usual hundred."""
 TIDY_EVERY = 50
 """Runs between two removals of dead rows, which make every statement slower, and of garbage."""
 
@@ -66,16 +66,19 @@ class Bench:
         if self._runs % TIDY_EVERY == 0:
             self.server.admin.run("VACUUM")
             gc.collect()
-        return run(
-            seed,
-            self.server,
-            self.functions,
-            lambda world: workload.day(world, self.yesterday, self.stories),
-            template=yesterday.SCHEMA,
-            suppressed=suppressed,
-            frequent=self.frequent,
-            keep=keep,
-        )
+        try:
+            return run(
+                seed,
+                self.server,
+                self.functions,
+                lambda world: workload.day(world, self.yesterday, self.stories),
+                template=yesterday.SCHEMA,
+                suppressed=suppressed,
+                frequent=self.frequent,
+                keep=keep,
+            )
+        except OutOfConnections as failure:
+            raise RuntimeError("PostgreSQL has no connection left for the simulation: raise CONNECTIONS") from failure
 
     def close(self) -> None:
         self.server.close()

@@ -41,6 +41,10 @@ _BROKEN = "network error"
 """What pg8000 says when the connection breaks."""
 
 
+class OutOfConnections(BaseException):
+    """The simulation itself cannot go on. No `except Exception` of the system may take it for a failure of its own."""
+
+
 class Backend:
     """A connection that is kept through all runs: a new one costs more than a whole statement."""
 
@@ -88,7 +92,7 @@ class Server:
         try:
             return idle.pop() if idle else Backend(self, role)
         except (InterfaceError, DatabaseError) as error:
-            raise RuntimeError("no connection for the simulation itself") from error  # no fault of the run
+            raise OutOfConnections from error
 
     def give_back(self, backend: Backend) -> None:
         backend.reset()
