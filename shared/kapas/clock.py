@@ -47,4 +47,4 @@ def install(clock: Clock) -> Clock:
 
 def rfc3339(moment: datetime) -> str:
     """`moment` as an RFC 3339 timestamp in UTC with microseconds, `2026-11-24T06:30:00.000000Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

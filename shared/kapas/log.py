@@ -19,6 +19,8 @@ from kapas import clock, trace
 
 Field = str | int | float | bool | UUID | None
 
+_AS_IT_IS = (int, float, type(None))
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _held: ContextVar[list[str] | None] = ContextVar("held", default=None)
 
 
@@ -36,14 +38,12 @@ def together() -> Generator[None]:
 
 def _write(severity: str, event: str, fields: dict[str, Any]) -> None:
     entry: dict[str, Any] = {"severity": severity, "message": event, "time": clock.rfc3339(clock.now())}
-    entry |= {
-        name: value if isinstance(value, int | float | bool | None) else str(value) for name, value in fields.items()
-    }
+    entry |= {name: value if isinstance(value, _AS_IT_IS) else str(value) for name, value in fields.items()}
     current = trace.current()
     if current is not None:
         entry["logging.googleapis.com/trace"] = current.resource()
         entry["logging.googleapis.com/spanId"] = current.span_id
-    line, held = json.dumps(entry, separators=(",", ":")) + "\n", _held.get()
+    line, held = _encode(entry) + "\n", _held.get()
     if held is None:
         _put(line)
     else:
