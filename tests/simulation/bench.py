@@ -22,7 +22,7 @@ from tools.local.provision import prepare_database
 CONNECTIONS = 1000
 """Of all benches: each keeps those of every role that a run has had open at once. Three need more than the usual hundred."""
 TIDY_EVERY = 50
-"""Runs between two removals of dead rows, which make every statement slower, and of garbage."""
+"""Runs between two removals of dead rows, which make every statement slower."""
 
 
 @contextmanager
@@ -53,7 +53,8 @@ class Bench:
         """What every day has, whatever its seed says."""
         self.yesterday = yesterday.live(self.server, self.functions)
         self._runs = 0
-        gc.disable()  # looking through what the functions are made of takes longer than a run's garbage is worth
+        gc.collect()
+        gc.freeze()  # looking through what the functions are made of takes longer than a run's garbage is worth
 
     def run(
         self,
@@ -65,7 +66,6 @@ class Bench:
         self._runs += 1
         if self._runs % TIDY_EVERY == 0:
             self.server.admin.run("VACUUM")
-            gc.collect()
         try:
             return run(
                 seed,

@@ -1,5 +1,6 @@
 """Pub/Sub, Cloud Tasks and Cloud Scheduler of one run: the local cloud's own, on the kernel's core, without gRPC."""
 
+import functools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ from google.cloud import scheduler_v1, tasks_v2
 from google.protobuf.duration_pb2 import Duration
 from google.pubsub_v1 import types
 
-from tests.simulation.fleet import identity
+from tests.simulation.fleet import Functions, identity
 from tests.simulation.kernel import START, Kernel
 from tools.catalog import Catalog
 from tools.local import pubsub_rules
@@ -55,23 +56,24 @@ class Stretch:
 class Cloud:
     """The services that deliver, with everything the catalog describes."""
 
-    def __init__(self, kernel: Kernel, catalog: Catalog, addresses: Addresses) -> None:
+    def __init__(self, kernel: Kernel, functions: Functions) -> None:
         state: Any = Forgetful()
+        described = _described(functions)
+        self._parent = described.parent
         self.broker = Broker(kernel.core, state, identity)
         self.tasks = CloudTasks(kernel.core, state, identity)
         self.stretch = Stretch(kernel)
         stretched: Any = self.stretch
         kernel.core.advance = stretched
         self._scheduler = CloudScheduler(kernel.core, state, identity)
-        for topic in _topics(catalog):
+        for topic in described.topics:
             self.broker.put_topic(topic)
-        for subscription in _subscriptions(catalog, addresses):
+        for subscription in described.subscriptions:
             self.broker.put_subscription(subscription)
-        self._parent = parent = f"projects/{PROJECT}/locations/{catalog.region}"
-        for queue in _queues(catalog):
-            self.tasks.CreateQueue(tasks_v2.CreateQueueRequest(parent=parent, queue=queue), None)
-        for job in _jobs(catalog, addresses):
-            self._scheduler.CreateJob(scheduler_v1.CreateJobRequest(parent=parent, job=job), None)
+        for queue in described.queues:
+            self.tasks.CreateQueue(queue, None)
+        for job in described.jobs:
+            self._scheduler.CreateJob(job, None)
 
     def pause(self, job: str) -> None:
         """Have a job not tick in this run."""
@@ -81,6 +83,30 @@ class Cloud:
         """What has not been taken in yet, and what was given up, which waits in a dead-letter topic."""
         held = [str(message["subscription"]) for message in self.broker.pending()]
         return held + [task["task"] for task in self.tasks.pending()]
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What the catalog describes, as the services are told of it. They keep it as it is, so that it serves every run."""
+
+    parent: str
+    topics: list[Any]
+    subscriptions: list[Any]
+    queues: list[tasks_v2.CreateQueueRequest]
+    jobs: list[scheduler_v1.CreateJobRequest]
+
+
+@functools.cache
+def _described(functions: Functions) -> _Described:
+    catalog, addresses = functions.catalog, functions.addresses
+    parent = f"projects/{PROJECT}/locations/{catalog.region}"
+    return _Described(
+        parent,
+        _topics(catalog),
+        _subscriptions(catalog, addresses),
+        [tasks_v2.CreateQueueRequest(parent=parent, queue=queue) for queue in _queues(catalog)],
+        [scheduler_v1.CreateJobRequest(parent=parent, job=job) for job in _jobs(catalog, addresses)],
+    )
 
 
 def _topics(catalog: Catalog) -> list[Any]:

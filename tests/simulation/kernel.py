@@ -63,11 +63,10 @@ class Trace:
     hash: Any = field(default_factory=hashlib.sha256)
 
     def write(self, at: datetime, who: str, *what: Any) -> None:
-        text = " ".join(part if isinstance(part, str) else repr(part) for part in what)
         self.count += 1
-        self.hash.update(f"{at.timestamp()} {who} {text}\n".encode())
+        self.hash.update(f"{at.timestamp()} {who} {what}\n".encode())
         if self.lines is not None:
-            self.lines.append((at, who, text))
+            self.lines.append((at, who, " ".join(part if isinstance(part, str) else repr(part) for part in what)))
 
 
 class Kernel:
@@ -91,7 +90,7 @@ class Kernel:
         self._random = random.Random(f"{seed}/schedule")
         self.mode: Mode = self._random.choice(("random", "sticky", "priorities"))
         self._main = greenlet.getcurrent()
-        self.core.at(begin + HEAL, self._heal)
+        self.core.at(begin + HEAL, self._heal, recurring=True)  # a day that has come to rest before is over
 
     @staticmethod
     def _no_send(request: Outgoing, done: Callable[[Answer], None]) -> None:

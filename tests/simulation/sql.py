@@ -55,6 +55,8 @@ class Backend:
         )
         read_times_fast(self.core)
         self.role = role
+        self.scoped = False
+        """Whether it was told whose rows to show."""
         self._prepared: dict[str, Any] = {}
         self.wire.patience = LOCK_TIMEOUT
         self.wire.pid = self.core.execute_simple("SELECT pg_backend_pid()").rows[0][0]
@@ -69,7 +71,26 @@ class Backend:
         self.wire.patience = LOCK_TIMEOUT
         if self.core._transaction_status not in (None, b"I"):
             self.core.execute_simple("ROLLBACK")
-        self.core.execute_simple("SELECT set_config('app.partner_id', '', false)")
+        if self.scoped:
+            self.core.execute_simple("RESET app.partner_id")
+            self.scoped = False
+
+
+class Superuser(NativeConnection):
+    """Who watches: it asks the same of every run, so that each question is prepared once."""
+
+    def __init__(self, port: int, database: str) -> None:
+        super().__init__("postgres", host="127.0.0.1", port=port, database=database)
+        read_times_fast(self)
+        self._prepared: dict[str, PreparedStatement] = {}
+
+    def run(self, sql: str, stream: Any = None, types: Any = None, **params: Any) -> Any:
+        if not params:  # more than one statement, perhaps, or one that cannot be prepared
+            return super().run(sql, stream, types)
+        prepared = self._prepared.get(sql)
+        if prepared is None:
+            prepared = self._prepared[sql] = PreparedStatement(self, sql)
+        return prepared.run(**params)
 
 
 class Server:
@@ -78,8 +99,7 @@ class Server:
     def __init__(self, port: int, database: str) -> None:
         self.port = port
         self.database = database
-        self.admin = NativeConnection("postgres", host="127.0.0.1", port=port, database=database)
-        read_times_fast(self.admin)
+        self.admin = Superuser(port, database)
         # The server's own ends of waits and its own housekeeping come when they come: ours are in virtual time.
         self.admin.run(f"ALTER DATABASE {identifier(database)} SET deadlock_timeout = '1h'")
         self.admin.run("ALTER SYSTEM SET autovacuum = off")
@@ -261,7 +281,10 @@ class Connection:
         return self._alive().prepare(statement, oids)
 
     def send_BIND(self, name: Any, params: Any) -> None:
-        self._alive().core.send_BIND(name, params)
+        """What `kapas.db` sends before a statement: the scope."""
+        backend = self._alive()
+        backend.scoped = True
+        backend.core.send_BIND(name, params)
 
     def send_EXECUTE(self) -> None:
         self._alive().core.send_EXECUTE()
@@ -343,7 +366,10 @@ def _unordered(statement: str) -> bool:
 
 @functools.cache
 def _name(statement: str) -> str:
-    """The kind of a statement and the first table it is about, for logs and failpoints."""
+    """The kind of a statement and the first table it is about, for logs and failpoints. That a transaction is rolled back
+    and that its COMMIT fails come to the same."""
+    if statement == "ROLLBACK":
+        return "COMMIT"
     writes = [found for found in _WRITE.finditer(statement) if found[2] not in ("OF", "SET")]
     if writes:
         return f"{writes[0][1].split()[0]} {writes[0][2]}"

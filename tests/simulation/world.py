@@ -45,7 +45,7 @@ class World:
         self.fleet = Fleet(kernel, self.functions, self.database, self.label)
         kernel.send = self.send
         catalog, addresses = self.functions.catalog, self.functions.addresses
-        self.cloud = Cloud(kernel, catalog, addresses)
+        self.cloud = Cloud(kernel, self.functions)
         webhooks = self.functions.module("webhook-attempt").service
         self.documents = ports.Documents(kernel)
         self.archives, self.uploads = files.Files(kernel, "exports"), files.Files(kernel, "uploads")

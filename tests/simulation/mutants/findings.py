@@ -7,7 +7,7 @@ from tests.simulation.fleet import Functions
 from tests.simulation.mutants import Patch, mutant
 
 
-@mutant(60, "connection_drop", stories=("exports", "erasures"))
+@mutant(200, "connection_drop", stories=("exports", "erasures"))
 def missing_part_is_a_failure(functions: Functions) -> Iterator[Patch]:
     """An export whose parts an erasure has cleared away fails with an error that nobody expects."""
     preparing = functions.module("export-work").preparing
@@ -22,7 +22,7 @@ def missing_part_is_a_failure(functions: Functions) -> Iterator[Patch]:
     yield preparing, "_take", taken
 
 
-@mutant(60, "delay", stories=("joins", "erasures"))
+@mutant(200, "delay", stories=("joins", "erasures"))
 def late_event_restores_the_document(functions: Functions) -> Iterator[Patch]:
     """An event that comes after its partner's erasure is written into the document that was overwritten."""
     projections = functions.module("live-feed").service.projections
