@@ -95,7 +95,7 @@ def _served(case: Case) -> Generator[tuple[Start, int]]:
     port = processes.free_port()
     environ = processes.function_environment(port, case.threads, case.variables)
     started = time.perf_counter()
-    with processes.running(processes.function_command(case.source, case.target), environ) as process:
+    with processes.running(processes.function_command(case.source, case.target), environ, cpu=0) as process:
         processes.first_answer(process, port, case.first)
         wall = time.perf_counter() - started
         yield Start(wall * 1000, quiet.tree_cpu(process.pid) * 1000), port
@@ -108,7 +108,7 @@ def _with_list(case: Case, candidates: list[bytes]) -> Case:
     """
     port = processes.free_port()
     environ = processes.function_environment(port, case.threads, case.variables)
-    with processes.running(processes.function_command(case.source, case.target), environ) as process:
+    with processes.running(processes.function_command(case.source, case.target), environ, cpu=0) as process:
         processes.first_answer(process, port, candidates[0], status=None)
         for candidate in candidates:
             if set(drive(port, [candidate], 1).statuses) == {200}:

@@ -147,4 +147,5 @@ def _system() -> Generator[_System]:
         own = {"TASK_URLS": f"{delivery.FUNCTION}={url}"}
         attempts = at.variables(delivery.FUNCTION, grpc) | own | {"SERVICE_AUDIENCE": url}
         served.function(stack, delivery.FUNCTION, attempts, port)
-        yield _System(at, served.function(stack, delivery.FAN_OUT, at.variables(delivery.FAN_OUT, grpc) | own))
+        fan_out = served.function(stack, delivery.FAN_OUT, at.variables(delivery.FAN_OUT, grpc) | own, cpu=1)
+        yield _System(at, fan_out)

@@ -47,11 +47,23 @@ def function_environment(port: int, threads: int, variables: Mapping[str, str]) 
 
 @contextmanager
 def running(
-    command: Sequence[str], variables: Mapping[str, str], *, stdin: bytes = b"", output: int | None = subprocess.DEVNULL
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    *,
+    stdin: bytes = b"",
+    output: int | None = subprocess.DEVNULL,
+    cpu: int | None = None,
 ) -> Generator[subprocess.Popen[bytes]]:
-    """A process with `variables` added to this one's environment, and without its PYTHONPATH; stopped at the end."""
+    """A process with `variables` added to this one's environment, and without its PYTHONPATH; stopped at the end.
+
+    With `cpu` it has that one CPU, counted from 0 and round again, with all of its threads and children: so much an instance
+    has (terraform/modules/function). Free to move, threads that share an interpreter are passed from one CPU to another.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "shared"), **variables}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=output)
+    if cpu is not None and hasattr(os, "sched_setaffinity"):
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(process.pid, {cpus[cpu % len(cpus)]})
     try:
         if process.stdin:
             process.stdin.write(stdin)

@@ -181,12 +181,12 @@ def _servers() -> Generator[Servers]:
         authorization = {"Authorization": f"Bearer {issuer.token(SCHEDULE_CALLER, at.function(name))}"}
         wake = request("POST", "/", authorization)
         relay = stack.enter_context(
-            processes.running(processes.function_command(source, function.entry_point), environ)
+            processes.running(processes.function_command(source, function.entry_point), environ, cpu=0)
         )
         processes.first_answer(relay, port, wake, status=204)
 
         peer_port = processes.free_port()
         command = [sys.executable, "-m", "tools.bench.peers.publisher", str(peer_port)]
-        peer = stack.enter_context(processes.running(command, emulator))
+        peer = stack.enter_context(processes.running(command, emulator, cpu=0))
         processes.first_answer(peer, peer_port, request("GET", "/"), status=204)
         yield Servers(relay=Server(port, relay.pid), peer=Server(peer_port, peer.pid), postgres=postgres, wake=wake)

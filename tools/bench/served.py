@@ -1,4 +1,4 @@
-"""Servers under measure, each with one worker process, started and waited for."""
+"""Servers under measure, each with one worker process on one CPU, started and waited for."""
 
 import sys
 from collections.abc import Generator, Mapping
@@ -31,12 +31,14 @@ def database() -> Generator[int]:
         yield postgres.port
 
 
-def function(stack: ExitStack, name: str, variables: Mapping[str, str], port: int | None = None) -> Server:
+def function(
+    stack: ExitStack, name: str, variables: Mapping[str, str], port: int | None = None, *, cpu: int = 0
+) -> Server:
     """A function of the catalog as it is served, once it answers a GET without a token, which it refuses."""
     described, port = catalog().functions[name], port or processes.free_port()
     command = processes.function_command(ROOT / "functions" / described.capability / "main.py", described.entry_point)
     environ = processes.function_environment(port, described.concurrency, variables)
-    process = stack.enter_context(processes.running(command, environ))
+    process = stack.enter_context(processes.running(command, environ, cpu=cpu))
     path = next(iter(described.trigger.routes), "/")
     processes.first_answer(process, port, request("GET", path), status=401)
     return Server(port, process.pid)
@@ -52,6 +54,6 @@ def peer(stack: ExitStack, app: str, function: str, postgres: int) -> Server:
         "PEER_POOL": str(catalog().functions[function].concurrency),
         "PYTHONWARNINGS": "ignore",  # pydantic's, of an alias that FastAPI gives a body
     }
-    process = stack.enter_context(processes.running(command, variables))
+    process = stack.enter_context(processes.running(command, variables, cpu=0))
     processes.first_answer(process, port, request("GET", "/openapi.json"))
     return Server(port, process.pid)

@@ -162,5 +162,5 @@ def _worker(broker: Any, pool: Sequence[str]) -> Generator[_Peer]:
     command = [sys.executable, "-m", "celery", "-A", "tools.bench.peers.celery_app", "worker", "--loglevel=ERROR"]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", *pool]
     # It warns of being run as root, which a container of its own may well do.
-    with processes.running(command, {"PYTHONWARNINGS": "ignore"}) as process:
+    with processes.running(command, {"PYTHONWARNINGS": "ignore"}, cpu=0) as process:
         yield _Peer(broker, peer.deliver, peer.QUEUE, process.pid)
