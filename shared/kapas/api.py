@@ -15,23 +15,21 @@ problem+json for every failure, a trace and security headers.
 """
 
 import io
-import json
+import re
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Any, NoReturn
 
 from flask import Request, Response, g, request
-from flask.json.provider import DefaultJSONProvider
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from kapas import log, outbox, trace
+from kapas import bodies, log, outbox, trace
 from kapas.calls import SECURITY_HEADERS, as_problem, problem_response
 from kapas.db import PLATFORM, Database, DatabaseFailure, LockTimeout, Session
 from kapas.errors import (
@@ -61,6 +59,7 @@ from kapas.settings import ApiSettings
 
 MAX_BODY = 1 << 20
 """Bytes a request body may have."""
+_ETAG = re.compile(r'"?([0-9]{1,18})"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +72,6 @@ class Version:
 
 VERSIONS: dict[str, Version] = {"2026-11-01": Version()}
 """What `X-API-Version` may ask for; without the header, the last."""
-
-
-class _ExactJson(DefaultJSONProvider):
-    """JSON whose numbers stay exact: 61234.10 is read as a Decimal, and NaN, which JSON does not have, is refused."""
-
-    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        return json.loads(s, parse_float=Decimal, parse_constant=_no_constant, **kwargs)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 _describing: ContextVar[bool] = ContextVar("kapas.api.describing", default=False)
@@ -115,7 +103,7 @@ class Outcome:
 class App(OpenAPI):
     """The HTTP side of one capability."""
 
-    json_provider_class = _ExactJson
+    json_provider_class = bodies.ExactJson
 
     def __init__(
         self,
@@ -156,10 +144,11 @@ class App(OpenAPI):
         value = request.headers.get("If-Match")
         if value is None:
             raise PreconditionRequired("Read the resource and send its ETag as If-Match")
-        if not value.strip('"').isdigit():
+        version = _ETAG.fullmatch(value)
+        if version is None:
             raise PreconditionFailed("If-Match must be the ETag of the resource as last read")
         g.if_match = True
-        return int(value.strip('"'))
+        return int(version[1])
 
     def answer(self, resource: BaseModel, *, status: int = 200, version: int | None = None) -> Response:
         """`resource` as JSON, with its ETag if it has a version."""
@@ -210,6 +199,7 @@ class App(OpenAPI):
     def _check(self) -> None:
         if request.routing_exception is not None:
             raise request.routing_exception
+        bodies.refuse_nul((f"query:{name}", value) for name, value in request.args.items(multi=True))
         if (request.content_length or 0) > MAX_BODY:
             raise TooLarge(f"A request body has at most {MAX_BODY} bytes")
         g.version = request.headers.get("X-API-Version", next(reversed(VERSIONS)))
@@ -222,17 +212,22 @@ class App(OpenAPI):
         if request.method in ("POST", "PUT", "PATCH"):
             body = request.get_data()
             if body:
-                self._check_json()
+                self._check_json(body)
             if request.method == "POST":
                 g.ticket = self._ticket(body)
 
-    def _check_json(self) -> None:
+    def _check_json(self, body: bytes) -> None:
         if not request.is_json:
             raise UnsupportedMediaType()
         try:
-            request.get_json()
+            parsed = request.get_json()
         except (HTTPException, ValueError, RecursionError):
             raise BadRequest("The body is not valid JSON") from None
+        if not isinstance(parsed, dict):  # flask-openapi3 would read a string once more, behind what looked at it here
+            message = "The body must be a JSON object"
+            raise Invalid(message, errors=[FieldError("", "model_type", message)])
+        if b"\\u0000" in body:
+            bodies.refuse_nul(bodies.texts(parsed))
 
     def _ticket(self, body: bytes) -> Ticket:
         key = request.headers.get("Idempotency-Key")
@@ -312,6 +307,6 @@ def _invalid(error: ValidationError) -> NoReturn:
         elif query:
             pointer = f"query:{first}"
         else:
-            pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in fault["loc"])
+            pointer = bodies.pointer(fault["loc"], request.get_json(silent=True), missing=fault["type"] == "missing")
         faults.append(FieldError(pointer, fault["type"], fault["msg"]))
     raise Invalid(f"{len(faults)} field{'s are' if len(faults) > 1 else ' is'} not valid", errors=faults)

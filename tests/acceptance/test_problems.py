@@ -55,6 +55,33 @@ def test_malformed_json(partner: Partner, data: bytes) -> None:
     assert_problem(answer, *((422, "invalid") if data == b"" else (400, "bad-request")))
 
 
+@pytest.mark.parametrize("data", [b'"{}"', b"[]", b"3", b"null"])
+def test_a_body_that_is_no_object(partner: Partner, data: bytes) -> None:
+    """A string is not read a second time, behind those who look at what was sent (for Aadhaar numbers, for example)."""
+    answer = send(partner, data)
+    assert_problem(answer, 422, "invalid")
+    assert [error["pointer"] for error in answer.body["errors"]] == [""]
+
+
+@pytest.mark.parametrize("number", [b"1e999999999", b"-1E+31", b"1e-999999999", b"9" * 5000])
+def test_a_number_out_of_all_proportion(partner: Partner, number: bytes) -> None:
+    """Before anybody makes an int of it: that takes a gigabyte."""
+    assert_problem(send(partner, b'{"ask": {"paise": ' + number + b"}}"), 400, "bad-request")
+
+
+def test_text_that_cannot_be_stored(partner: Partner) -> None:
+    answer = send(partner, b'{"lot": {"station": "Raj\\u0000kot", "a/b": ["\\u0000"]}}')
+    assert_problem(answer, 422, "invalid")
+    assert [error["pointer"] for error in answer.body["errors"]] == ["/lot/station", "/lot/a~1b/0"]
+    answer = partner.owner.get("/v1/trades?variety=%00", expect=ANY)
+    assert_problem(answer, 422, "invalid")
+    assert [error["pointer"] for error in answer.body["errors"]] == ["query:variety"]
+
+
+def test_text_that_is_not_unicode(partner: Partner) -> None:
+    assert_problem(send(partner, b'{"lot": {"station": "\\ud800"}}'), 422, "invalid")
+
+
 def test_another_content_type(partner: Partner) -> None:
     assert_problem(send(partner, b"lot=1", "application/x-www-form-urlencoded"), 415, "unsupported-media-type")
 
@@ -95,7 +122,8 @@ def test_a_change_without_if_match(client: Client, partner: Partner) -> None:
     path = f"/v1/partners/{partner.id}/activate"
     assert_problem(operations.post(path, expect=ANY), 428, "precondition-required")
     assert_problem(operations.post(path, if_match='"1"', expect=ANY), 412, "precondition-failed")
-    assert_problem(operations.post(path, if_match="whatever", expect=ANY), 412, "precondition-failed")
+    for value in ("whatever", '""', '"-1"', "\u00b2", "9" * 5000, '"1", "2"'):
+        assert_problem(operations.post(path, if_match=value, expect=ANY), 412, "precondition-failed")
 
 
 def tokens(cloud: LocalCloud) -> Iterator[tuple[str, str]]:

@@ -117,12 +117,12 @@ def test_a_correction_stands_beside_what_it_corrects(contract: Deal) -> None:
     ("event", "pointer"),
     [
         ({"type": "contract_torn_up"}, "/event"),
-        ({"type": "bales_weighed", "bales": []}, "/event/bales_weighed/bales"),
+        ({"type": "bales_weighed", "bales": []}, "/event/bales"),
         ({"type": "bales_weighed", "bales": bales(1, moisture_pct="12.1")}, "/event/bales/0/moisture_pct"),
         ({"type": "bales_weighed", "bales": bales(1, tare_kg="19", gross_kg="18")}, "/event/bales/0/tare_kg"),
         ({"type": "bales_weighed", "bales": bales(11)}, "/event/bales"),
         ({"type": "bales_weighed", "bales": bales(1), "occurred_at": "2031-01-01T00:00:00Z"}, "/event/occurred_at"),
-        ({"type": "bales_weighed", "bales": bales(1), "occurred_at": "2026-11-24"}, "/event/bales_weighed/occurred_at"),
+        ({"type": "bales_weighed", "bales": bales(1), "occurred_at": "2026-11-24"}, "/event/occurred_at"),
     ],
 )
 def test_a_bad_step_is_told_field_by_field(contract: Deal, event: dict[str, object], pointer: str) -> None:

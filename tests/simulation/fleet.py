@@ -189,7 +189,7 @@ class Fleet:
                 done(reply)
 
         def strikes(kind: str, weight: float = 1.0) -> bool:
-            if tries > 3 or not faults.strikes(kind, edge, 0, f"edge {request.edge}", weight=weight):
+            if faults.spares(tries) or not faults.strikes(kind, edge, 0, f"edge {request.edge}", weight=weight):
                 return False
             kernel.log(edge, f"FAULT {kind}")
             return True

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from greenlet import greenlet
 
 from kapas import clock, ids
-from tests.simulation.faults import HEAL, PERSISTENCE, Faults
+from tests.simulation.faults import HEAL, Faults
 from tools.local.core import Answer, Core, Outgoing, VirtualClock
 
 START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
@@ -150,7 +150,7 @@ class Kernel:
     def strikes(self, kind: str, name: str, *, weight: float = 1.0) -> bool:
         """Whether a fault of this kind happens to the running task at its present point."""
         task = self.alive()
-        if task.instance is None or task.tries > PERSISTENCE:
+        if task.instance is None or self.faults.spares(task.tries):
             return False
         struck = self.faults.strikes(kind, task.key, task.points, f"{task.function}: {name}", weight=weight)
         if struck:
