@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from tools.bench import append, cold_start, create, grading, latency, neighbour, relay, start, webhooks
+from tools.bench import append, cold_start, create, export, grading, latency, neighbour, relay, start, webhooks
 from tools.bench.report import Figure, show, write
 from tools.catalog import ROOT
 
@@ -26,6 +26,7 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "neighbour": neighbour.measure,
     "create": create.measure,
     "grading": grading.measure,
+    "export": export.measure,
 }
 
 
