@@ -6,7 +6,7 @@ The URL takes exactly the announced bytes: type, size and SHA-256 are signed wit
 from datetime import timedelta
 from uuid import UUID
 
-from kapas import clock, ids
+from kapas import clock, ids, restrictions
 from kapas.api import Outcome, require
 from kapas.db import Session
 from kapas.errors import Conflict, NotFound
@@ -34,7 +34,7 @@ def announce(db: Session, files: Files, caller: Identity, partner_id: UUID, body
     Raises:
         NotFound: there is no such partner.
         Forbidden: it is not the caller's.
-        Conflict: it has as many documents as a partner may have.
+        Conflict: it has as many documents as a partner may have, or is being erased.
     """
     _require_own(db, caller, partner_id)
     if len(store.documents(db, partner_id)) >= MAX_DOCUMENTS:
@@ -67,7 +67,7 @@ def confirm(db: Session, files: Files, caller: Identity, partner_id: UUID, docum
     Raises:
         NotFound: there is no such partner or document.
         Forbidden: it is not the caller's.
-        Conflict: nothing was uploaded yet, or it is confirmed already.
+        Conflict: nothing was uploaded yet, it is confirmed already, or the partner is being erased.
     """
     _require_own(db, caller, partner_id)
     document = _find(db, partner_id, document_id)
@@ -106,6 +106,7 @@ def _require_own(db: Session, caller: Identity, partner_id: UUID) -> None:
     service.find(db, partner_id)
     own = caller.partner_id == partner_id and caller.role in (Role.OWNER, Role.MEMBER)
     require(own, "Documents are brought by an owner or a member of the partner")
+    restrictions.refuse(db, partner_id)
 
 
 def _path(partner_id: UUID, document_id: UUID) -> str:

@@ -5,12 +5,12 @@ from uuid import UUID
 
 from flask import Request, Response, request
 
-from kapas import calls, events, relay
+from kapas import calls, events, relay, restrictions
 from kapas import tasks as task_handling
-from kapas.api import App
-from kapas.db import Database
+from kapas.api import App, Outcome
+from kapas.db import Database, Session
 from kapas.db.connect import open_database
-from kapas.errors import NotFound
+from kapas.errors import NotFound, VersionConflict
 from kapas.gcp.kms import CloudKms
 from kapas.gcp.storage import CloudStorage
 from kapas.keys import Keyring
@@ -159,7 +159,8 @@ def list_partners(query: PartnerQuery) -> Response:
 def change_partner(path: PartnerPath, body: PartnerChange) -> Response:
     """Change what the partner tells of itself; needs If-Match. A member left out stays, null removes it."""
     with app.session() as db:
-        return app.commit(db, service.change(db, keyring(), app.caller, path.partner_id, app.if_match(), body))
+        outcome = service.change(db, keyring(), app.caller, path.partner_id, app.if_match(), body)
+        return _commit(db, path.partner_id, outcome)
 
 
 @app.post("/v1/partners/<uuid:partner_id>/submit", responses={200: Partner})
@@ -173,7 +174,8 @@ def submit_partner(path: PartnerPath) -> Response:
 def announce_document(path: PartnerPath, body: DocumentCreate) -> Response:
     """Announce a document. The answer holds the URL that takes exactly these bytes, for 15 minutes."""
     with app.session() as db:
-        return app.commit(db, documents.announce(db, files(), app.caller, path.partner_id, body), status=201)
+        outcome = documents.announce(db, files(), app.caller, path.partner_id, body)
+        return _commit(db, path.partner_id, outcome, status=201)
 
 
 @app.get("/v1/partners/<uuid:partner_id>/documents", responses={200: PartnerDocumentList})
@@ -197,7 +199,7 @@ def confirm_document(path: DocumentPath) -> Response:
     """Say that a document is uploaded."""
     with app.session() as db:
         outcome = documents.confirm(db, files(), app.caller, path.partner_id, path.document_id)
-        return app.commit(db, outcome)
+        return _commit(db, path.partner_id, outcome)
 
 
 @app.get("/v1/partners/<uuid:partner_id>/review", responses={200: PartnerReview})
@@ -253,6 +255,15 @@ def reinstate(path: PartnerPath) -> Response:
     """Let a suspended partner trade again. For the platform's operations staff; needs If-Match."""
     with app.session() as db:
         return app.commit(db, decisions.reinstate(db, keyring(), app.caller, path.partner_id, app.if_match()))
+
+
+def _commit(db: Session, partner_id: UUID, outcome: Outcome, *, status: int = 200) -> Response:
+    """Commit what a partner brings; what its erasure overtook is refused as it is from then on."""
+    try:
+        return app.commit(db, outcome, status=status)
+    except VersionConflict:
+        restrictions.refuse(db, partner_id)
+        raise
 
 
 @calls.entry_point

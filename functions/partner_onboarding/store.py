@@ -53,9 +53,12 @@ _INSERT = f"""INSERT INTO partners (id, version, status, type, constitution, sub
     {", ".join(f":{column}" for column in _COLUMNS)})
   RETURNING id"""
 
+# Also asked in the statement that writes: a request that was held up may come after the partner's erasure.
+_NOT_ERASED = "NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = {})"
+
 _CHANGE = f"""UPDATE partners SET version = version + 1, clarifications = :clarifications, updated_at = :at,
     {", ".join(f"{column} = :{column}" for column in _COLUMNS)}
-  WHERE id = :id AND version = :version RETURNING id"""
+  WHERE id = :id AND version = :version AND {_NOT_ERASED.format("partners.id")} RETURNING id"""
 
 _MOVE = """UPDATE partners SET version = version + 1, status = :status, submission = :submission,
     clarifications = :clarifications, due_at = :due_at, updated_at = :at
@@ -70,12 +73,13 @@ _ADD_DECISION = """INSERT INTO partner_decisions
   SELECT :decision_id, change.id, :action, :reason_code, :accepted_checks::text[], :asked, :risk, :decided_by, :at
   FROM change"""
 
-_ADD_DOCUMENT = """INSERT INTO partner_documents
+_ADD_DOCUMENT = f"""INSERT INTO partner_documents
     (id, version, partner_id, kind, content_type, size, sha256, status, created_at)
-  VALUES (:id, 1, :partner_id, :kind, :content_type, :size, :sha256, :status, :at) RETURNING id"""
+  SELECT :id::uuid, 1, :partner_id::uuid, :kind, :content_type, :size::bigint, :sha256, :status, :at::timestamptz
+  WHERE {_NOT_ERASED.format(":partner_id::uuid")} RETURNING id"""
 
-_UPLOADED = """UPDATE partner_documents SET version = version + 1, status = 'uploaded'
-  WHERE id = :id AND version = :version RETURNING id"""
+_UPLOADED = f"""UPDATE partner_documents SET version = version + 1, status = 'uploaded'
+  WHERE id = :id AND version = :version AND {_NOT_ERASED.format("partner_documents.partner_id")} RETURNING id"""
 
 _CONFLICTS = {
     "partners_pkey": Conflict("This partner is registered already"),
@@ -94,7 +98,7 @@ def insert(account: Account, columns: Mapping[str, bytes | None], event: Event) 
 
 
 def change(account: Account, columns: Mapping[str, bytes | None], event: Event) -> Change:
-    """Other details, provided that the partner still is at the version before `account`'s."""
+    """Other details, provided that the partner is at the version before `account`'s, and is not being erased."""
     return Change(_CHANGE, {**_moved(account), **columns}, events=(event,), conflicts=_CONFLICTS)
 
 
@@ -145,12 +149,16 @@ def _moved(account: Account) -> dict[str, Any]:
 
 
 def add_document(document: Document, partner_id: UUID) -> Change:
+    """A document of a partner, provided that it is not being erased."""
     parameters = document.model_dump(exclude={"version", "created_at", "upload"})
     return Change(_ADD_DOCUMENT, {**parameters, "partner_id": partner_id, "at": document.created_at})
 
 
 def set_uploaded(document: Document) -> Change:
-    """The document is there, provided that its row is as it was; `document` is as it is after it."""
+    """The document is there, provided that its row is as it was and its partner is not being erased.
+
+    `document` is as it is after it.
+    """
     return Change(_UPLOADED, {"id": document.id, "version": document.version - 1})
 
 

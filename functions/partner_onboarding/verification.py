@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, log, outbox, trace
+from kapas import clock, log, outbox, restrictions, trace
 from kapas.db import PLATFORM, Database, Session
 from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Unavailable, VersionConflict
@@ -145,7 +145,7 @@ def _verdict(
 def _pending(db: Session, keyring: Keyring, task: CheckTask) -> tuple[Check, PartnerProfile] | None:
     """The check of a task with what it is about; None if it has a result, or nobody waits for it any more."""
     stored = store.find(db, task.partner_id)
-    if stored is None or not _waits(stored.account, task):
+    if stored is None or not _waits(stored.account, task) or restrictions.restricted(db, task.partner_id):
         return None
     for one in store.checks(db, task.partner_id, task.submission):
         if one.kind == task.kind and one.result is None:

@@ -146,6 +146,23 @@ def test_every_edge_may_fail(client: Client, kind: str, match: str) -> None:
     assert wait_for(lambda: owner.owner.get(f"/v1/erasures/{erasure['id']}"), "in_progress")["status"] == "completed"
 
 
+def test_who_asked_to_be_erased_brings_no_more_documents(client: Client) -> None:
+    partner = active_partner(client)
+    documents = f"/v1/partners/{partner.id}/documents"
+    scan = {"kind": "bank_proof", "content_type": "application/pdf", "size": 8, "sha256": "ab" * 32}
+    announced = partner.owner.post(documents, scan, expect=201).body
+    erasure = partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202).body
+
+    def refused() -> None:
+        for path, body in ((documents, scan), (f"{documents}/{announced['id']}/confirm", None)):
+            problem = partner.owner.post(path, body, expect=409).body
+            assert problem["detail"].startswith("The data of this partner is erased, or being erased")
+
+    refused()
+    wait_for(lambda: partner.owner.get(f"/v1/erasures/{erasure['id']}"), "in_progress")
+    refused()
+
+
 def test_what_stays_after_an_erasure_says_why(client: Client) -> None:
     seller, buyer = active_partner(client), active_partner(client)
     trade, open_lot = contracted(seller, buyer), offer(seller)

@@ -141,6 +141,14 @@ class System:
             self.check(task)
         return caller
 
+    def restrict(self, caller: Identity) -> None:
+        """Have its erasure asked for."""
+        self.admin.run(
+            "INSERT INTO restrictions (subject_id, reason, restricted_at) VALUES (:id, 'erasure', :at)",
+            id=caller.partner_id,
+            at=clock.now(),
+        )
+
     def status(self, caller: Identity) -> tuple[str, int]:
         with self.database.session(PLATFORM) as db:
             account = service.find(db, identifier(caller)).account

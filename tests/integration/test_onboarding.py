@@ -5,24 +5,39 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pg8000.native import Connection
 
-from functions.partner_onboarding import decisions, service, store, verification
+from functions.partner_onboarding import decisions, documents, service, store, verification
 from functions.partner_onboarding.providers import Hit
+from kapas import clock, outbox
 from kapas.db import PLATFORM, Database
 from kapas.db.key_store import SqlKeyStore
-from kapas.errors import Conflict, Unavailable
+from kapas.errors import Conflict, Unavailable, VersionConflict
 from kapas.keys import Field, Keyring
-from kapas.schemas.partners import Activate, PartnerChange, Reason
+from kapas.ports import SignedUpload, StoredFile
+from kapas.schemas.partners import Activate, ContactChange, DocumentCreate, PartnerChange, Reason
 from tests.integration.conftest import Login
+from tests.integration.export_system import Bucket, Faults
 from tests.integration.onboarding_system import OPERATIONS, START, Killed, System, identifier
 from tests.journey import registration
 from tests.unit.fake_keys import Kms
 from tests.unit.times import moving_time
+
+CONTACT = ContactChange(phone="+919812345678")
+
+
+class Uploads(Bucket):
+    """A bucket in which whatever was announced is."""
+
+    def upload_url(self, path: str, *, content_type: str, size: int, sha256: str, lifetime: timedelta) -> SignedUpload:
+        return SignedUpload("PUT", f"https://storage.example.com/{path}", {}, clock.now() + lifetime)
+
+    def stat(self, path: str) -> StoredFile | None:
+        return StoredFile(path, 8, "", clock.now())
 
 
 @pytest.fixture
@@ -260,6 +275,34 @@ def test_what_a_provider_answered_is_kept_encrypted(system: System) -> None:
         place = Field("partner_checks", "evidence", check_id)
         opened = system.keyring.decrypt(SqlKeyStore(db), identifier(caller), place, bytes(evidence))
     assert json.loads(opened)["registered_name"] == "EXAMPLE HOLDER PRIVATE LIMITED"
+
+
+def test_what_an_erasure_overtook_is_not_written(system: System) -> None:
+    caller = system.register()
+    partner_id = identifier(caller)
+    announced = DocumentCreate(kind="bank_proof", content_type="application/pdf", size=8, sha256="ab" * 32)
+    with system.database.session(partner_id) as db:
+        first = documents.announce(db, Uploads(Faults()), caller, partner_id, announced)
+        outbox.commit(db, first.change)
+        held_up = [
+            documents.announce(db, Uploads(Faults()), caller, partner_id, announced),
+            documents.confirm(db, Uploads(Faults()), caller, partner_id, first.resource.id),
+            service.change(db, system.keyring, caller, partner_id, 1, PartnerChange(contact=CONTACT)),
+        ]
+        system.restrict(caller)
+        for outcome in held_up:
+            with pytest.raises(VersionConflict):
+                outbox.commit(db, outcome.change)
+        assert [document.version for document in store.documents(db, partner_id)] == [1]
+    assert system.status(caller) == ("created", 1)
+
+
+def test_a_partner_that_is_being_erased_is_not_checked(system: System) -> None:
+    caller = system.register()
+    tasks = system.begin(system.submit(caller))
+    system.restrict(caller)
+    assert not any(system.check(task) for task in tasks)
+    assert system.world.calls == []
 
 
 def test_an_erased_partner_is_not_checked(system: System, admin: Connection) -> None:
