@@ -1,4 +1,4 @@
-"""Partner onboarding: partners over HTTP, submissions from Pub/Sub, checks from Cloud Tasks."""
+"""Partner onboarding: partners over HTTP, submissions from Pub/Sub, checks from Cloud Tasks, the reaper by schedule."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -53,7 +53,7 @@ class Settings(ApiSettings, KeySettings, UploadSettings):
 
 
 class SubmissionsSettings(DatabaseSettings, CallerSettings, TaskSettings, RelaySettings):
-    """What begins the checks of a submission is told."""
+    """What begins the checks of a submission is told, and the reaper, which begins them again."""
 
 
 class CheckSettings(DatabaseSettings, CallerSettings, KeySettings, RelaySettings, providers.ProviderSettings):
@@ -289,3 +289,13 @@ def partner_check(request: Request) -> Response:
             wake()()
 
     return task_handling.handle(request, check_settings(), verification.CheckTask, work)
+
+
+@calls.entry_point
+def partner_reaper(request: Request) -> Response:
+    def work() -> Response:
+        if verification.reap(database(), tasks()):
+            wake()()
+        return Response(status=204)
+
+    return calls.answer(request, submissions_settings(), work)

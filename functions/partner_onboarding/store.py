@@ -176,6 +176,18 @@ def lock(db: Session, partner_id: UUID) -> Account | None:
     return _account(row) if row else None
 
 
+def overdue(db: Session, before: datetime, limit: int) -> list[Account]:
+    """At most `limit` partners whose checks should have ended `before`, those waiting longest first."""
+    rows = db.run(
+        f"""SELECT {_ACCOUNT} FROM partners
+            WHERE status IN ('submitted', 'verifying') AND updated_at < :before AND {_NOT_ERASED.format("partners.id")}
+            ORDER BY updated_at, id LIMIT :limit""",
+        before=before,
+        limit=limit,
+    )
+    return [_account(row) for row in rows]
+
+
 def page(db: Session, query: PartnerQuery, limit: int) -> list[PartnerSummary]:
     """The `limit` newest partners that fit the query."""
     rows = db.run(

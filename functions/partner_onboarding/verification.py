@@ -7,6 +7,7 @@ once, and only while its submission is being verified.
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -31,6 +32,9 @@ ATTEMPTS = 5
 """How often a provider may be unavailable before a person has to look. The queue tries more often than that."""
 HIT = 0.9
 """The score from which a screening hit is taken for the one who is asked about."""
+OVERDUE = timedelta(minutes=15)
+"""How long a partner waits for its checks before the reaper looks after them: a provider is given up in a minute."""
+REAP_LIMIT = 200
 
 
 class CheckTask(BaseModel):
@@ -51,19 +55,26 @@ def begin(database: Database, tasks: Tasks, event: CloudEvent) -> bool:
     """
     if event.type != PartnerSubmitted.type:
         return False
-    submission = PartnerSubmitted.model_validate(event.data).submission
+    return _begin(database, tasks, event.subject, PartnerSubmitted.model_validate(event.data).submission)
+
+
+def reap(database: Database, tasks: Tasks) -> int:
+    """Have those submissions checked that wait for it too long; how many there were.
+
+    The event of one was given up, or a task of its checks: each gets a task of another name, for one that was used stays
+    taken for hours. The name is of the hour, which is as long as the queue tries: until then there is one that tries.
+
+    Raises:
+        kapas.errors.Unavailable: Cloud Tasks does not answer; the next run makes what is missing.
+    """
+    now = clock.now()
     with database.session(PLATFORM) as db:
-        stored = store.find(db, event.subject)
-        if stored is None or stored.account.submission != submission:
-            return False
-        began = stored.account.status == "submitted" and _move(db, stored.account, "begin_checks")
-        if not began and stored.account.status not in ("submitted", "verifying"):
-            return False
-        checks = store.checks(db, event.subject, submission)
-    for one in checks:
-        if one.result is None:
-            tasks.enqueue(_task(CheckTask(partner_id=event.subject, submission=submission, kind=one.kind)))
-    return began
+        overdue = store.overdue(db, now - OVERDUE, REAP_LIMIT)
+    for account in overdue:
+        _begin(database, tasks, account.id, account.submission, f"-{now:%Y%m%d%H}")
+    if overdue:
+        log.warning("partner_checks_reaped", partners=len(overdue))
+    return len(overdue)
 
 
 def check(database: Database, keyring: Keyring, providers: Providers, task: CheckTask) -> bool:
@@ -142,6 +153,22 @@ def _verdict(
     return Verdict(result, codes, provider, record.reference, record.model_dump(mode="json"))
 
 
+def _begin(database: Database, tasks: Tasks, partner_id: UUID, submission: int, suffix: str = "") -> bool:
+    """Have a submission verified, if it still is to be; whether the partner moved on by it."""
+    with database.session(PLATFORM) as db:
+        stored = store.find(db, partner_id)
+        if stored is None or stored.account.submission != submission:
+            return False
+        began = stored.account.status == "submitted" and _move(db, stored.account, "begin_checks")
+        if not began and stored.account.status not in ("submitted", "verifying"):
+            return False
+        checks = store.checks(db, partner_id, submission)
+    for one in checks:
+        if one.result is None:
+            tasks.enqueue(_task(CheckTask(partner_id=partner_id, submission=submission, kind=one.kind), suffix))
+    return began
+
+
 def _pending(db: Session, keyring: Keyring, task: CheckTask) -> tuple[Check, PartnerProfile] | None:
     """The check of a task with what it is about; None if it has a result, or nobody waits for it any more."""
     stored = store.find(db, task.partner_id)
@@ -210,13 +237,13 @@ def _move(db: Session, account: Account, name: str, asked: Sequence[Clarificatio
     return True
 
 
-def _task(task: CheckTask) -> Task:
+def _task(task: CheckTask, suffix: str) -> Task:
     current = trace.current()
     return Task(
         queue=QUEUE,
         function=HANDLER,
         # Random digits first: Cloud Tasks is slow with names in sequence, which time-ordered ids are.
-        name=f"{task.partner_id.hex[-8:]}-{task.partner_id}-{task.submission}-{task.kind}",
+        name=f"{task.partner_id.hex[-8:]}-{task.partner_id}-{task.submission}-{task.kind}{suffix}",
         body=task.model_dump_json().encode(),
         headers={"traceparent": str(current)} if current else {},
     )

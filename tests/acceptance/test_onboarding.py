@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from pg8000.native import Connection
 
 from kapas import ids
 from tests.journey import ASK, Partner, active_partner, gstin, lot, register, registration, submit, wait_until
+from tools.catalog import catalog
 from tools.local.client import ANY, Answer, Client
 from tools.local.cloud import LocalCloud
 from tools.local.environment import DATABASE
@@ -253,6 +255,17 @@ def test_whatever_happens_to_a_task(cloud: LocalCloud, client: Client, kind: str
     client.settle()
     client.post("/_local/clock", {"advance": "PT5M"})
     assert wait_until(partner, "under_review") == 4
+
+
+def test_checks_that_the_queue_gave_up_are_made_again(client: Client) -> None:
+    tries = 3 * catalog().queues["partner-checks"].max_attempts
+    client.post("/_local/faults", {"edge": "task", "kind": "drop", "match": "partner-check", "times": tries})
+    partner, _ = register(client)
+    partner.owner.post(path(partner, "/submit"), if_match='"1"', expect=200)
+    client.settle()
+    client.post("/_local/clock", {"advance": "PT2H"})
+    later = replace(partner, owner=client.as_user("owner", partner.id, "owner"))  # its token has expired
+    assert wait_until(later, "under_review") == 4
 
 
 # Refused

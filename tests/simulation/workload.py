@@ -55,6 +55,7 @@ _ERASED = ("trades", "trades", "trades", "listens", "gradings", "exports", "cons
 _JOBS = {
     "retention-nightly": (),
     "trade-sweep": ("trades",),
+    "partner-reaper": ("joins",),
     "grading-reaper": ("gradings",),
     "export-watchdog": ("exports", "erasures"),
     "webhook-reaper": ("listens",),
