@@ -40,7 +40,9 @@ _OPEN: tuple[PartnerStatus, ...] = ("created", "requirements_due", "needs_clarif
 _UNDECIDED: tuple[PartnerStatus, ...] = (*_OPEN, "submitted", "verifying", "under_review")
 
 CHANGEABLE = _OPEN
-"""Where the partner's details may be changed. While they are checked, and once they are, they stay as they were."""
+"""Where all of the partner's details may be changed. While they are checked, they stay as they were."""
+CORRECTABLE: tuple[PartnerStatus, ...] = ("active", "suspended")
+"""Where what bears on no check may still be corrected (DPDP Act s.12): the contact, and the address within its state."""
 
 STEPS: dict[str, Step] = {
     "submit": Step(_OPEN, "owner", "submitted", PartnerSubmitted),

@@ -157,7 +157,10 @@ def list_partners(query: PartnerQuery) -> Response:
 
 @app.patch("/v1/partners/<uuid:partner_id>", responses={200: Partner})
 def change_partner(path: PartnerPath, body: PartnerChange) -> Response:
-    """Change what the partner tells of itself; needs If-Match. A member left out stays, null removes it."""
+    """Change what the partner tells of itself; needs If-Match. A member left out stays, null removes it.
+
+    Once it is active it corrects its contact and, within its state, its address; what was checked stays.
+    """
     with app.session() as db:
         outcome = service.change(db, keyring(), app.caller, path.partner_id, app.if_match(), body)
         return _commit(db, path.partner_id, outcome)

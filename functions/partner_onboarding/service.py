@@ -101,22 +101,31 @@ def list_page(db: Session, query: PartnerQuery) -> PartnerPage:
 def change(
     db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: PartnerChange
 ) -> Outcome:
-    """Change what a partner tells of itself, before it is submitted or when it is asked to mend something.
+    """Change what a partner tells of itself; once it was admitted, what was not checked.
 
     Raises:
         Forbidden: the caller is not the partner's owner.
         NotFound, PreconditionFailed: as for every change.
-        Conflict: the details are being checked, or were decided on; or when committed, as for registering.
+        Conflict: the details are being checked, or what changes was checked; or when committed, as for registering.
         Invalid: what results is not valid.
     """
     stored = _own(db, caller, partner_id, version)
     account = stored.account
-    if account.status not in lifecycle.CHANGEABLE:
-        raise Conflict(f"Details can be changed when a partner is {' or '.join(lifecycle.CHANGEABLE)}")
+    if account.status not in (*lifecycle.CHANGEABLE, *lifecycle.CORRECTABLE):
+        raise Conflict(
+            f"Details can be changed when a partner is {' or '.join(lifecycle.CHANGEABLE)}, and some of them when it is"
+            f" {' or '.join(lifecycle.CORRECTABLE)}; this one is {account.status}"
+        )
     before = open_profile(db, keyring, stored)
     profile = _merge(before, body)
-    _check(profile)
     changed = _changed(before, profile)
+    fixed = _fixed(before, profile, changed)
+    if fixed and account.status in lifecycle.CORRECTABLE:
+        raise Conflict(
+            f"What was checked stays as it is: {', '.join(fixed)}. The contact, and the address within its state, can be"
+            " corrected here; for anything else write to the platform's operations"
+        )
+    _check(profile)
     still_asked = requirements.still_asked(account.clarifications, changed)
     after = replace(account, version=version + 1, clarifications=tuple(still_asked), updated_at=clock.now())
     keys = SqlKeyStore(db)
@@ -264,3 +273,13 @@ def _changed(before: PartnerProfile, after: PartnerProfile) -> list[str]:
             f"identifiers.{name}" for name in Identifiers.model_fields if getattr(one, name) != getattr(other, name)
         ]
     return sorted(paths)
+
+
+def _fixed(before: PartnerProfile, after: PartnerProfile, changed: Sequence[str]) -> list[str]:
+    """Which of the changes bear on who the partner is: on what it was checked for, and the state it is registered in."""
+    one, other = before.address, after.address
+    moved = (one and one.state_code) != (other and other.state_code)
+    return [
+        *(name for name in changed if name not in ("address", "contact")),
+        *(["address.state_code"] if moved else []),
+    ]

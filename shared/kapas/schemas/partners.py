@@ -164,7 +164,10 @@ class ContactChange(Request):
 
 
 class PartnerChange(Request):
-    """What changes. A member that is left out stays as it is, null removes it (RFC 7396); lists are replaced."""
+    """What changes. A member that is left out stays as it is, null removes it (RFC 7396); lists are replaced.
+
+    Of a partner that is active or suspended, the contact and, within its state, the address.
+    """
 
     legal_name: Name | None = None
     contact: ContactChange | None = None

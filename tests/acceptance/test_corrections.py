@@ -1,0 +1,114 @@
+"""A partner that trades corrects what is said of it over HTTP, and not what it was checked for."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from pg8000.native import Connection
+
+from tests.journey import Partner, active_partner, registration
+from tools.local.client import Answer, Client
+from tools.local.cloud import LocalCloud
+from tools.local.environment import DATABASE
+
+CONTACT = {"name": "Bhavna Example", "phone": "+919812345678", "email": "bhavna@example.com"}
+ADDRESS = {"line": "Plot 7, Another Road", "city": "Gondal", "pin": "360311", "state_code": "24"}
+
+
+def correct(partner: Partner, version: int, body: dict[str, Any], expect: int = 200) -> Answer:
+    headers = {"If-Match": f'"{version}"'}
+    return partner.owner.call("PATCH", f"/v1/partners/{partner.id}", body, headers=headers, expect=expect)
+
+
+def rows(cloud: LocalCloud, sql: str, partner: Partner) -> list[list[Any]]:
+    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as connection:
+        return [list(row) for row in connection.run(sql, id=partner.id)]
+
+
+def test_an_active_partner_corrects_its_contact_and_address(cloud: LocalCloud, client: Client) -> None:
+    partner = active_partner(client)
+    corrected = correct(partner, 5, {"contact": CONTACT, "address": ADDRESS})
+    assert (corrected.body["status"], corrected.body["version"], corrected.etag) == ("active", 6, '"6"')
+    read = partner.owner.get(f"/v1/partners/{partner.id}").body
+    assert read["contact"] == {"name": "Bhavna Example", "phone": "*********5678", "email": "b***@example.com"}
+    assert read["address"] == {"city": "Gondal", "pin": "360311", "state_code": "24"}
+    assert read["legal_name"] == partner.body["legal_name"]
+    ((kind, told),) = rows(cloud, "SELECT type, data::text FROM outbox WHERE subject = :id AND sequence = 6", partner)
+    assert kind == "partner.changed.v1"
+    ((stored,),) = rows(cloud, "SELECT p::text FROM partners p WHERE id = :id", partner)
+    for text in (told, stored):
+        assert not any(plain in text for plain in ("Bhavna", "9812345678", "Another Road"))
+    assert '"address"' in told
+    assert '"contact"' in told
+
+
+def test_a_correction_is_of_what_was_read_last(client: Client) -> None:
+    partner = active_partner(client)
+    correct(partner, 5, {"contact": {"email": "asha@example.com"}})
+    correct(partner, 5, {"contact": {"email": "other@example.com"}}, expect=412)
+    removed = correct(partner, 6, {"contact": {"email": None}})
+    assert removed.body["contact"]["email"] is None
+
+
+def test_a_suspended_partner_corrects_as_well_and_stays_suspended(client: Client) -> None:
+    partner = active_partner(client)
+    operations = client.as_user("operations", None, "ops")
+    reason = {"reason_code": "further_proof"}
+    operations.post(f"/v1/partners/{partner.id}/suspend", reason, if_match='"5"')
+    assert correct(partner, 6, {"contact": CONTACT}).body["status"] == "suspended"
+    correct(partner, 7, {"legal_name": "Another Example Limited"}, expect=409)
+    assert operations.post(f"/v1/partners/{partner.id}/reinstate", if_match='"7"').body["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"legal_name": "Another Example Private Limited"}, "legal_name"),
+        ({"identifiers": {"pan": registration()["identifiers"]["pan"]}}, "identifiers.pan"),
+        ({"identifiers": {"udyam": "UDYAM-GJ-24-0000001"}}, "identifiers.udyam"),
+        ({"bank_account": registration()["bank_account"]}, "bank_account"),
+        ({"beneficial_owners": [{"name": "Another Example", "share_percent": 60}]}, "beneficial_owners"),
+        ({"address": ADDRESS | {"pin": "400001", "state_code": "27"}}, "address.state_code"),
+        ({"address": None}, "address.state_code"),
+    ],
+)
+def test_what_a_partner_was_checked_for_stays(client: Client, change: dict[str, Any], field: str) -> None:
+    partner = active_partner(client)
+    problem = correct(partner, 5, {"contact": CONTACT} | change, expect=409).body
+    assert problem["detail"].startswith(f"What was checked stays as it is: {field}. ")
+    assert "operations" in problem["detail"]
+    unchanged = partner.owner.get(f"/v1/partners/{partner.id}").body
+    assert (unchanged["version"], unchanged["contact"]["email"]) == (5, None)
+
+
+def test_what_is_said_again_is_no_change(client: Client) -> None:
+    partner = active_partner(client)
+    same = {name: partner.body[name] for name in ("legal_name", "identifiers", "bank_account", "beneficial_owners")}
+    assert correct(partner, 5, same | {"contact": CONTACT}).body["version"] == 6
+    correct(partner, 6, {"contact": {"phone": "0281 2345"}}, expect=422)
+
+
+def test_who_asked_to_be_erased_corrects_nothing(client: Client) -> None:
+    partner = active_partner(client)
+    partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202)
+    assert "being erased" in correct(partner, 5, {"contact": CONTACT}, expect=409).body["detail"]
+
+
+def test_what_an_erasure_overtakes_is_refused_as_it_is_from_then_on(cloud: LocalCloud, client: Client) -> None:
+    partner = active_partner(client)
+    with (
+        ThreadPoolExecutor(1) as threads,
+        Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql,
+    ):
+        sql.run("START TRANSACTION")
+        sql.run("UPDATE partners SET version = version + 1 WHERE id = :id", id=partner.id)
+        sql.run(
+            "INSERT INTO restrictions (subject_id, reason, restricted_at) VALUES (:id, 'erasure', now())", id=partner.id
+        )
+        held_up = threads.submit(correct, partner, 5, {"contact": CONTACT}, 409)
+        while not sql.run("SELECT pid FROM pg_locks WHERE NOT granted"):
+            assert not held_up.done()
+            time.sleep(0.01)
+        sql.run("COMMIT")
+        assert "being erased" in held_up.result(15).body["detail"]
