@@ -1,5 +1,6 @@
 """Webhooks: endpoints and messages over HTTP, events from Pub/Sub, attempts from Cloud Tasks, the reaper by schedule."""
 
+import json
 from uuid import UUID
 
 from flask import Request, Response
@@ -122,6 +123,10 @@ class MessagePath(Model):
     message_id: UUID
 
 
+class EventTypePath(Model):
+    event_type: str
+
+
 @app.post("/v1/webhook-endpoints", responses={201: WebhookEndpointCreated})
 def create_endpoint(body: WebhookEndpointCreate) -> Response:
     """Be told of events at a URL. The answer holds the signing secret; it is shown once."""
@@ -146,7 +151,7 @@ def list_endpoints(query: PageQuery) -> Response:
 
 @app.patch("/v1/webhook-endpoints/<uuid:endpoint_id>", responses={200: WebhookEndpoint})
 def change_endpoint(path: EndpointPath, body: WebhookEndpointChange) -> Response:
-    """Change the URL, the event types or the status; needs If-Match. What comes due while disabled is discarded."""
+    """Change the URL, the event types or the status; needs If-Match. What it misses while disabled can be recovered."""
     with app.session() as db:
         outcome = service.change(db, app.caller, path.endpoint_id, app.if_match(), body, allowed_hosts())
         return app.commit(db, outcome)
@@ -179,7 +184,10 @@ def send_test_webhook(path: EndpointPath) -> Response:
 
 @app.post("/v1/webhook-endpoints/<uuid:endpoint_id>/recover", responses={202: WebhookRecovery})
 def recover_webhook_messages(path: EndpointPath, body: WebhookRecover) -> Response:
-    """Send anew what failed since a time: exhausted, discarded, or waiting for another attempt. It takes a minute or two."""
+    """Send anew what failed or was missed since a time: exhausted, discarded, or waiting for another attempt.
+
+    It takes a minute or two.
+    """
     with app.session() as db, db.transaction():
         return app.commit(db, resend.recover(db, app.caller, path.endpoint_id, body), status=202)
 
@@ -188,6 +196,13 @@ def recover_webhook_messages(path: EndpointPath, body: WebhookRecover) -> Respon
 def list_webhook_event_types() -> Response:
     """The types of event that an endpoint can subscribe to, with the JSON Schema of each."""
     return app.answer(service.event_types())
+
+
+@app.get("/v1/webhook-event-types/<string:event_type>/schema", responses={200: None})
+def read_webhook_event_schema(path: EventTypePath) -> Response:
+    """The JSON Schema of what is sent of an event of this type, as application/schema+json."""
+    schema = service.event_schema(path.event_type)
+    return Response(json.dumps(schema, ensure_ascii=False), content_type="application/schema+json")
 
 
 @app.get("/v1/webhook-messages", responses={200: WebhookMessagePage})

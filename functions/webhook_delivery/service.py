@@ -11,7 +11,7 @@ from kapas.api import Outcome
 from kapas.db import PLATFORM, Database, Session
 from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
-from kapas.events import SCHEMA_PREFIX, CloudEvent
+from kapas.events import CloudEvent
 from kapas.identity import Identity, Role
 from kapas.keys import Keyring, Shredded
 from kapas.ports import Task, Tasks
@@ -113,7 +113,7 @@ def change(
     body: WebhookEndpointChange,
     allowed: frozenset[str],
 ) -> Outcome:
-    """Change an endpoint. What comes due while it is disabled is discarded.
+    """Change an endpoint. What happens or comes due while it is disabled is discarded, and can be recovered.
 
     Raises:
         NotFound, Forbidden: as for reading it.
@@ -192,8 +192,23 @@ def read_message(db: Session, caller: Identity, message_id: UUID) -> WebhookMess
 
 def event_types() -> WebhookEventTypes:
     """What endpoints can subscribe to."""
-    data = [WebhookEventType(type=name, json_schema=f"{SCHEMA_PREFIX}{name}.json") for name in EVENT_TYPES]
+    data = [WebhookEventType(type=name, json_schema=_schema_address(name)) for name in EVENT_TYPES]
     return WebhookEventTypes(data=data, has_more=False, next=None)
+
+
+def event_schema(event_type: str) -> dict[str, Any]:
+    """The JSON Schema of what is sent of such an event. Raises `NotFound`."""
+    if event_type not in EVENT_TYPES:
+        raise NotFound("There is no such type of event; see /v1/webhook-event-types")
+    from kapas.schemas.events.json_schema import delivered_schema  # and all models, which only this needs
+    from kapas.schemas.events.registry import EVENTS
+
+    return delivered_schema(EVENTS[event_type], _schema_address(event_type))
+
+
+def _schema_address(event_type: str) -> str:
+    """Below the API, whose own address no function is told."""
+    return f"/v1/webhook-event-types/{event_type}/schema"
 
 
 def partner_of(caller: Identity) -> UUID:
@@ -210,6 +225,8 @@ def partner_of(caller: Identity) -> UUID:
 def fan_out(database: Database, tasks: Tasks, event: CloudEvent) -> None:
     """Write one message for each endpoint that the event is for, once, and have them sent.
 
+    That of a disabled endpoint is discarded from the first: nothing is sent, and the partner may recover it.
+
     A message needs no task of its own where another waits to be claimed: whoever claims that one sends this one too.
 
     Raises `kapas.events.SequenceGap` when an earlier event of the aggregate is still to come.
@@ -219,11 +236,14 @@ def fan_out(database: Database, tasks: Tasks, event: CloudEvent) -> None:
     with database.session(PLATFORM) as db, db.transaction():
         if not inbox.accept(db, CONSUMER, event):
             return
-        endpoint_ids, now = store.subscribers(db, event), clock.now()
+        enabled, disabled = store.subscribers(db, event)
+        now = clock.now()
         began = now - timedelta(seconds=now.timestamp() % SHARED.total_seconds())
-        waiting = batch_store.waiting(db, endpoint_ids, now, began) if fits else set[UUID]()
-        messages = [(ids.uuid7(), endpoint_id) for endpoint_id in endpoint_ids]
+        waiting = batch_store.waiting(db, enabled, now, began) if fits else set[UUID]()
+        messages = [(ids.uuid7(), endpoint_id) for endpoint_id in enabled]
         store.add_messages(db, messages, event, body, "pending" if fits else "discarded", now)
+        missed = [(ids.uuid7(), endpoint_id) for endpoint_id in disabled]
+        store.add_messages(db, missed, event, body, "discarded", now)
     if fits:
         alone = [message_id for message_id, endpoint_id in messages if endpoint_id not in waiting]
         dispatch.enqueue(tasks, [dispatch.task(message_id, 1) for message_id in alone])

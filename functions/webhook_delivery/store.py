@@ -22,8 +22,12 @@ from . import schedule
 
 _MESSAGE = "id, endpoint_id, event_id, event_type, status, attempt_count, next_attempt_at, created_at"
 
-_SUBSCRIBERS = """SELECT id FROM webhook_endpoints
-  WHERE partner_id = ANY(:partner_ids) AND status = 'enabled' AND event_types && :wanted::text[] ORDER BY id"""
+_SUBSCRIBERS = """SELECT id, status FROM webhook_endpoints
+  WHERE partner_id = ANY(:partner_ids) AND status <> 'deleted' AND event_types && :wanted::text[] ORDER BY id"""
+
+# Held until the transaction ends: whoever enables such an endpoint meanwhile waits, and finds the message to recover.
+_STAY_DISABLED = """SELECT id FROM webhook_endpoints WHERE id = ANY(:ids::uuid[]) AND status = 'disabled'
+  ORDER BY id FOR SHARE"""
 
 _ADD_MESSAGES = """INSERT INTO webhook_messages
     (id, endpoint_id, partner_id, event_id, event_type, payload, status, attempt_count, next_attempt_at, created_at)
@@ -163,10 +167,15 @@ class Result:
 # Messages
 
 
-def subscribers(db: Session, event: CloudEvent) -> list[UUID]:
-    """The enabled endpoints that the event is for: subscribed to its type, and of a partner who may see it."""
+def subscribers(db: Session, event: CloudEvent) -> tuple[list[UUID], list[UUID]]:
+    """The endpoints that the event is for: subscribed to its type, and of a partner who may see it.
+
+    Those to send it to, and those that are disabled. Within a transaction, until whose end the latter are not enabled.
+    """
     rows = db.run(_SUBSCRIBERS, partner_ids=list(event.partner_ids), wanted=[event.type, ALL_EVENTS])
-    return [row[0] for row in rows]
+    seen = [row[0] for row in rows if row[1] == "disabled"]
+    disabled = [row[0] for row in db.run(_STAY_DISABLED, ids=seen)] if seen else []
+    return [row[0] for row in rows if row[0] not in disabled], disabled
 
 
 def add_messages(

@@ -7,8 +7,12 @@ from uuid import uuid4
 
 import pytest
 
-from tests.journey import Partner, register
-from tools.local.client import Answer, Client
+from tests.contract.json_schema import faults
+from tests.journey import Partner, active_partner, offer, register
+from tools.catalog import ROOT
+from tools.local.client import ANY, Answer, Client
+
+EXAMPLES = sorted((ROOT / "tests/examples").glob("*/*.json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,12 @@ def subscription(client: Client) -> Subscription:
     return subscribe(client, partner, "grading.refused.v1")
 
 
+def assert_refused(answer: Answer, status: int, problem: str, *pointers: str) -> None:
+    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.body
+    assert answer.body["type"] == f"https://kapas.example.com/problems/{problem}"
+    assert tuple(error["pointer"] for error in answer.body.get("errors", [])) == pointers
+
+
 def advance(client: Client, duration: str) -> None:
     client.post("/_local/clock", {"advance": duration})
 
@@ -91,12 +101,47 @@ def test_every_type_of_the_catalogue_can_be_subscribed_to(client: Client) -> Non
     assert {"trade.matched.v1", "partner.created.v1"} <= set(types)
     assert not [name for name in types if name.startswith(("audit.", "retention."))]
     for one in page["data"]:
-        assert one["json_schema"].endswith(f"/schemas/{one['type']}.json")
+        assert one["json_schema"] == f"/v1/webhook-event-types/{one['type']}/schema"
     assert subscribe(client, partner, *types).body["event_types"] == types
     url = f"{client.url}/_local/receiver/any"
     for refused in ("audit.data_accessed.v1", "retention.swept.v1", "webhook.test", "trade.matched.v9"):
         problem = partner.owner.post("/v1/webhook-endpoints", {"url": url, "event_types": [refused]}, expect=422).body
         assert [error["pointer"] for error in problem["errors"]] == ["/event_types/0"]
+
+
+def test_the_schema_of_every_type_is_served_and_fits_what_is_sent(client: Client) -> None:
+    partner, _ = register(client)
+    types = partner.owner.get("/v1/webhook-event-types").body["data"]
+    assert {one["type"] for one in types} <= {path.parent.name for path in EXAMPLES}
+    for one in types:
+        answer = partner.owner.get(one["json_schema"])
+        assert answer.headers["Content-Type"] == "application/schema+json"
+        for path in (path for path in EXAMPLES if path.parent.name == one["type"]):
+            event = json.loads(path.read_text())
+            sent = {name: event[name] for name in ("id", "type", "time", "subject", "sequence", "data")}
+            for fitting in (event, sent):
+                assert faults(fitting, answer.body) == []
+            without = {name: value for name, value in sent.items() if name != "sequence"}
+            for unfit in (sent | {"type": "webhook.test"}, sent | {"data": {}}, without):
+                assert faults(unfit, answer.body)
+
+
+def test_what_arrives_fits_the_schema_that_is_served(client: Client) -> None:
+    seller = active_partner(client)
+    subscription = subscribe(client, seller, "trade.offered.v1")
+    offer(seller)
+    advance(client, "PT2M")  # the relay is woken, or comes every minute
+    [delivery] = subscription.arrived()
+    schema = seller.owner.get("/v1/webhook-event-types/trade.offered.v1/schema").body
+    assert faults(json.loads(delivery["body"]), schema) == []
+
+
+@pytest.mark.parametrize(
+    "unknown", ["trade.offered.v9", "audit.data_accessed.v1", "webhook.test", "*", "..%2f..%2fetc"]
+)
+def test_there_is_no_schema_of_another_type(subscription: Subscription, unknown: str) -> None:
+    answer = subscription.owner.get(f"/v1/webhook-event-types/{unknown}/schema", expect=ANY)
+    assert_refused(answer, 404, "not-found")
 
 
 # A test
@@ -191,6 +236,25 @@ def test_an_endpoint_that_fails_for_days_is_disabled_and_says_why(subscription: 
     assert subscription.ask("recover", {"since": endpoint["created_at"]}).body == {"messages": 2, "has_more": False}
     advance(client, "PT3M")
     assert [message["status"] for message in subscription.messages()] == ["delivered"] * 2
+
+
+def test_what_happens_while_an_endpoint_is_disabled_can_be_recovered(client: Client) -> None:
+    seller = active_partner(client)
+    subscription, since = subscribe(client, seller, "trade.offered.v1"), client.get("/_local/clock").body["now"]
+    subscription.change(status="disabled")
+    lots = [offer(seller)["id"] for _ in range(3)]
+    advance(client, "PT2M")
+    assert subscription.arrived() == []
+    missed = subscription.messages("trade.offered.v1")
+    assert [(message["status"], message["attempts"]) for message in missed] == [("discarded", [])] * 3
+    subscription.change(status="enabled")
+    advance(client, "PT2M")
+    assert subscription.arrived() == []  # nobody asked for it yet
+    assert subscription.ask("recover", {"since": since}).body == {"messages": 3, "has_more": False}
+    advance(client, "PT3M")
+    assert sorted(json.loads(delivery["body"])["subject"] for delivery in subscription.arrived()) == sorted(lots)
+    assert all(delivery["verified"] for delivery in subscription.arrived())
+    assert {message["status"] for message in subscription.messages("trade.offered.v1")} == {"delivered"}
 
 
 def test_a_delivered_message_is_sent_once_more_on_request(subscription: Subscription) -> None:

@@ -173,7 +173,9 @@ class Market:
                 webhook_delivery.remove(world, partner, endpoint_id)
                 return
             webhook_delivery.change(world, partner, endpoint_id, "disabled")
+            world.kernel.sleep(pause)
             webhook_delivery.change(world, partner, endpoint_id, "enabled")
+            webhook_delivery.recover(partner, endpoint_id, number)
             for other in self._others(name):
                 webhook_delivery.pry(world, self._partner(other), endpoint_id)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from kapas.api import VERSIONS
 from kapas.errors import TYPE_PREFIX
+from kapas.schemas.events.json_schema import description
 from kapas.schemas.events.registry import EVENTS
-from tools.docs.events import description
 from tools.docs.problems import problems
 
 _METHODS = ("get", "post", "put", "patch", "delete")

@@ -10,13 +10,13 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from kapas import idempotency
 from kapas.api import VERSIONS
 from kapas.events import EventData
+from kapas.schemas.events.json_schema import delivered, description
 from kapas.schemas.events.registry import EVENTS
+from kapas.schemas.json_schema import DIALECT, Schema, Schemas
 from kapas.schemas.webhooks import EVENT_TYPES
 from tools.catalog import ROOT, Catalog
 from tools.docs import problems
 from tools.docs.apps import Api, Model, Operation, apis
-from tools.docs.events import delivered, description
-from tools.docs.schemas import DIALECT, Schema, Schemas
 
 SERVER = "https://api.example.com"
 

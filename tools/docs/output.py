@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kapas.schemas.events.json_schema import event_schemas
+from kapas.schemas.json_schema import Schema
 from tools.catalog import ROOT
 from tools.docs.compatibility import breaks, next_version
-from tools.docs.events import event_schemas
 from tools.docs.index import index
 from tools.docs.openapi import document
-from tools.docs.schemas import Schema
 
 API = ROOT / "docs/api"
 EVENTS = API / "events"

@@ -116,7 +116,7 @@ class WebhookEventType(Resource):
     """A type of event that an endpoint can subscribe to."""
 
     type: str
-    json_schema: str = Field(description="The address of the JSON Schema of such an event")
+    json_schema: str = Field(description="Where this API serves the JSON Schema of what is sent of such an event")
 
 
 class WebhookEventTypes(Page[WebhookEventType]):

@@ -1,9 +1,11 @@
 """One deployment of webhook delivery on a real PostgreSQL, with fakes where Google and the partners would be."""
 
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -175,6 +177,14 @@ def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_store, "waiting", lambda *_: set[UUID]())
     for name in ("drain", "hand_on"):
         monkeypatch.setattr(batches, name, lambda *_: [])
+
+
+def wait_for_a_lock(admin: Connection, other: Future[Any]) -> None:
+    """Until the other one waits for a row, or has ended."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'webhook_delivery' AND wait_event_type = 'Lock'"
+    for _ in range(2000):
+        if admin.run(waiting) == [[1]] or other.done():
+            break
 
 
 def matched(*partners: Identity, subject: UUID | None = None, sequence: int = 1) -> CloudEvent:

@@ -2,7 +2,9 @@
 
 from uuid import UUID
 
+from kapas import clock
 from tests.simulation.clients.partner_onboarding import Partner
+from tests.simulation.kernel import YESTERDAY
 from tests.simulation.world import World
 
 
@@ -23,6 +25,14 @@ def change(world: World, partner: Partner, endpoint_id: str, status: str) -> Non
     endpoint = partner.owner.get(f"reads its endpoint to have it {status}", path)
     step = f"has its endpoint {status}"
     partner.owner.call(step, "PATCH", path, {"status": status}, if_match=endpoint.etag)
+
+
+def recover(partner: Partner, endpoint_id: str, number: int) -> None:
+    """Have all sent that an endpoint missed."""
+    body = {"since": clock.rfc3339(YESTERDAY)}
+    told = partner.owner.post(f"recovers what {number} missed", f"/v1/webhook-endpoints/{endpoint_id}/recover", body)
+    if told.status != 409:  # it is disabled, if it said that it is gone
+        partner.expect(told, 202)
 
 
 def test(partner: Partner, endpoint_id: str, number: int, count: int) -> None:

@@ -251,6 +251,21 @@ def fan_out_tells_everybody(functions: Functions) -> Iterator[Patch]:
     yield store, "_SUBSCRIBERS", instead(store._SUBSCRIBERS, change)
 
 
+@mutant(120, stories=("listens", "trades"))
+def missed_while_disabled_is_lost(functions: Functions) -> Iterator[Patch]:
+    """There is no message of what happens while an endpoint is disabled, so that nothing can be recovered."""
+    store = functions.module("webhook-fan-out").service.store
+    yield store, "_SUBSCRIBERS", instead(store._SUBSCRIBERS, ("status <> 'deleted'", "status = 'enabled'"))
+
+
+@mutant(60, stories=("listens", "trades"))
+def recovers_only_what_was_tried(functions: Functions) -> Iterator[Patch]:
+    """What an endpoint missed while it was disabled is not sent when its owner asks for it."""
+    store = functions.module("webhook-endpoints").service.store
+    change = ("status IN ('exhausted', 'discarded')", "status = 'exhausted'")
+    yield store, "_RECOVERABLE", instead(store._RECOVERABLE, change)
+
+
 @mutant(60, stories=("listens", "trades"))
 def timeouts_count_as_delivered(functions: Functions) -> Iterator[Patch]:
     """No answer is taken for a good one."""

@@ -1,8 +1,13 @@
-"""The JSON Schema of each event: its CloudEvents envelope and its data, as they are published."""
+"""The JSON Schema of each event: its CloudEvents envelope and its data as published, and what a webhook is sent of them.
+
+It imports the models of all events, which is dear: a function imports it when it is first asked for a schema.
+"""
+
+from collections.abc import Callable
 
 from kapas.events import SCHEMA_PREFIX, CloudEvent, EventData
 from kapas.schemas.events.registry import EVENTS
-from tools.docs.schemas import DIALECT, Schema, Schemas
+from kapas.schemas.json_schema import DIALECT, Schema, Schemas
 
 ATTRIBUTES = {
     "specversion": "The version of CloudEvents",
@@ -31,19 +36,16 @@ def event_schemas() -> dict[str, Schema]:
 
 def event_schema(model: type[EventData]) -> Schema:
     """The schema of an event as its readers get it."""
-    data = model.model_json_schema(mode="serialization", schema_generator=Schemas)
-    definitions = data.pop("$defs", {})
-    return {
-        "$schema": DIALECT,
-        "$id": f"{SCHEMA_PREFIX}{model.type}.json",
-        "title": model.type,
-        **envelope(model, data),
-        "$defs": definitions,
-    }
+    return _whole(model, f"{SCHEMA_PREFIX}{model.type}.json", envelope)
+
+
+def delivered_schema(model: type[EventData], address: str) -> Schema:
+    """The schema of an event as a webhook gets it, served at `address`."""
+    return _whole(model, address, delivered)
 
 
 def delivered(model: type[EventData], data: Schema) -> Schema:
-    """The schema of what a webhook is sent of an event."""
+    """What a webhook is sent around `data`, the schema of the event's own part."""
     whole = envelope(model, data)
     properties = {name: whole["properties"][name] for name in DELIVERED}
     return whole | {"properties": properties, "required": list(DELIVERED)}
@@ -73,6 +75,19 @@ def envelope(model: type[EventData], data: Schema) -> Schema:
         "type": "object",
         "properties": properties,
         "required": [name for name in fields if name not in OPTIONAL],
+    }
+
+
+def _whole(model: type[EventData], address: str, around: Callable[[type[EventData], Schema], Schema]) -> Schema:
+    """A schema that stands alone: what `around` puts around the event's own part, with the definitions of both."""
+    data = model.model_json_schema(mode="serialization", schema_generator=Schemas)
+    definitions = data.pop("$defs", {})
+    return {
+        "$schema": DIALECT,
+        "$id": address,
+        "title": model.type,
+        **around(model, data),
+        "$defs": definitions,
     }
 
 
