@@ -274,22 +274,121 @@ def test_a_delivered_message_is_sent_once_more_on_request(subscription: Subscrip
 # What is refused
 
 
-def test_the_worst_that_can_be_asked_for(subscription: Subscription, client: Client) -> None:
-    for body in ({}, {"since": None}, {"since": "yesterday"}, {"since": "2026-11-24T06:30:00"}):
-        problem = subscription.ask("recover", body, expect=422).body
-        assert [error["pointer"] for error in problem["errors"]] == ["/since"]
+REFUSED_URLS = {
+    "the metadata server": "https://169.254.169.254/computeMetadata/v1/",
+    "a private address": "https://10.0.0.1/",
+    "a private address in brackets": "https://[fd00::1]/",
+    "a private address of IPv4 in brackets": "https://[::ffff:192.168.0.1]/",
+    "a private address as one number": "https://3232235521/",
+    "loopback in hexadecimal": "https://0x7f.1/",
+    "a name of our own network": "https://metadata.google.internal./",
+    "no domain": "https://localhost/",
+    "plain http": "http://hooks.example.com/",
+    "another scheme": "file:///etc/passwd",
+    "credentials": "https://user:hunter2@hooks.example.com/",
+    "credentials that look like the host": "https://hooks.example.com@169.254.169.254/",
+    "a port of another service": "https://hooks.example.com:25/",
+    "a fragment": "https://hooks.example.com/#top",
+    "a line of its own": "https://hooks.example.com/\r\nX-Injected: 1",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("url", REFUSED_URLS.values(), ids=REFUSED_URLS.keys())
+def test_where_webhooks_never_go(subscription: Subscription, url: str) -> None:
+    body = {"url": url, "event_types": ["*"]}
+    asked = subscription.owner.post("/v1/webhook-endpoints", body, expect=ANY)
+    headers = {"If-Match": subscription.read().etag}
+    changed = subscription.owner.call("PATCH", subscription.path, {"url": url}, headers=headers, expect=ANY)
+    for answer in (asked, changed):
+        assert_refused(answer, 422, "invalid", "/url")
+        assert "hunter2" not in json.dumps(answer.body)
+    listed = subscription.owner.get("/v1/webhook-endpoints").body["data"]
+    assert [(one["url"], one["version"]) for one in listed] == [(subscription.body["url"], 1)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"event_types": ["trade.unknown.v1"]}, "/event_types/0"),
+        ({"event_types": ["*", "audit.data_accessed.v1"]}, "/event_types/1"),
+        ({"event_types": []}, "/event_types"),
+        ({"event_types": ["*"] * 101}, "/event_types"),
+        ({"event_types": "*"}, "/event_types"),
+        ({"url": f"https://hooks.example.com/{'a' * 2048}"}, "/url"),
+        ({"url": None}, "/url"),
+        ({"secret": "whsec_" + "A" * 44}, "/secret"),
+        ({"partner_id": str(uuid4())}, "/partner_id"),
+    ],
+)
+def test_what_is_no_endpoint(subscription: Subscription, changes: dict[str, Any], pointer: str) -> None:
+    body = {"url": subscription.body["url"], "event_types": ["*"]} | changes
+    answer = subscription.owner.post("/v1/webhook-endpoints", body, expect=ANY)
+    assert_refused(answer, 422, "invalid", pointer)
+
+
+def test_a_change_names_the_version_that_was_read(subscription: Subscription) -> None:
+    def change(**headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return subscription.owner.call("PATCH", subscription.path, {"event_types": ["*"]}, headers=named, expect=ANY)
+
+    assert_refused(change(), 428, "precondition-required")
+    for stale in ('"2"', '"0"', "whatever", '"-1"'):
+        assert_refused(change(If_Match=stale), 412, "precondition-failed")
+    assert change(If_Match='"1"').etag == '"2"'
+    assert_refused(change(If_Match='"1"'), 412, "precondition-failed")
+    assert subscription.read().body["version"] == 2
+
+
+def test_somebody_else_s_endpoint_is_not_there(subscription: Subscription, client: Client) -> None:
+    message_id = subscription.ask("test", expect=202).body["id"]
     stranger, _ = register(client)
-    for path in (
-        f"{subscription.path}/rotate-secret",
-        f"{subscription.path}/test",
-        f"/v1/webhook-endpoints/{uuid4()}/test",
-        f"/v1/webhook-messages/{uuid4()}/redeliver",
-    ):
-        stranger.owner.post(path, expect=404)
-    stranger.owner.post(f"{subscription.path}/recover", {"since": "2026-11-24T06:30:00Z"}, expect=404)
-    operations = client.as_user("operations", None, "ops")
-    operations.post(f"{subscription.path}/rotate-secret", expect=403)
+    for path in (subscription.path, f"/v1/webhook-endpoints/{uuid4()}"):
+        assert_refused(stranger.owner.get(path, expect=ANY), 404, "not-found")
+        headers = {"If-Match": '"1"'}
+        changed = stranger.owner.call("PATCH", path, {"status": "disabled"}, headers=headers, expect=ANY)
+        assert_refused(changed, 404, "not-found")
+        assert_refused(stranger.owner.call("DELETE", path, expect=ANY), 404, "not-found")
+        for action, body in (("rotate-secret", None), ("test", None), ("recover", {"since": "2026-11-24T06:30:00Z"})):
+            assert_refused(stranger.owner.post(f"{path}/{action}", body, expect=ANY), 404, "not-found")
+    for path in (f"/v1/webhook-messages/{message_id}", f"/v1/webhook-messages/{uuid4()}"):
+        assert_refused(stranger.owner.get(path, expect=ANY), 404, "not-found")
+        assert_refused(stranger.owner.post(f"{path}/redeliver", expect=ANY), 404, "not-found")
+    listed = stranger.owner.get(f"/v1/webhook-messages?endpoint_id={subscription.body['id']}").body
+    assert (listed["data"], stranger.owner.get("/v1/webhook-endpoints").body["data"]) == ([], [])
+    assert (subscription.read().body["status"], subscription.read().body["version"]) == ("enabled", 1)
+    for role in ("ops", "dpo"):
+        refused = client.as_user("somebody", None, role).post(f"{subscription.path}/rotate-secret", expect=ANY)
+        assert_refused(refused, 403, "forbidden")
+    viewer = client.as_user("viewer", subscription.partner.id, "viewer")
+    assert_refused(viewer.get(subscription.path, expect=ANY), 403, "forbidden")
+
+
+def test_a_secret_is_never_shown_again(subscription: Subscription) -> None:
+    message_id = subscription.ask("test", expect=202).body["id"]
+    subscription.arrived()
+    rotated = subscription.ask("rotate-secret", expect=200).body["secret"]
+    shown = [
+        subscription.read(),
+        subscription.owner.get("/v1/webhook-endpoints"),
+        subscription.owner.get(f"/v1/webhook-messages/{message_id}"),
+        subscription.owner.get(f"/v1/webhook-messages?endpoint_id={subscription.body['id']}"),
+        subscription.change(event_types=["*"]),
+        subscription.change(status="disabled"),
+    ]
+    for secret in (subscription.body["secret"], rotated):
+        assert not [answer for answer in shown if secret.removeprefix("whsec_") in json.dumps(answer.body)]
+    assert_refused(subscription.owner.get(f"{subscription.path}/rotate-secret", expect=ANY), 405, "method-not-allowed")
+    assert_refused(subscription.owner.get(f"{subscription.path}/secret", expect=ANY), 404, "not-found")
+
+
+@pytest.mark.parametrize("body", [{}, {"since": None}, {"since": "yesterday"}, {"since": "2026-11-24T06:30:00"}])
+def test_a_time_to_recover_since_is_a_time(subscription: Subscription, body: dict[str, Any]) -> None:
+    assert_refused(subscription.ask("recover", body, expect=ANY), 422, "invalid", "/since")
+
+
+def test_a_key_is_for_one_request(subscription: Subscription) -> None:
     key = str(uuid4())
     subscription.ask("test", key=key, expect=202)
-    subscription.ask("rotate-secret", key=key, expect=422)
+    assert_refused(subscription.ask("rotate-secret", key=key, expect=ANY), 422, "idempotency-key-reused")
     assert subscription.read().body["version"] == 1
