@@ -6,6 +6,7 @@ python -m tools.privacy_docs [--check]
 import sys
 from collections.abc import Iterable
 
+from functions.retention_sweep.places import NOT_SWEPT
 from kapas.data_map import Column, DataMap, Table, data_map
 from kapas.retention import policies
 from tools.catalog import ROOT
@@ -56,6 +57,12 @@ def rendered(found: DataMap) -> str:
         for p in policies().values()
         if p.active
     )
+    parts.append("### Not swept\n")
+    parts.append(
+        "What the retention sweep leaves though its policy would let it go by itself.\n\n"
+        "| Place | Why not |\n| --- | --- |"
+    )
+    parts[-1] += "".join(f"\n| {place} | {reason} |" for place, reason in NOT_SWEPT.items())
     parts.append("### Recipients\n")
     parts.append("| Who | What for |\n| --- | --- |")
     parts[-1] += "".join(f"\n| {one.name} | {one.purpose} |" for one in found.recipients)

@@ -15,6 +15,7 @@ class Position:
 
     anchor: datetime
     key: str
+    """As a legal hold names the row: its key, the columns of one of several joined by `/`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,16 @@ def scan(db: Session, place: Place, cutoff: datetime, after: Position | None, li
     """The `limit` first rows behind `after` that retention counts from before `cutoff`."""
     condition, parameters = _due(place, cutoff)
     of_path = [f"t.{name}::text" for name in place.file.columns] if place.file else []
+    behind = ", ".join(f":after_{n}::text::{kind}" for n, kind in enumerate(place.table.key.values()))
+    parts = _parts(place, after.key) if after else [None] * len(place.table.key)
     rows = db.run(
-        f"""SELECT {", ".join([place.anchor, f"t.{place.key}::text", _held(place), *of_path])} FROM {place.table.name} t
+        f"""SELECT {", ".join([place.anchor, _name(place), _held(place), *of_path])} FROM {place.table.name} t
             WHERE {condition} AND (:after_anchor::timestamptz IS NULL
-              OR ({place.anchor}, t.{place.key}) > (:after_anchor::timestamptz, :after_key::text::{place.key_type}))
-            ORDER BY {place.anchor}, t.{place.key} LIMIT :limit""",
+              OR ({place.anchor}, {_key(place)}) > (:after_anchor::timestamptz, {behind}))
+            ORDER BY {place.anchor}, {_key(place)} LIMIT :limit""",
         **parameters,
         after_anchor=after.anchor if after else None,
-        after_key=after.key if after else None,
+        **{f"after_{n}": part for n, part in enumerate(parts)},
         limit=limit,
     )
     return [Due(Position(row[0], row[1]), row[2], _path(place, row[3:])) for row in rows]
@@ -45,11 +48,11 @@ def scan(db: Session, place: Place, cutoff: datetime, after: Position | None, li
 
 def held(db: Session, place: Place, keys: list[str]) -> set[str]:
     """Those of `keys` that a legal hold keeps."""
+    condition, parameters = _named(place, keys)
     rows = db.run(
-        f"""SELECT t.{place.key}::text FROM {place.table.name} t
-            WHERE t.{place.key} = ANY(CAST(:keys::text[] AS {place.key_type}[])) AND {_held(place)}
-            ORDER BY t.{place.key}""",
-        keys=keys,
+        f"""SELECT {_name(place)} FROM {place.table.name} t WHERE {condition} AND {_held(place)}
+            ORDER BY {_key(place)}""",
+        **parameters,
     )
     return {row[0] for row in rows}
 
@@ -57,18 +60,18 @@ def held(db: Session, place: Place, keys: list[str]) -> set[str]:
 def delete(db: Session, place: Place, cutoff: datetime, keys: list[str]) -> int:
     """Delete those rows of `keys` that are still due and not held, with what belongs to them; how many they were."""
     condition, parameters = _due(place, cutoff)
+    named, names = _named(place, keys)
     children = [
         f", of_{n} AS (DELETE FROM {child.table} c USING gone WHERE c.{child.column} = gone.{place.key})"
         for n, child in enumerate(place.children)
     ]
     row = db.one(
         f"""WITH gone AS (
-              DELETE FROM {place.table.name} t
-              WHERE t.{place.key} = ANY(CAST(:keys::text[] AS {place.key_type}[])) AND {condition} AND NOT {_held(place)}
+              DELETE FROM {place.table.name} t WHERE {named} AND {condition} AND NOT {_held(place)}
               RETURNING t.{place.key}){"".join(children)}
             SELECT count(*) FROM gone""",
         **parameters,
-        keys=keys,
+        **names,
     )
     return row[0] if row else 0
 
@@ -95,8 +98,28 @@ def _held(place: Place) -> str:
         f"h.subject_id = ANY(t.{path.column})" if path.array else f"h.subject_id = t.{path.column}"
         for path in place.table.subject
     ]
-    row = f"(h.table_name = '{place.table.name}' AND h.row_id = t.{place.key}::text)"
+    row = f"(h.table_name = '{place.table.name}' AND h.row_id = {_name(place)})"
     return f"EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND ({' OR '.join([row, *about])}))"
+
+
+def _key(place: Place) -> str:
+    return ", ".join(f"t.{column}" for column in place.table.key)
+
+
+def _name(place: Place) -> str:
+    return " || '/' || ".join(f"t.{column}::text" for column in place.table.key)
+
+
+def _parts(place: Place, key: str) -> list[str]:
+    return key.split("/", len(place.table.key) - 1)
+
+
+def _named(place: Place, keys: list[str]) -> tuple[str, dict[str, Any]]:
+    """The condition that a row is one of `keys`, with its parameters."""
+    parts = [_parts(place, key) for key in keys]
+    parameters = {f"key_{n}": [of_row[n] for of_row in parts] for n in range(len(place.table.key))}
+    arrays = (f"CAST(:key_{n}::text[] AS {kind}[])" for n, kind in enumerate(place.table.key.values()))
+    return f"({_key(place)}) IN (SELECT * FROM unnest({', '.join(arrays)}))", parameters
 
 
 def _path(place: Place, values: list[str]) -> str | None:

@@ -1,17 +1,20 @@
 """What was kept long enough goes, by schedule and on demand, and each report says by which law; the rest stays."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import urllib3
 from pg8000.native import Connection
 
 from tests.consent_journey import decide
-from tests.journey import Partner, active_partner, contracted, offer
+from tests.journey import Partner, active_partner, contracted, offer, register, submit
 from tools.local.client import Client
 from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE
+from tools.local.environment import DATABASE, bucket_name
 
 YEAR = 366
 UNCONCLUDED = "negotiation_message_unconcluded"
@@ -65,6 +68,32 @@ def webhook(client: Client, partner: Partner) -> None:
     url = f"{client.url}/_local/receiver/{name}"
     secret = partner.owner.post("/v1/webhook-endpoints", {"url": url, "event_types": ["*"]}).body["secret"]
     client.call("PUT", f"/_local/receiver/{name}", {"secret": secret})
+
+
+def rejected_partner(client: Client) -> Partner:
+    """A partner that uploaded a document, was checked and was rejected."""
+    partner, _ = register(client)
+    path, data = f"/v1/partners/{partner.id}", b"%PDF-1.7"
+    described = {"kind": "bank_proof", "content_type": "application/pdf", "size": len(data)}
+    described["sha256"] = hashlib.sha256(data).hexdigest()
+    announced = partner.owner.post(f"{path}/documents", described, expect=201).body
+    signed = announced["upload"]
+    assert urllib3.request(signed["method"], signed["url"], body=data, headers=signed["headers"]).status == 200
+    partner.owner.post(f"{path}/documents/{announced['id']}/confirm", expect=200)
+    version = submit(partner)
+    operations = client.as_user("operations", None, "ops")
+    operations.post(f"{path}/reject", {"reason_code": "further_proof"}, if_match=f'"{version}"', expect=200)
+    return partner
+
+
+def registration(cloud: LocalCloud, sql: Connection, partner: Partner) -> list[int]:
+    """How many documents, checks, decisions and files of the partner there are."""
+    tables = ("partner_documents", "partner_checks", "partner_decisions")
+    rows = [sql.run(f"SELECT count(*) FROM {table} WHERE partner_id = :id", id=partner.id)[0][0] for table in tables]
+    uploads = f"{cloud.addresses.storage}/storage/v1/b/{bucket_name('uploads')}/o"
+    url = f"{uploads}?prefix=partners/{partner.id}/"
+    files = json.loads(urllib3.request("GET", url).data)
+    return [*rows, len(files.get("items", []))]
 
 
 # Before years have passed
@@ -174,9 +203,10 @@ def test_each_night_is_swept_once(client: Client, sql: Connection) -> None:
     assert len(nights) == len(nightly)
 
 
-def test_eight_years_pass(client: Client, sql: Connection) -> None:
-    """One deal, one lot nobody wanted, one consent; a hold on the lot, and what is left of each as the years go by."""
-    seller, buyer = active_partner(client), active_partner(client)
+def test_eight_years_pass(client: Client, cloud: LocalCloud, sql: Connection) -> None:
+    """One deal, one lot nobody wanted, one consent, one registration that was rejected; a hold on the lot, and what is left
+    of each as the years go by."""
+    seller, buyer, rejected = active_partner(client), active_partner(client), rejected_partner(client)
     webhook(client, buyer)
     trade = contracted(seller, buyer)
     unwanted = offer(seller)
@@ -194,7 +224,15 @@ def test_eight_years_pass(client: Client, sql: Connection) -> None:
     assert sql.run("SELECT count(*) FROM outbox WHERE subject = :id", id=trade["id"]) == [[0]]
     assert line(sweep(client, officer), "table webhook_messages")["law"] == "DPDP Rules 2025"
 
-    officer = pass_days(client, 2 * YEAR + 40)  # an offer nobody took, for three from its end
+    before = registration(cloud, sql, rejected)
+    assert 0 not in before
+    owner = client.as_user(f"owner-{rejected.id}", rejected.id, "owner")
+    assert len(owner.get(f"/v1/partners/{rejected.id}/documents").body["data"]) == 1
+    officer = pass_days(client, 2 * YEAR + 40)  # an offer nobody took, and a registration, for three from their end
+    assert registration(cloud, sql, rejected) == [0, 0, 0, 0]
+    owner = client.as_user(f"owner-{rejected.id}", rejected.id, "owner")
+    assert owner.get(f"/v1/partners/{rejected.id}/documents").body["data"] == []
+    assert 0 not in registration(cloud, sql, seller)[1:3]
     dry, real = sweep(client, officer, dry_run=True), sweep(client, officer)
     assert [(one["place"], one["deleted"]) for one in dry["lines"]] == [
         (one["place"], one["deleted"]) for one in real["lines"]

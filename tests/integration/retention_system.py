@@ -151,17 +151,24 @@ class System:
         )
         return event_id
 
-    def message(self, days: float, partner_id: UUID, status: str = "delivered") -> UUID:
-        """A webhook message with one attempt."""
-        message_id, at = ids.uuid7(), self.ago(days)
+    def endpoint(self, days: float, partner_id: UUID, status: str = "deleted") -> UUID:
+        """A webhook endpoint that has been so for so many days."""
+        endpoint_id = ids.uuid7()
         self.admin.run(
             """INSERT INTO webhook_endpoints
                  (id, version, partner_id, url, event_types, secret, status, created_at, updated_at)
-               VALUES (:id, 1, :of, 'https://hooks.example.com', '{*}', '', 'enabled', :at, :at)""",
-            id=message_id,
+               VALUES (:id, 1, :of, 'https://hooks.example.com', '{*}', :secret, :status, :at, :at)""",
+            id=endpoint_id,
             of=partner_id,
-            at=at,
+            secret=None if status == "deleted" else b"",
+            status=status,
+            at=self.ago(days),
         )
+        return endpoint_id
+
+    def message(self, days: float, partner_id: UUID, status: str = "delivered") -> UUID:
+        """A webhook message with one attempt."""
+        message_id, at = self.endpoint(days, partner_id, "enabled"), self.ago(days)
         self.admin.run(
             """INSERT INTO webhook_messages (id, endpoint_id, partner_id, event_id, event_type, payload, status,
                  attempt_count, next_attempt_at, created_at)
@@ -234,6 +241,62 @@ class System:
         self.admin.run(sql, id=export_id, of=partner_id)
         self.outside.there.add(f"archives/{export_id}.zip")
         return export_id
+
+    def partner(self, *, rejected: float | None = None, erased: float | None = None) -> UUID:
+        """A partner of ten years ago, rejected or erased so many days ago, or active."""
+        partner_id = ids.uuid7()
+        self.admin.run(
+            """INSERT INTO partners (id, version, status, type, constitution, submission, clarifications, legal_name, contact,
+                 created_at, updated_at)
+               VALUES (:id, 4, :status, 'farmer', 'individual', 1, '[]', '', '', :at, :updated)""",
+            id=partner_id,
+            status="active" if rejected is None else "rejected",
+            at=self.ago(3653),
+            updated=self.ago(3653 if rejected is None else rejected),
+        )
+        if erased is not None:
+            sql = "INSERT INTO restrictions VALUES (:id, 'erasure', :at)"
+            self.admin.run(sql, id=partner_id, at=self.ago(erased))
+        return partner_id
+
+    def document(self, days: float, partner_id: UUID, status: str = "uploaded", kind: str = "bank_proof") -> UUID:
+        """A document of the registration, whose file is there."""
+        document_id = ids.uuid7()
+        self.admin.run(
+            """INSERT INTO partner_documents (id, version, partner_id, kind, content_type, size, sha256, status, created_at)
+               VALUES (:id, 1, :of, :kind, 'application/pdf', 1, repeat('0', 64), :status, :at)""",
+            id=document_id,
+            of=partner_id,
+            kind=kind,
+            status=status,
+            at=self.ago(days),
+        )
+        self.outside.there.add(f"partners/{partner_id}/documents/{document_id}")
+        return document_id
+
+    def check(self, days: float, partner_id: UUID) -> UUID:
+        check_id = ids.uuid7()
+        self.admin.run(
+            """INSERT INTO partner_checks (id, partner_id, submission, kind, attempts, explanation, created_at)
+               VALUES (:id, :of, 1, 'screening', 0, '{}', :at)""",
+            id=check_id,
+            of=partner_id,
+            at=self.ago(days),
+        )
+        return check_id
+
+    def decision(self, days: float, partner_id: UUID, action: str = "request_clarification") -> UUID:
+        decision_id = ids.uuid7()
+        self.admin.run(
+            """INSERT INTO partner_decisions (id, partner_id, action, accepted_checks, clarifications, risk, decided_by,
+                 decided_at)
+               VALUES (:id, :of, :action, '{}', '[]', '{}', 'operations', :at)""",
+            id=decision_id,
+            of=partner_id,
+            action=action,
+            at=self.ago(days),
+        )
+        return decision_id
 
     def consents(self, days: float, subject_id: UUID, valid_days: int = 0) -> None:
         """A chain of two records: a grant valid for `valid_days` from then, and, without them, its withdrawal."""
@@ -319,8 +382,9 @@ def running(database: Database, admin: Connection) -> Iterator[System]:
     """A deployment without the rows of other tests, which a sweep would find."""
     admin.run(
         """TRUNCATE idempotency_keys, outbox, audit_log, webhook_endpoints, webhook_messages, webhook_attempts, exports,
-             export_shards, erasures, statutory_records, gradings, grading_usage, trades, trade_events, consent_ledgers,
-             consent_receipts, consent_entries, consent_states, consent_dispatches, retention_sweeps, retention_findings,
+             export_shards, erasures, statutory_records, gradings, grading_usage, grading_budgets, image_readings, trades,
+             trade_events, consent_ledgers, consent_receipts, consent_entries, consent_states, consent_dispatches, partners,
+             partner_checks, partner_decisions, partner_documents, restrictions, retention_sweeps, retention_findings,
              legal_holds"""
     )
     with moving_time(START) as time:

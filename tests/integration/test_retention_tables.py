@@ -1,4 +1,4 @@
-"""The sweep on PostgreSQL: what goes and what stays, holds, kills, duplicates, several at once, and what roles may."""
+"""The sweep on PostgreSQL: what goes and what stays, holds, kills, duplicates, several at once."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,8 @@ import pytest
 from pg8000.native import Connection
 
 from functions.retention_sweep import selection, service, store, sweeping
-from kapas.db import PLATFORM, Database, DatabaseFailure, LockTimeout, Session
+from functions.retention_sweep.places import places
+from kapas.db import PLATFORM, Database, LockTimeout, Session
 from kapas.errors import Invalid, NotFound
 from kapas.ids import uuid7
 from kapas.retention import day_of
@@ -63,14 +64,15 @@ def test_each_place_goes_by_its_own_law(system: System, partner: UUID) -> None:
     before = system.outside.there.copy()
     swept = system.sweep()
     assert (swept.status, swept.complete, swept.version) == ("completed", True, 2)
-    assert {(one.place, one.policy): (one.due, one.deleted) for one in swept.lines} == {
+    found = {(one.place, one.policy): (one.due, one.deleted) for one in swept.lines}
+    assert found.keys() == {(place.name, place.policy.name) for place in places()}
+    assert {name: figures for name, figures in found.items() if figures != (0, 0)} == {
         (KEYS, "idempotency_key"): (1, 1),
         ("table outbox", "processing_and_traffic_log"): (1, 1),
         ("table webhook_messages", "processing_and_traffic_log"): (1, 1),
         ("bucket exports/archives/", "export_archive"): (2, 2),
         ("table exports", "dsr_case_and_erasure_certificate"): (1, 1),
         ("table gradings", "ai_prompt_and_output"): (1, 1),
-        ("table gradings", "books_of_account"): (0, 0),
         ("table trades", "negotiation_message_unconcluded"): (3, 3),
         ("table trades", "books_of_account"): (1, 0),
         ("table consent_ledgers", "consent_ledger"): (1, 1),
@@ -262,9 +264,10 @@ def test_killed_in_a_page_it_does_the_page_again(system: System, monkeypatch: py
 
     def killed(*arguments: Any) -> Any:
         nonlocal calls
-        calls += 1
+        of_trail = AUDIT in str(arguments)
+        calls += of_trail
         result = real(*arguments)
-        if calls == 2:
+        if of_trail and calls == 2:
             raise Killed
         return result
 
@@ -380,61 +383,3 @@ def test_what_a_service_does_not_delete_is_told_and_tried_again(system: System, 
     assert figures(swept, "table trades", unconcluded) == (3, 3, 0, 0)
     assert figures(swept, "bucket exports/archives/") == (1, 1, 0, 0)
     assert system.count("exports") == 1
-
-
-# What roles may
-
-
-def test_nobody_else_deletes_what_is_only_appended_to(admin: Connection) -> None:
-    appended = ["audit_log", "trade_events", "consent_entries", "consent_receipts", "outbox", "idempotency_keys"]
-    granted = admin.run(
-        """SELECT DISTINCT grantee FROM information_schema.table_privileges
-           WHERE table_name = ANY(:tables) AND privilege_type IN ('DELETE', 'TRUNCATE') AND grantee <> 'postgres'
-           ORDER BY grantee""",
-        tables=appended,
-    )
-    assert granted == [["retention_sweep"]]
-
-
-def test_the_role_deletes_where_a_policy_may_and_nowhere_else(admin: Connection) -> None:
-    from functions.retention_sweep.places import places
-
-    may = {place.table.name for place in places() if place.deletes and not place.rows_stay}
-    may |= {child.table for place in places() if place.deletes for child in place.children}
-    rows = admin.run(
-        """SELECT table_name FROM information_schema.table_privileges
-           WHERE grantee = 'retention_sweep' AND privilege_type = 'DELETE' ORDER BY table_name"""
-    )
-    assert {row[0] for row in rows} == may
-
-
-@pytest.mark.parametrize("table", ["trades", "gradings"])
-def test_the_books_are_out_of_reach_even_by_mistake(system: System, partner: UUID, table: str) -> None:
-    trade_id = system.trade(20 * YEAR, partner, uuid7())
-    system.grading(20 * YEAR, partner, trade_id)
-    with system.database.session(PLATFORM) as db:
-        db.run("DELETE FROM trade_events") if table == "trades" else db.run("DELETE FROM grading_usage WHERE false")
-        db.run(f"DELETE FROM {table}")
-    assert (system.count(table), system.count("trade_events")) == (1, 1)
-
-
-def test_a_real_sweep_as_at_a_future_moment_is_refused_by_the_table(system: System) -> None:
-    sweep_id = system.begin()
-    with pytest.raises(Exception, match="check"):
-        system.admin.run(
-            "UPDATE retention_sweeps SET as_of = created_at + interval '1 day' WHERE id = :id", id=sweep_id
-        )
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE audit_log SET data = '{}'",
-        "SELECT data FROM audit_log",
-        "SELECT lot FROM trades",
-        "DELETE FROM partners",
-    ],
-)
-def test_the_role_reads_and_changes_nothing_else(system: System, statement: str) -> None:
-    with system.database.session(PLATFORM) as db, pytest.raises(DatabaseFailure, match="permission denied"):
-        db.run(statement)

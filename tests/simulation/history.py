@@ -36,6 +36,8 @@ class Kind:
     """Whether what is due goes; else it is reported."""
     rows_stay: bool = False
     """Whether only the file goes."""
+    apart: bool = False
+    """Whether it is of a partner of its own, whose number is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ _GRADING = """INSERT INTO gradings (id, version, partner_id, kind, status, trade
 _EXPORT = """INSERT INTO exports (id, version, partner_id, status, requested_by, requested_role, attempt, ready_at,
     expires_at, sha256, created_at, updated_at)
   VALUES (:id, 3, :of, 'expired', 'owner', 'owner', 1, :at, :at, 'ab', :at, :at)"""
+# Of a partner that was erased then: from that day on what proves who it was is kept.
+_ERASED = "INSERT INTO restrictions VALUES (:id, 'erasure', :at)"
 _IMAGE: dict[str, Any] = {"bucket": "uploads", "path": "gradings/{of}/{id}"}
 
 KINDS = (
@@ -183,6 +187,7 @@ KINDS = (
             "INSERT INTO consent_states VALUES (:id, 'marketing', 1, 'withdrawn', NULL)",
         ),
         children=(("consent_receipts", "subject_id"), ("consent_states", "subject_id")),
+        apart=True,
     ),
     Kind(
         "access",
@@ -193,6 +198,45 @@ KINDS = (
             """INSERT INTO audit_log VALUES (:id, 'trade.offered.v1', '/trade_events', :id, 1, ARRAY[CAST(:of AS uuid)],
                  '{}', :at, :at)""",
         ),
+    ),
+    Kind(
+        "document",
+        "partner_documents",
+        "id",
+        3 * YEAR,
+        (
+            _ERASED,
+            """INSERT INTO partner_documents (id, version, partner_id, kind, content_type, size, sha256, status, created_at)
+               VALUES (:id, 1, :of, 'bank_proof', 'image/png', 3, repeat('0', 64), 'uploaded', :at)""",
+        ),
+        bucket="uploads",
+        path="partners/{of}/documents/{id}",
+        apart=True,
+    ),
+    Kind(
+        "check",
+        "partner_checks",
+        "id",
+        3 * YEAR,
+        (
+            _ERASED,
+            """INSERT INTO partner_checks (id, partner_id, submission, kind, attempts, explanation, created_at)
+               VALUES (:id, :of, 1, 'screening', 0, '{}', :at)""",
+        ),
+        apart=True,
+    ),
+    Kind(
+        "decision",
+        "partner_decisions",
+        "id",
+        3 * YEAR,
+        (
+            _ERASED,
+            """INSERT INTO partner_decisions (id, partner_id, action, accepted_checks, clarifications, risk, decided_by,
+                 decided_at)
+               VALUES (:id, :of, 'activate', '{}', '[]', '{}', 'operations', :at)""",
+        ),
+        apart=True,
     ),
 )
 
@@ -209,7 +253,7 @@ def write(world: "World") -> Iterator[Aged]:
             due = number > 0  # the first is not
             at = START - kind.period + (-MARGIN - timedelta(days=number) if due else kind.period / 2)
             key: Any = draw.randbytes(32) if kind.key == "key_hash" else _uuid(draw)
-            aged = Aged(kind, key, key if kind.name == "ledger" else draw.choice(partners), at)
+            aged = Aged(kind, key, key if kind.apart else draw.choice(partners), at)
             for statement in kind.statements:
                 parameters = {"id": key, "of": aged.partner_id, "at": at}
                 run(statement, **{name: value for name, value in parameters.items() if f":{name}" in statement})

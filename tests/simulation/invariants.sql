@@ -117,7 +117,8 @@ BEGIN
   FOREACH swept SLICE 1 IN ARRAY ARRAY[
     ['idempotency_keys', 'key_hash'], ['outbox', 'event_id'], ['webhook_messages', 'id'], ['exports', 'id'],
     ['gradings', 'id'], ['trades', 'id'], ['consent_ledgers', 'subject_id'], ['audit_log', 'event_id'],
-    ['partner_documents', 'id'], ['partner_checks', 'id'], ['grading_usage', 'grading_id'], ['subject_keys', 'subject_id']]
+    ['partner_documents', 'id'], ['partner_checks', 'id'], ['partner_decisions', 'id'], ['webhook_endpoints', 'id'],
+    ['grading_usage', 'grading_id'], ['subject_keys', 'subject_id']]
   LOOP
     EXECUTE format('CREATE TRIGGER watch_holds AFTER DELETE ON %I FOR EACH ROW EXECUTE FUNCTION watch_holds(%L)',
       swept[1], swept[2]);

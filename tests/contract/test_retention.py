@@ -1,0 +1,50 @@
+"""What is told to be deleted by itself is swept, or stands in one list with the reason why not; the README says the same."""
+
+from functions.retention_sweep.places import NOT_SWEPT, places
+from kapas.data_map import FileOf, data_map
+from kapas.retention import policies
+from tools.catalog import ROOT
+
+MAP = data_map()
+README = (ROOT / "functions/retention_sweep/README.md").read_text("utf-8")
+
+
+def promised() -> set[tuple[str, str]]:
+    """Each place of the data map, and each policy by which what is in it goes by itself."""
+    found = {(f"table {table.name}", rule.policy) for table in MAP.tables.values() for rule in MAP.retention(table)}
+    found |= {(f"collection {collection.name}", collection.retention) for collection in MAP.collections.values()}
+    found |= {(f"bucket {prefix.bucket}/{prefix.prefix}", prefix.retention) for prefix in MAP.prefixes}
+    return {(name, policy) for name, policy in found if policies()[policy].active and policies()[policy].auto_delete}
+
+
+def swept() -> set[tuple[str, str]]:
+    """The same of what a sweep deletes: places, and what goes with their rows."""
+    found: set[tuple[str, str]] = set()
+    for place in places():
+        names = [place.name, *(f"table {child.table}" for child in place.children)]
+        names += [f"collection {name}" for name in place.documents] + ([_prefix(place.file)] if place.file else [])
+        found |= {(name, place.policy.name) for name in names if place.deletes}
+    return found
+
+
+def _prefix(file: FileOf) -> str:
+    return f"bucket {file.bucket}/{file.path.partition('{')[0]}"
+
+
+def test_what_goes_by_itself_is_swept_or_listed_with_a_reason() -> None:
+    lacking = sorted(promised() - swept())
+    assert {name for name, _ in lacking} == NOT_SWEPT.keys(), f"neither swept nor listed, or both: {lacking}"
+    assert all(len(reason.split()) > 5 for reason in NOT_SWEPT.values())
+
+
+def test_nothing_is_listed_twice_or_is_not_there() -> None:
+    assert not NOT_SWEPT.keys() & {name for name, _ in swept() & promised()}
+    assert NOT_SWEPT.keys() <= {name for name, _ in promised()}
+
+
+def test_the_readme_names_what_is_swept_and_what_is_not() -> None:
+    _, _, section = README.partition("### What is swept")
+    section, _, _ = section.partition("\nBoth events")
+    kept, _, left = section.partition("#### Not swept")
+    assert [place.name for place in places() if f"| `{place.name}` |" not in kept] == []
+    assert [name for name, reason in NOT_SWEPT.items() if f"| `{name}` | {reason} |" not in left] == []
