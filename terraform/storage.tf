@@ -2,17 +2,18 @@
 # they start with the project's.
 
 locals {
-  # Where a bucket differs from keeping each file until a function deletes it, and the deleted one for 30 days more.
+  # Where a bucket differs from keeping each file until a function deletes it, and the deleted one for 30 days more, in which
+  # it can be restored. Cloud Storage itself keeps what is deleted for good for 7 days. docs/privacy.md tells partners of both.
   bucket_rules = {
-    # Fetched within days, and made again from the truth at any time.
-    exports = { delete_after_days = 30, locked_days = 0 }
-    # Proof of what was: nobody deletes it for eight years (Companies Act 2013, section 128(5)).
-    audit       = { delete_after_days = 0, locked_days = 2922 }
-    checkpoints = { delete_after_days = 0, locked_days = 2922 }
+    # Fetched within days, and made again from the truth at any time: what is deleted need not be restored.
+    exports = { delete_after_days = 30, locked_days = 0, versions = false }
+    # Proof of what was: nobody deletes it for eight years (Companies Act 2013, section 128(5)), so it needs no versions.
+    audit       = { delete_after_days = 0, locked_days = 2922, versions = false }
+    checkpoints = { delete_after_days = 0, locked_days = 2922, versions = false }
   }
   buckets = {
     for bucket in distinct(flatten([for f in local.functions : f.buckets])) :
-    bucket => lookup(local.bucket_rules, bucket, { delete_after_days = 0, locked_days = 0 })
+    bucket => lookup(local.bucket_rules, bucket, { delete_after_days = 0, locked_days = 0, versions = true })
   }
 }
 
@@ -31,8 +32,7 @@ resource "google_storage_bucket" "files" {
   }
 
   versioning {
-    # A bucket whose files cannot be deleted needs no versions of them.
-    enabled = each.value.locked_days == 0
+    enabled = each.value.versions
   }
 
   lifecycle_rule {
