@@ -181,7 +181,8 @@ def link_archive(path: ExportPath) -> Response:
 
 @app.post("/v1/erasures", responses={202: Erasure})
 def request_erasure(body: ErasureCreate) -> Response:
-    """Ask for the erasure of a partner's data. Its processing is restricted at once; it cannot be undone."""
+    """Ask for the erasure of a partner's data. Its processing is restricted at once; what may go goes half an hour later. It
+    cannot be undone."""
     with app.session() as db:
         return app.commit(db, service.request_erasure(db, app.caller, body), status=202)
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from kapas import clock, log, outbox, trace
 from kapas.data_map import data_map
-from kapas.db import PLATFORM, Database
+from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Unavailable, VersionConflict
 from kapas.events import Event
 from kapas.keys import Keyring
@@ -97,11 +97,9 @@ def archive_path(export_id: UUID) -> str:
     return f"archives/{export_id}.zip"
 
 
-def clear(database: Database, archives: Files, export: Export) -> None:
+def clear(db: Session, archives: Files, export: Export) -> None:
     """Delete the parts of an export that is over, and its archive unless it can still be downloaded."""
-    with database.session(export.partner_id) as db:
-        planned = store.shards(db, export.id)
-    for shard in planned:
+    for shard in store.shards(db, export.id):
         archives.delete(shards.path(export.id, shard.number))
     if export.status != "ready":
         archives.delete(archive_path(export.id))
@@ -110,21 +108,21 @@ def clear(database: Database, archives: Files, export: Export) -> None:
 def _clear(means: Means, export: Export, task: ExportTask) -> None:
     """Clear away what is left of an export that is over, and the part of this task: an erasure has deleted the plan that
     leads to it, and may have done so before the part was written."""
-    clear(means.database, means.archives, export)
+    with means.database.session(export.partner_id) as db:
+        clear(db, means.archives, export)
     if task.step == "shard":
         means.archives.delete(shards.path(export.id, task.shard))
 
 
-def fail(database: Database, export: Export, failure: ExportFailure) -> None:
+def fail(db: Session, export: Export, failure: ExportFailure) -> None:
     """End an export without an archive, and say so; nothing if it is over already."""
     now = clock.now()
     data = ExportFailed(export_id=export.id, partner_id=export.partner_id, reason=failure)
     event = Event(export.id, export.version + 1, data, (export.partner_id,), time=now)
-    with database.session(export.partner_id) as db:
-        try:
-            outbox.commit(db, store.fail(export, failure, now, event))
-        except VersionConflict:
-            return
+    try:
+        outbox.commit(db, store.fail(export, failure, now, event))
+    except VersionConflict:
+        return
     log.error("export_failed", export_id=export.id, reason=failure)
 
 
@@ -139,10 +137,10 @@ def watch(database: Database, tasks: Tasks, archives: Files) -> int:
             export = store.find_export(db, export_id)
             given_up = attempt >= MAX_ATTEMPTS
             started = not given_up and store.restart(db, export_id, attempt, now)
-        if export is not None and given_up:
-            fail(database, export, "gave_up")
-            clear(database, archives, export.model_copy(update={"status": "failed"}))
-        elif started:
+            if export is not None and given_up:
+                fail(db, export, "gave_up")
+                clear(db, archives, export.model_copy(update={"status": "failed"}))
+        if started:
             tasks.enqueue(task(export_id, "plan", attempt=attempt + 1))
             log.warning("export_started_over", export_id=export_id, attempt=attempt + 1)
     for export_id, partner_id in over:
@@ -210,8 +208,9 @@ def _assemble(means: Means, export: Export) -> None:
         log.info("export_assembled_twice", export_id=export.id)
     except archive.Incomplete as incomplete:
         log.error("export_incomplete", incomplete, export_id=export.id)
-        fail(means.database, export, "incomplete")
-        clear(means.database, means.archives, export.model_copy(update={"status": "failed"}))
+        with means.database.session(export.partner_id) as db:
+            fail(db, export, "incomplete")
+            clear(db, means.archives, export.model_copy(update={"status": "failed"}))
         return
     _finish(means, export, sum(shard.part.expected for shard in planned if shard.part))
 
@@ -256,7 +255,7 @@ def _finish(means: Means, export: Export, records: int) -> None:
         except VersionConflict:
             # Somebody was faster, or the data is being erased: then the archive must not stay.
             after = store.find_export(db, export.id) or export
-    clear(means.database, means.archives, after)
+        clear(db, means.archives, after)
 
 
 def _measure(archives: Files, path: str) -> tuple[int, str]:

@@ -153,7 +153,7 @@ def begin(tasks: Tasks, event: CloudEvent) -> None:
     if event.type == ExportRequested.type:
         tasks.enqueue(preparing.task(event.subject, "plan"))
     elif event.type == ErasureRequested.type:
-        tasks.enqueue(erasing.task(event.subject))
+        tasks.enqueue(erasing.task(event.subject, requested_at=event.time))
 
 
 def holdings() -> DataMapSummary:

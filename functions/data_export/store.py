@@ -319,9 +319,3 @@ def _erasure(row: Row) -> Erasure:
         updated_at=row[7],
         completed_at=row[8],
     )
-
-
-def is_held(db: Session, subject: UUID) -> bool:
-    """Whether a legal hold names the partner: nothing of it is deleted then."""
-    held = "SELECT FROM legal_holds WHERE subject_id = :subject AND released_at IS NULL LIMIT 1"
-    return db.one(held, subject=subject) is not None

@@ -153,7 +153,7 @@ def list_sweeps(query: PageQuery) -> Response:
 
 @app.post("/v1/legal-holds", responses={201: LegalHold})
 def place_hold(body: LegalHoldCreate) -> Response:
-    """Keep all of a partner's records, or one row. Once this is answered, no sweep deletes what the hold names."""
+    """Keep all of a partner's records, or one row. Once this is answered, no sweep and no erasure deletes what it names."""
     with app.session() as db, db.transaction():
         return app.commit(db, service.place_hold(db, app.caller, body), status=201)
 
@@ -174,7 +174,7 @@ def list_holds(query: PageQuery) -> Response:
 
 @app.delete("/v1/legal-holds/<uuid:hold_id>", responses={204: None})
 def release_hold(path: HoldPath) -> Response:
-    """Release a legal hold. What it kept goes with the next sweep, if it is due."""
+    """Release a legal hold. What it kept goes with the next sweep, if it is due, or with an erasure that waits for it."""
     with app.session() as db:
         service.release_hold(db, app.caller, path.hold_id)
         return Response(status=204)

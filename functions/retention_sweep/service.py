@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from kapas import clock, ids, log, outbox, trace
+from kapas import clock, ids, legal_holds, log, outbox, trace
 from kapas.api import Outcome, require
 from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Conflict, FieldError, Invalid, NotFound
@@ -169,7 +169,7 @@ def place_hold(db: Session, caller: Identity, body: LegalHoldCreate) -> Outcome:
     if body.row is not None and body.row.table not in places.tables():
         message = f"Must be one of {', '.join(places.tables())}"
         raise Invalid(message, errors=[FieldError("/row/table", "table", message)])
-    store.take_holds(db, HOLD_WAIT)
+    legal_holds.take(db, HOLD_WAIT)
     hold = LegalHold(
         id=ids.uuid7(),
         subject_id=body.subject_id,

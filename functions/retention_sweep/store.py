@@ -14,9 +14,6 @@ from kapas.schemas.retention import HeldRow, LegalHold, RetentionLine, Retention
 from .places import Place
 from .selection import Position
 
-_HOLDS_LOCK = int.from_bytes(b"holds", "big")
-"""The advisory lock that a deletion shares with others, and that whoever places a hold takes alone."""
-
 _SWEEP = """id, version, status, dry_run, as_of, policies, row_limit, started_by, complete, created_at, finished_at"""
 _HOLD = "id, subject_id, table_name, row_id, reason, placed_by, held_from, released_by, released_at"
 
@@ -215,17 +212,6 @@ def _line(row: Row) -> RetentionLine:
 
 
 # Legal holds
-
-
-def share_holds(db: Session) -> None:
-    """Let no hold be placed until this transaction ends; several deletions may run at once."""
-    db.one("SELECT pg_advisory_xact_lock_shared(:lock)", lock=_HOLDS_LOCK)
-
-
-def take_holds(db: Session, wait: int) -> None:
-    """Wait, at most `wait` milliseconds, until no deletion runs, and let none begin until this transaction ends."""
-    db.one("SELECT set_config('lock_timeout', :wait, true)", wait=str(wait))
-    db.one("SELECT pg_advisory_xact_lock(:lock)", lock=_HOLDS_LOCK)
 
 
 def insert_hold(hold: LegalHold) -> Change:

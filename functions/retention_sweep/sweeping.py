@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, log, outbox
+from kapas import clock, legal_holds, log, outbox
 from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Unavailable, VersionConflict
 from kapas.events import Event
@@ -134,7 +134,7 @@ def _remove(
         held = sum(row.held for row in rows)
         return Found(due=len(rows), deleted=len(rows) - held if place.deletes else 0, held=held)
     # From here on no hold can be placed; those that were placed since the rows were read count.
-    store.share_holds(db)
+    legal_holds.share(db)
     keys = [row.position.key for row in rows]
     held_keys = selection.held(db, place, keys)
     free = [row for row in rows if row.position.key not in held_keys]

@@ -115,6 +115,11 @@ class Table:
         return tuple(column for column in self.columns.values() if column.sealed)
 
     @property
+    def changed(self) -> tuple[Column, ...]:
+        """What of a row that stays an erasure overwrites or makes unreadable."""
+        return tuple(column for column in self.columns.values() if column.erase in ("shred", "redact", "unlink"))
+
+    @property
     def read(self) -> tuple[str, ...]:
         """The columns that exports and erasures have to read, and so may: nothing else of what partners are told of."""
         if not self.subject or not (self.exported or self.counted):

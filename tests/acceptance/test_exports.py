@@ -1,5 +1,6 @@
 """A partner gets its data and has it erased, over HTTP through the whole local cloud."""
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import urllib3
 
 from kapas import ids
+from tests.grading_journey import consent, image, upload
 from tests.journey import ASK, Partner, active_partner, contracted, lot, offer
 from tools.local.client import ANY, Answer, Client
 from tools.verify_archive import faults
@@ -28,8 +30,11 @@ def exported(partner: Partner) -> dict[str, Any]:
     return wait_for(lambda: partner.owner.get(f"/v1/exports/{export['id']}"), "preparing")
 
 
-def erased(partner: Partner) -> dict[str, Any]:
+def erased(client: Client, partner: Partner) -> dict[str, Any]:
+    """The erasure of a partner, when it is done: it begins half an hour after it was asked for."""
     erasure = partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202).body
+    client.settle()
+    advance(client, "PT31M")
     return wait_for(lambda: partner.owner.get(f"/v1/erasures/{erasure['id']}"), "in_progress")
 
 
@@ -39,6 +44,17 @@ def link(partner: Partner, export: dict[str, Any], expect: int = 201) -> Answer:
 
 def download(url: str) -> urllib3.BaseHTTPResponse:
     return urllib3.PoolManager(retries=False).request("GET", url)
+
+
+def stored(*urls: str) -> list[str]:
+    """Those of the files at these URLs that are there, also as an older version."""
+    found: list[str] = []
+    for url in map(urllib3.util.parse_url, urls):
+        bucket, _, path = str(url.path).removeprefix("/").partition("/")
+        listing = f"{url.scheme}://{url.netloc}/storage/v1/b/{bucket}/o?versions=true&prefix={path}"
+        items = urllib3.request("GET", listing, retries=False).json().get("items", [])
+        found += [item["name"] for item in items]
+    return found
 
 
 def advance(client: Client, period: str) -> None:
@@ -142,7 +158,7 @@ def test_every_edge_may_fail(client: Client, kind: str, match: str) -> None:
     assert wait_for(lambda: owner.owner.get(f"/v1/exports/{export['id']}"), "preparing")["status"] == "ready"
     erasure = owner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202).body
     client.settle()
-    advance(client, "PT3M")
+    advance(client, "PT33M")
     assert wait_for(lambda: owner.owner.get(f"/v1/erasures/{erasure['id']}"), "in_progress")["status"] == "completed"
 
 
@@ -168,10 +184,11 @@ def test_what_stays_after_an_erasure_says_why(client: Client) -> None:
     trade, open_lot = contracted(seller, buyer), offer(seller)
     export = exported(seller)
     handed = link(seller, export).body
+    assert len(stored(handed["url"])) == 1
     url = f"{client.url}/_local/receiver/seller"
     seller.owner.post("/v1/webhook-endpoints", {"url": url, "event_types": ["*"]})
     client.settle()
-    erasure = erased(seller)
+    erasure = erased(client, seller)
     assert erasure["status"] == "completed"
     stays = {(entry["store"], entry["law"]): entry for entry in erasure["statement"]["retained"]}
     invoice = stays["table trades", "Companies Act 2013"]
@@ -183,7 +200,7 @@ def test_what_stays_after_an_erasure_says_why(client: Client) -> None:
     documents = client.get("/_local/documents").body
     assert documents[f"trades/{open_lot['id']}"]["open"] is False
     assert documents[f"partners/{seller.id}"]["status"] == "erased"
-    assert download(handed["url"]).status == 404
+    assert stored(handed["url"]) == []
     assert seller.owner.get(f"/v1/exports/{export['id']}").body["status"] == "expired"
     seller.owner.post("/v1/exports", {}, expect=409)
     seller.owner.post("/v1/erasures", {"confirm": "erase"}, expect=409)
@@ -197,30 +214,58 @@ def test_the_protection_officer_acts_on_behalf(client: Client) -> None:
     assert wait_for(lambda: owner.owner.get(f"/v1/exports/{export['id']}"), "preparing")["status"] == "ready"
     link(owner, export)
     erasure = officer.post("/v1/erasures", {"partner_id": str(owner.id), "confirm": "erase"}, expect=202).body
+    client.settle()
+    advance(client, "PT31M")
     assert wait_for(lambda: officer.get(f"/v1/erasures/{erasure['id']}"), "in_progress")["certificate"]
     assert [one["id"] for one in owner.owner.get("/v1/erasures").body["data"]] == [erasure["id"]]
 
 
-def test_a_legal_hold_keeps_everything_until_it_is_released(client: Client) -> None:
+@pytest.mark.parametrize("named", ["subject", "row"])
+def test_a_legal_hold_keeps_everything_until_it_is_released(client: Client, named: str) -> None:
     partner, officer = active_partner(client), client.as_user("officer", None, "dpo")
-    hold = officer.post("/v1/legal-holds", {"subject_id": str(partner.id), "reason": "case 7"}, expect=201).body
+    held: dict[str, Any] = {"subject_id": str(partner.id)}
+    if named == "row":
+        held = {"row": {"table": "trades", "id": offer(partner)["id"]}}
+    hold = officer.post("/v1/legal-holds", {**held, "reason": "case 7"}, expect=201).body
     erasure = partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202).body
     client.settle()
-    client.post("/_local/clock", {"advance": "PT20M"})
+    advance(client, "PT40M")
     assert officer.get(f"/v1/erasures/{erasure['id']}").body["status"] == "in_progress"
     assert officer.get(f"/v1/partners/{partner.id}").body["legal_name"]
 
     officer.call("DELETE", f"/v1/legal-holds/{hold['id']}")
-    client.post("/_local/clock", {"advance": "PT35M"})
+    advance(client, "PT35M")
     operations = client.as_user("officer", None, "dpo")
     done = wait_for(lambda: operations.get(f"/v1/erasures/{erasure['id']}"), "in_progress")
     assert done["status"] == "completed"
     operations.get(f"/v1/partners/{partner.id}", expect=404)
 
 
+def test_what_is_uploaded_after_the_request_goes_too(client: Client) -> None:
+    """By URLs that were handed out before it; afterwards none is."""
+    partner, data = consent(active_partner(client)), b"a late file"
+    sha256 = hashlib.sha256(data).hexdigest()
+    deed = {"kind": "bank_proof", "content_type": "application/pdf", "size": len(data), "sha256": sha256}
+    documents = f"/v1/partners/{partner.id}/documents"
+    document = partner.owner.post(documents, deed, expect=201)
+    grading = partner.owner.post("/v1/gradings", {"kind": "image", **image(data)}, expect=201)
+    erasure = partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202).body
+    client.settle()
+    advance(client, "PT14M")
+    partner.owner.post(documents, deed, expect=409)
+    assert [upload(document, data), upload(grading, data)] == [200, 200]
+    urls = [announced.body["upload"]["url"] for announced in (document, grading)]
+    assert len(stored(*urls)) == 2
+    advance(client, "PT17M")
+    done = wait_for(lambda: partner.owner.get(f"/v1/erasures/{erasure['id']}"), "in_progress")
+    assert done["status"] == "completed"
+    assert stored(*urls) == []
+    assert [upload(document, data), upload(grading, data)] == [400, 400]
+
+
 def test_whoever_is_being_erased_starts_nothing_new(client: Client) -> None:
     partner = active_partner(client)
-    erased(partner)
+    erased(client, partner)
     partner.owner.post("/v1/trades", {"lot": lot(), "ask": ASK}, expect=403)
     partner.owner.post("/v1/exports", {}, expect=409)
 

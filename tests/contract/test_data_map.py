@@ -23,8 +23,8 @@ from tools.local.postgres import Postgres
 MAP = data_map()
 MAP_FILE = "shared/kapas/data/data_map.json"
 ROLE = "data_export"
-HELD = {"legal_holds": {"subject_id", "released_at"}}
-"""What the role reads besides: an erasure waits while a hold names the partner."""
+HELD = {"legal_holds": {"subject_id", "table_name", "row_id", "released_at"}}
+"""What the role reads besides: an erasure waits while a hold names the partner or a row about it."""
 
 # What the capability works with itself: requests, their shards, and the keys that it decrypts and shreds with.
 OWN = {"exports", "export_shards", "erasures", "restrictions", "statutory_records", "epoch_keys", "subject_keys"}

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
-from functions.retention_sweep import service, store, sweeping
+from functions.retention_sweep import service, sweeping
 from functions.retention_sweep.sweeping import BatchTask, Means
-from kapas import ids, outbox
+from kapas import ids, legal_holds, outbox
 from kapas.db import PLATFORM, Database
 from kapas.errors import Unavailable
 from kapas.identity import Identity, Role, Tier
@@ -366,14 +366,14 @@ def figures(sweep: RetentionSweep, place: str, policy: str = "") -> tuple[int, i
 @contextmanager
 def place_between(monkeypatch: Any, act: Callable[[], object]) -> Iterator[None]:
     """Do something after rows were read and before the first of them is deleted."""
-    share = store.share_holds
+    share = legal_holds.share
 
     def between(db: Any) -> None:
-        monkeypatch.setattr(store, "share_holds", share)
+        monkeypatch.setattr(legal_holds, "share", share)
         act()
         share(db)
 
-    monkeypatch.setattr(store, "share_holds", between)
+    monkeypatch.setattr(legal_holds, "share", between)
     yield
 
 

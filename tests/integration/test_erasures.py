@@ -12,7 +12,9 @@ import pytest
 from pg8000.native import Connection
 
 from functions.data_export import erasing, preparing, service, signatures
+from functions.grading_requests import service as gradings
 from functions.live_feed import service as live_feed
+from functions.partner_onboarding import documents
 from kapas import ids, restrictions
 from kapas.clock import rfc3339
 from kapas.db import Database
@@ -20,6 +22,7 @@ from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict, Forbidden, Unavailable
 from kapas.identity import Identity, Role
 from kapas.keys import Field, Keyring, Shredded
+from kapas.schemas.events.exports import ErasureRequested
 from kapas.schemas.exports import Erasure, ErasureCreate, Retained
 from tests.integration import trade_market
 from tests.integration.export_system import SECRETS, Killed, System
@@ -392,14 +395,31 @@ def test_the_certificate_is_signed(system: System) -> None:
 def test_the_watchdog_makes_a_task_for_what_was_lost(system: System, time: Time) -> None:
     owner = system.register()
     erasure = system.request_erasure(owner)
-    time.advance(minutes=14)
+    time.advance(minutes=44)
     erasing.watch(system.database, system.queue)
     assert not [task for task in system.queue.tasks if str(erasure.id) in task.name]
     time.advance(minutes=2)
     erasing.watch(system.database, system.queue)
     system.work()
     assert system.erasure(owner, erasure.id).status == "completed"
-    assert system.erasure(owner, erasure.id).completed_at == START + timedelta(minutes=16)
+    assert system.erasure(owner, erasure.id).completed_at == START + timedelta(minutes=46)
+
+
+def test_it_begins_when_every_url_for_an_upload_has_expired(system: System) -> None:
+    """What is uploaded by a URL of a moment before the request is there, with the row that leads to it, when files go."""
+    owner = system.register()
+    erasure = system.request_erasure(owner)
+    data = ErasureRequested(erasure_id=erasure.id, partner_id=erasure.partner_id)
+    event = trade_market.cloud_event(
+        ids.uuid7(), data.type, data.source, erasure.id, 1, START, data.model_dump(mode="json")
+    )
+    service.begin(system.queue, event)
+    service.begin(system.queue, event)
+    [task] = system.queue.tasks
+    assert task.schedule_time is not None
+    # A slow upload that began in the last moment has as long again.
+    assert task.schedule_time >= erasure.created_at + 2 * max(documents.UPLOAD_LIFETIME, gradings.UPLOAD_LIFETIME)
+    assert timedelta() < erasing.OVERDUE - (task.schedule_time - erasure.created_at)
 
 
 def test_only_its_owner_and_the_protection_officer_ask_for_it(system: System) -> None:

@@ -11,6 +11,7 @@ from pg8000.native import Connection
 
 from functions.retention_sweep import selection, service, store, sweeping
 from functions.retention_sweep.places import places
+from kapas import legal_holds
 from kapas.db import PLATFORM, Database, LockTimeout, Session
 from kapas.errors import Invalid, NotFound
 from kapas.ids import uuid7
@@ -229,7 +230,7 @@ def test_a_hold_placed_between_the_scan_and_the_delete_wins(
 def test_a_hold_waits_for_a_deletion_and_a_deletion_for_a_hold(system: System) -> None:
     with system.database.session(PLATFORM) as one, system.database.session(PLATFORM) as two:
         two.command("SET lock_timeout = 50")
-        for first, second in ((store.share_holds, take), (take, store.share_holds)):
+        for first, second in ((legal_holds.share, take), (take, legal_holds.share)):
             with one.transaction():
                 first(one)
                 with pytest.raises(LockTimeout):
@@ -237,8 +238,8 @@ def test_a_hold_waits_for_a_deletion_and_a_deletion_for_a_hold(system: System) -
             alone(two, second)
         # Deletions do not wait for each other.
         with one.transaction(), two.transaction():
-            store.share_holds(one)
-            store.share_holds(two)
+            legal_holds.share(one)
+            legal_holds.share(two)
 
 
 def alone(db: Session, lock: Callable[[Session], None]) -> None:
@@ -247,7 +248,7 @@ def alone(db: Session, lock: Callable[[Session], None]) -> None:
 
 
 def take(db: Session) -> None:
-    store.take_holds(db, 50)
+    legal_holds.take(db, 50)
 
 
 # Kills, duplicates, several at once

@@ -49,7 +49,7 @@ def shard_forgets_its_last_rows(functions: Functions) -> Iterator[Patch]:
 @mutant(60, stories=("erasures",))
 def erased_under_a_hold(functions: Functions) -> Iterator[Patch]:
     """An erasure does not ask for legal holds."""
-    yield functions.module("erasure-work").erasing.store, "is_held", lambda db, subject: False
+    yield functions.module("erasure-work").erasing.holds, "is_held", lambda db, subject: False
 
 
 @mutant(20, stories=("erasures",))
