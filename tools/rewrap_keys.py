@@ -1,0 +1,76 @@
+"""Wrap the keys of personal data anew in the database of `DATABASE_URL` (`make rewrap-keys`). No field is encrypted anew.
+
+Each epoch key is wrapped under the current version of the KMS key `KMS_KEY`, so that an older version can be disabled.
+`--epoch 2026-11`, which may be repeated, also moves the partners' keys away from that epoch key to the one of this month.
+
+Each key, or batch of keys, is committed by itself: killed anywhere it can be run again, also beside another run.
+
+The role of `DATABASE_URL` must be able to change `epoch_keys` and `subject_keys`, as the migrator is; the account it runs as,
+to encrypt and decrypt with `KMS_KEY`.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from kapas.db import PLATFORM, Database, DatabaseFailure
+from kapas.db.connect import connector
+from kapas.db.key_store import SqlKeyStore
+from kapas.errors import Unavailable
+from kapas.gcp.kms import CloudKms
+from kapas.keys import Keyring, Tampered
+from kapas.settings import DatabaseSettings, KeySettings, SettingsError, load, use
+
+BATCH = 500
+"""Partners' keys that are moved in one transaction."""
+
+
+class RewrapSettings(DatabaseSettings, KeySettings):
+    """What the tool is told."""
+
+
+def rewrap_epochs(database: Database, keyring: Keyring) -> int:
+    """Wrap every epoch key under the key service's current version; how many there were."""
+    with database.session(PLATFORM) as db:
+        names = [row[0] for row in db.run("SELECT name FROM epoch_keys ORDER BY name")]
+        for name in names:
+            # False: another run was faster, under the same version.
+            keyring.rewrap_epoch(SqlKeyStore(db), name)
+    return len(names)
+
+
+def move_subjects(database: Database, keyring: Keyring, epoch: str) -> int:
+    """Move the partners' keys that the epoch key `epoch` wraps to the one of this month; how many there were.
+
+    Raises `ValueError` for this month's.
+    """
+    moved, looked_at = 0, BATCH
+    while looked_at:
+        with database.session(PLATFORM) as db, db.transaction():
+            looked_at = keyring.rewrap_subjects(SqlKeyStore(db), epoch, BATCH)
+        moved += looked_at
+    return moved
+
+
+def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Wrap anew, and print how many; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.rewrap_keys", description=__doc__)
+    parser.add_argument("--epoch", action="append", default=[], help="a month from whose key partners' keys are moved")
+    epochs = parser.parse_args(arguments).epoch
+    told = {"FUNCTION": "rewrap-keys", "PROJECT": "", "DATABASE_POOL": "1", **environment}
+    try:
+        with use(told):
+            settings = load(RewrapSettings)
+            database, keyring = Database(connector(settings), 1), Keyring(CloudKms(settings.kms_key, settings.kms_url))
+            print(f"{rewrap_epochs(database, keyring)} epoch keys are wrapped anew")
+            for epoch in epochs:
+                print(f"{move_subjects(database, keyring, epoch)} partners' keys are moved from {epoch}")
+    except (SettingsError, Unavailable, DatabaseFailure, Tampered, OSError, ValueError) as error:
+        print(f"cannot wrap anew: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
