@@ -103,7 +103,8 @@ class ModelPath(Model):
 def request_grading(body: GradingCreate) -> Response:
     """Have lint graded. By figures it is complete at once; an image is to be uploaded and submitted.
 
-    Each grading counts to the partner's day; when it is spent, the answer is 429 with Retry-After.
+    For a trade it is possible once a sample was drawn, else 409. Each grading counts to the partner's day; when it is
+    spent, the answer is 429 with Retry-After.
     """
     with app.session() as db:
         outcome = service.request(db, files(), app.caller, body.root)
@@ -124,7 +125,7 @@ def submit_grading(path: GradingPath) -> Response:
 
 @app.get("/v1/gradings/<uuid:grading_id>", responses={200: Grading})
 def read_grading(path: GradingPath) -> Response:
-    """One grading of the caller's partner."""
+    """One grading of the caller's partner; inspectors read those of trades."""
     with app.session() as db:
         grading = service.read(db, app.caller, path.grading_id)
         return app.answer(grading, version=grading.version)
@@ -132,7 +133,7 @@ def read_grading(path: GradingPath) -> Response:
 
 @app.get("/v1/gradings", responses={200: GradingPage})
 def list_gradings(query: GradingQuery) -> Response:
-    """The gradings of the caller's partner, newest first; of one trade, if it is named."""
+    """The gradings of the caller's partner, newest first; of one trade, if it is named, as inspectors must."""
     with app.session() as db:
         return app.answer(service.list_page(db, app.caller, query))
 

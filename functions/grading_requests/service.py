@@ -34,6 +34,7 @@ from kapas.schemas.gradings import (
     Refusal,
     Upload,
 )
+from kapas.schemas.trades import TradeStatus
 
 from . import budget, classing, model, results, store, tables
 from .policy import policy
@@ -47,6 +48,9 @@ OVERDUE = timedelta(minutes=2)
 GIVE_UP = timedelta(hours=6)
 """How long a grading is queued before it is refused: its image then has killed whoever read it."""
 REAP_LIMIT = 500
+
+UNSAMPLED: tuple[TradeStatus, ...] = ("OFFERED", "BID", "NEGOTIATING", "MATCHED", "CONTRACTED")
+"""Before an inspector has drawn a sample there is nothing that a grading for the trade could be of."""
 
 Read = Callable[[bytes], Reading]
 """Reads an image; raises `Unreadable`. Given by the entry point, for it brings numpy and LiteRT."""
@@ -66,16 +70,15 @@ def request(db: Session, files: Files, caller: Identity, body: GradingBody) -> O
 
     Raises:
         Forbidden: the caller does not act for a partner, or the partner has not consented to AI processing of images.
-        Conflict: the partner is not registered, or is being erased.
+        Conflict: the partner is not registered, or is being erased; or no sample of the trade is recorded yet.
         Invalid: the figures cannot be, or the trade is not the caller's.
     """
     partner_id = _partner(caller)
     if not store.is_registered(db, partner_id):
         raise Conflict("Register the partner first")
     restrictions.refuse(db, partner_id)
-    if body.trade_id is not None and not store.is_party(db, body.trade_id, partner_id):
-        message = "There is no such trade of this partner"
-        raise Invalid(message, errors=[FieldError("/trade_id", "trade", message)])
+    if body.trade_id is not None:
+        _require_sampled(db, body.trade_id, partner_id)
     image = _image(body)
     if image is not None:
         _require_consent(db, partner_id)
@@ -138,17 +141,20 @@ def submit(db: Session, files: Files, caller: Identity, grading_id: UUID) -> Out
 
 
 def read(db: Session, caller: Identity, grading_id: UUID) -> Grading:
-    """One grading of the caller's partner. Raises `NotFound` or `Forbidden`."""
+    """One grading of the caller's partner; an inspector reads those of trades. Raises `NotFound` or `Forbidden`."""
     _reader(caller)
     grading = store.find(db, grading_id)
-    if grading is None:
+    if grading is None or (caller.role is Role.INSPECTOR and grading.trade_id is None):
         raise NotFound("There is no such grading, or it is another's")
     return grading
 
 
 def list_page(db: Session, caller: Identity, query: GradingQuery) -> GradingPage:
-    """The gradings that the session may see, newest first. Raises `Forbidden`."""
+    """The gradings that the session may see, newest first. Raises `Forbidden`, also for an inspector that names no trade."""
     _reader(caller)
+    require(
+        caller.role is not Role.INSPECTOR or query.trade_id is not None, "An inspector reads the gradings of a trade"
+    )
     gradings = store.page(db, query.trade_id, query.limit + 1, query.after_id())
     more = len(gradings) > query.limit
     data = gradings[: query.limit]
@@ -336,6 +342,16 @@ def _refusal(code: RefusalCode, detail: str) -> Refusal:
     return Refusal(code=code, detail=detail)
 
 
+def _require_sampled(db: Session, trade_id: UUID, partner_id: UUID) -> None:
+    """A trade that was sampled is never unsampled again: what is asked here holds when the grading has its effect."""
+    status = store.trade_status(db, trade_id, partner_id)
+    if status is None:
+        message = "There is no such trade of this partner"
+        raise Invalid(message, errors=[FieldError("/trade_id", "trade", message)])
+    if status in UNSAMPLED:
+        raise Conflict(f"No sample of this trade is recorded yet, it is {status}: have the lot graded after that")
+
+
 def _require_consent(db: Session, partner_id: UUID) -> None:
     granted = consents.granted(db, partner_id, "ai_processing")
     require(granted, "Images are graded only with consent to AI processing: see /v1/consents")
@@ -349,4 +365,5 @@ def _partner(caller: Identity) -> UUID:
 
 
 def _reader(caller: Identity) -> None:
-    require(caller.role.of_partner or caller.role is Role.OPS, "Only the partner and operations read gradings")
+    staff = caller.role in (Role.OPS, Role.INSPECTOR)
+    require(caller.role.of_partner or staff, "Only the partner, inspectors and operations read gradings")

@@ -9,6 +9,7 @@ from kapas.events import Event
 from kapas.identity import Tier
 from kapas.outbox import Change
 from kapas.schemas.gradings import Grading, Refusal
+from kapas.schemas.trades import TradeStatus
 
 from .readings import Reading
 
@@ -36,7 +37,7 @@ _FINISH = """UPDATE gradings
   SET version = version + 1, status = :status, result = :result, refusal = :refusal, updated_at = :at
   WHERE id = :id AND version = :version AND status = 'queued' RETURNING id"""
 
-_PARTY = """SELECT FROM trades WHERE id = :trade_id AND (seller_id = :partner_id OR buyer_id = :partner_id)"""
+_STATUS = """SELECT status FROM trades WHERE id = :trade_id AND (seller_id = :partner_id OR buyer_id = :partner_id)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +162,10 @@ def is_registered(db: Session, partner_id: UUID) -> bool:
     return db.one("SELECT FROM partners WHERE id = :id", id=partner_id) is not None
 
 
-def is_party(db: Session, trade_id: UUID, partner_id: UUID) -> bool:
-    """Whether the partner sells or buys in that trade."""
-    return db.one(_PARTY, trade_id=trade_id, partner_id=partner_id) is not None
+def trade_status(db: Session, trade_id: UUID, partner_id: UUID) -> TradeStatus | None:
+    """How far that trade has come, if the partner sells or buys in it."""
+    row = db.one(_STATUS, trade_id=trade_id, partner_id=partner_id)
+    return row[0] if row else None
 
 
 def _grading(row: Row) -> Grading:

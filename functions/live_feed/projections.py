@@ -139,6 +139,7 @@ _FOLDS: dict[str, Fold] = {
     "trade.cancellation_requested.v1": _unchanged,
     "trade.weighed.v1": _unchanged,
     "trade.sampled.v1": _becomes("SAMPLED"),
+    "trade.quality_claimed.v1": _unchanged,
     "trade.quality_decided.v1": _quality_decided,
     "trade.payment_requested.v1": _payment_requested,
     "trade.payment_overdue.v1": _payment_overdue,

@@ -1,6 +1,7 @@
 """Steps between the two parties, from the match on, that are not facts about the bales."""
 
 from datetime import UTC
+from typing import Any
 
 from kapas.clock import rfc3339
 from kapas.errors import Conflict, FieldError, Invalid
@@ -13,6 +14,7 @@ from kapas.schemas.events.trades import (
     TradePaymentConfirmed,
     TradePaymentOverdue,
     TradePaymentRequested,
+    TradeQualityClaimed,
     TradeQualityDecided,
     TradeSettled,
 )
@@ -23,6 +25,7 @@ from kapas.schemas.trade_steps import (
     ContractSigned,
     DisputeRaised,
     DisputeSettled,
+    FailureAccepted,
     PaymentConfirmed,
     PaymentRequested,
     QualityAccepted,
@@ -33,7 +36,7 @@ from kapas.schemas.trade_steps import (
 from kapas.schemas.trades import TradeEvent
 
 from . import settlement
-from .moment import Body, Effect, GradingDecided, Moment, PaymentOverdue, there, told
+from .moment import Body, Effect, GradingDecided, Moment, PaymentOverdue, QualityClaimed, Verdict, there, told
 from .rules import rules
 
 
@@ -63,9 +66,41 @@ def quality_decided(moment: Moment, body: QualityPassed | QualityFailed | Gradin
     return told(moment, published)
 
 
+def quality_claimed(moment: Moment, body: QualityClaimed) -> Effect:
+    published = TradeQualityClaimed(
+        **moment.between, verdict=body.verdict, by=moment.side, grade=body.grade, grading_id=body.grading_id
+    )
+    return told(moment, published)
+
+
 def quality_accepted(moment: Moment, _: QualityAccepted) -> Effect:
+    """Raises `Conflict` where the lot has not failed, and the other party does not claim that it passed."""
+    if moment.trade.status == "SAMPLED":
+        return _claim_accepted(moment, "passed")
     published = TradeQualityDecided(**moment.between, verdict="passed", by="buyer", grade=None, grading_id=None)
     return told(moment, published)
+
+
+def failure_accepted(moment: Moment, _: FailureAccepted) -> Effect:
+    """Raises `Conflict` if the buyer does not claim that the lot failed."""
+    return _claim_accepted(moment, "failed")
+
+
+def _claim_accepted(moment: Moment, verdict: Verdict) -> Effect:
+    """The other party's last word about the last sample is taken, with its figures."""
+    claim: TradeEvent | None = None
+    for event in moment.history.all():
+        if event.type == "sample_drawn":
+            claim = None
+        elif event.type == "quality_claimed" and event.party != moment.party:
+            claim = event
+    data: dict[str, Any] = {} if claim is None else claim.data
+    if data.get("verdict") != verdict:
+        raise Conflict(f"The other party does not claim that the lot {verdict}")
+    published = TradeQualityDecided(
+        **moment.between, verdict=verdict, by=moment.side, grade=data["grade"], grading_id=data["grading_id"]
+    )
+    return told(moment, published, **{name: data[name] for name in ("grading_id", "grade", "figures")})
 
 
 def payment_requested(moment: Moment, body: PaymentRequested) -> Effect:

@@ -1,6 +1,10 @@
-"""Gradings of a traded lot: a completed one says whether the lot is as contracted."""
+"""Gradings of a traded lot: a completed one says whether the lot is as contracted.
+
+A party orders gradings of its own, and sends the figures itself: against its interest they decide, in its favour they claim.
+"""
 
 from decimal import Decimal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -10,18 +14,24 @@ from kapas.db import PLATFORM, Database, UniqueViolation
 from kapas.errors import Conflict, Unavailable, VersionConflict
 from kapas.events import CloudEvent
 from kapas.schemas.trade_steps import ClientReference
-from kapas.schemas.trades import Grade
+from kapas.schemas.trades import Grade, Trade
 
 from . import service, store
-from .moment import GradingDecided
+from .moment import Body, GradingDecided, QualityClaimed, Verdict
 
 COMPLETED = "grading.completed.v1"
 DEVICE = "kapas-grading"
-"""Under this name a grading is recorded, so that it decides once, however often its event comes."""
+"""Under this name a grading is recorded, so that it has its effect once, however often its event comes."""
 
 
 _FIGURES = {"rd": "rd", "plus_b": "plus_b", "trash_weight": "trash_weight_pct"}
 """Axis of a grading -> what a settlement calls it."""
+
+
+_STEPS: dict[Verdict, Literal["quality_passed", "quality_failed"]] = {
+    "passed": "quality_passed",
+    "failed": "quality_failed",
+}
 
 
 class _Part(BaseModel):
@@ -52,13 +62,14 @@ class _Completed(_Part):
 
 
 def decide(database: Database, event: CloudEvent) -> bool:
-    """Move a sampled trade on by a grading; whether it did. The lot is as contracted if its grade is the minimum or better.
+    """Decide on a sampled trade by a grading, or record its claim; whether it did either. The lot is as contracted if its
+    grade is the minimum or better.
 
     Nothing moves where the grading came to no grade, the trade is not waiting for one (any more), the grading is older
     than the last sample, or who asked for it is no party of the trade.
 
     Raises:
-        Unavailable: the sample is not recorded yet (an inspector's device may be offline): Pub/Sub delivers again.
+        Unavailable: somebody else changed the trade at this moment: Pub/Sub delivers again.
     """
     if event.type != COMPLETED:
         return False
@@ -73,29 +84,42 @@ def decide(database: Database, event: CloudEvent) -> bool:
         trade = found.trade
         if grading.partner_id not in (trade.seller_id, trade.buyer_id):
             return _ignored(grading, "not_a_party")
-        if trade.status == "CONTRACTED":
-            raise Unavailable("No sample of the trade is recorded yet")
         if trade.status != "SAMPLED":
-            return _ignored(grading, "moved_on")
+            return _ignored(grading, "not_waiting")
         sampled_at = store.last_sampled_at(db, trade.id)
         if sampled_at is not None and event.time < sampled_at:
             return _ignored(grading, "older_than_the_sample")
-        body = GradingDecided(
-            type="quality_passed" if grade <= trade.minimum_grade else "quality_failed",
-            grading_id=grading.grading_id,
-            grade=grade,
-            figures={_FIGURES[m.axis]: m.value for m in grading.result.measured if m.axis in _FIGURES},
-        )
+        verdict: Verdict = "passed" if grade <= trade.minimum_grade else "failed"
+        found_out: dict[str, Any] = {
+            "grading_id": grading.grading_id,
+            "grade": grade,
+            "figures": {_FIGURES[m.axis]: m.value for m in grading.result.measured if m.axis in _FIGURES},
+        }
+        body: Body
+        if _against_itself(trade, grading.partner_id, verdict):
+            actor, body = service.SYSTEM, GradingDecided(type=_STEPS[verdict], **found_out)
+        else:
+            actor, body = service.Actor(grading.partner_id), QualityClaimed(verdict=verdict, **found_out)
         client = ClientReference(device_id=DEVICE, event_id=grading.grading_id)
         try:
             history = store.SqlHistory(db, trade.id)
-            outbox.commit(db, service.take(history, trade, service.SYSTEM, body, client).change)
+            outbox.commit(db, service.take(history, trade, actor, body, client).change)
         except (Conflict, UniqueViolation):
-            return _ignored(grading, "decided_already")
+            return _ignored(grading, "known_already")
         except VersionConflict:
             raise Unavailable("Somebody else changed the trade") from None
     log.info("trade_graded", trade_id=trade.id, grading_id=grading.grading_id, step=body.type)
     return True
+
+
+def _against_itself(trade: Trade, partner_id: UUID, verdict: Verdict) -> bool:
+    """Whether nothing in the verdict favours the party that ordered the grading.
+
+    That the lot passed is against a buyer, unless a table makes a price of the figures: lower ones are in its favour.
+    """
+    if partner_id == trade.seller_id:
+        return verdict == "failed"
+    return verdict == "passed" and trade.quality_terms == "none"
 
 
 def _ignored(grading: _Completed, why: str) -> bool:

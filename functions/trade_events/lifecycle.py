@@ -62,7 +62,9 @@ STEPS: dict[str, Step] = {
     "sample_drawn": Step(("inspector",), _to("SAMPLED", "CONTRACTED", "QUALITY_FAILED")),
     "quality_passed": Step(("inspector", "system"), _to("QUALITY_PASSED", "SAMPLED")),
     "quality_failed": Step(("inspector", "system"), _to("QUALITY_FAILED", "SAMPLED")),
-    "quality_accepted": Step(("buyer",), _to("QUALITY_PASSED", "QUALITY_FAILED")),
+    "quality_claimed": Step(TWO, _within("SAMPLED")),
+    "quality_accepted": Step(TWO, _to("QUALITY_PASSED", "SAMPLED", "QUALITY_FAILED")),
+    "failure_accepted": Step(("seller",), _to("QUALITY_FAILED", "SAMPLED")),
     "lot_rejected": Step(("buyer",), _to("CANCELLED", "QUALITY_FAILED")),
     "payment_requested": Step(("seller",), _to("PAYMENT_PENDING", "QUALITY_PASSED")),
     "payment_overdue": Step(("system",), _within("PAYMENT_PENDING")),
@@ -109,6 +111,8 @@ def check(event_type: str, trade: Trade, party: Party, now: datetime) -> None:
         raise Conflict("The time for this step is over")
     if trade.signed_by == party and event_type in ("contract_signed", "contract_declined"):
         raise Forbidden("Who accepted has signed: this is the step of the other party")
+    if event_type == "quality_accepted" and trade.status == "QUALITY_FAILED" and party != "buyer":
+        raise Forbidden("A lot that failed is taken by the buyer")
     if event_type == "cancellation_requested" and trade.cancellation_by is not None:
         raise Conflict(f"The {trade.cancellation_by} has asked for it already")
     if event_type == "cancellation_agreed" and trade.cancellation_by in (None, party):

@@ -18,6 +18,8 @@ from kapas.schemas.trades import Grade, Party, Trade, TradeEvent
 
 T = TypeVar("T")
 
+Verdict = Literal["passed", "failed"]
+
 
 class OfferExpired(Request):
     """The platform's step when an offer has come to its end."""
@@ -51,7 +53,18 @@ class GradingDecided(Request):
     """What was measured of what a settlement goes by: `rd`, `plus_b`, `trash_weight_pct`."""
 
 
-Body = TradeEventBody | OfferExpired | SignatureOverdue | PaymentOverdue | GradingDecided
+class QualityClaimed(Request):
+    """The platform's step in a party's name when a grading that it ordered says what is in its favour."""
+
+    type: Literal["quality_claimed"] = "quality_claimed"
+    occurred_at: None = None
+    verdict: Verdict
+    grading_id: UUID
+    grade: Grade
+    figures: Mapping[str, Decimal]
+
+
+Body = TradeEventBody | OfferExpired | SignatureOverdue | PaymentOverdue | GradingDecided | QualityClaimed
 
 
 class History(Protocol):

@@ -129,7 +129,7 @@ def _weight(trade: Trade, facts: Sequence[TradeEvent], rules: Rules) -> tuple[Se
 
 def _figures(trade: Trade, facts: Sequence[TradeEvent]) -> dict[str, Decimal]:
     """Rd, +b and trash by weight: as the lot was offered, and over that as the last quality decision measured them."""
-    decision = next((e for e in reversed(facts) if e.type in ("quality_passed", "quality_failed")), None)
+    decision = next((e for e in reversed(facts) if _decides_quality(e)), None)
     decided = {} if decision is None else _data(decision)
     stated: list[dict[str, Any]] = [
         trade.lot.quality.model_dump(),
@@ -142,6 +142,13 @@ def _figures(trade: Trade, facts: Sequence[TradeEvent]) -> dict[str, Decimal]:
         for name in ("rd", "plus_b", "trash_weight_pct")
         if figures.get(name) is not None
     }
+
+
+def _decides_quality(event: TradeEvent) -> bool:
+    """Who takes a lot that failed as it is, decides nothing about its figures; who takes a claim takes its figures."""
+    if event.type in ("quality_accepted", "failure_accepted"):
+        return "figures" in event.data
+    return event.type in ("quality_passed", "quality_failed")
 
 
 def _quality(terms: QualityTable, figures: Mapping[str, Decimal], cotton: int) -> list[SettlementLine]:

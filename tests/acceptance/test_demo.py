@@ -20,15 +20,16 @@ SHOWN = (
     "held: The GST registry has another name for this GSTIN",
     "notice in Gujarati: ai_processing granted",
     "not measured, because no image shows it: micronaire",
-    "DELIVERED (11) → SETTLED (12)",
-    "12  trade.settled.v1",
+    "grade A would pass, says the ginner's laboratory; the trade is SAMPLED still",
+    "DELIVERED (12) → SETTLED (13)",
+    "13  trade.settled.v1",
     "trade.settled.v1 verified, webhook-id",
     "trade.settled.v1 verified, attempt",
     "told to stop: image-grading",
     "signature, hashes and counts verified",
     "at least by Companies Act 2013: your trades",
     "table webhook_messages:",
-    "Done: 25 steps",
+    "Done: 26 steps",
 )
 
 

@@ -10,7 +10,7 @@ from pg8000.native import Connection
 
 from tests.consent_journey import decide
 from tests.grading_journey import HVI, RECORD, SMALL, axis, consent, graded, image, photo, upload, uploaded
-from tests.journey import Partner, active_partner, offer
+from tests.journey import Partner, active_partner, deal
 from tools.local.client import ANY, Client
 from tools.local.cloud import LocalCloud
 from tools.local.environment import DATABASE
@@ -296,7 +296,9 @@ def test_a_grading_is_its_partner_s_alone(client: Client, partner: Partner) -> N
 
 
 def test_a_grading_may_be_for_a_trade_of_one_s_own(client: Client, partner: Partner, sql: Connection) -> None:
-    trade, other = offer(partner)["id"], active_partner(client)
+    sold, other = deal(client, partner, active_partner(client)), active_partner(client)
+    sold.take("inspector", "sample_drawn", samples=1)
+    trade = sold.trade_id
     grading = partner.owner.post("/v1/gradings", {**lab(), "trade_id": trade}, expect=201).body
     assert grading["trade_id"] == trade
     refused = other.owner.post("/v1/gradings", {**lab(), "trade_id": trade}, expect=422)

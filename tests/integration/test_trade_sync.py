@@ -45,20 +45,37 @@ def graded(
 
 
 @pytest.mark.parametrize(
-    ("grade", "status"), [("A", "QUALITY_PASSED"), ("C", "QUALITY_PASSED"), ("D", "QUALITY_FAILED")]
+    ("side", "grade", "status"),
+    [("buyer", "A", "QUALITY_PASSED"), ("buyer", "C", "QUALITY_PASSED"), ("seller", "D", "QUALITY_FAILED")],
 )
-def test_a_grading_decides_by_the_grade_that_was_contracted(market: Market, grade: str, status: str) -> None:
+def test_a_grading_decides_by_the_grade_that_was_contracted(market: Market, side: str, grade: str, status: str) -> None:
     trade_id = market.sampled()
-    assert gradings.decide(market.database, graded(trade_id, market.buyer, market.time.now, grade))
+    assert gradings.decide(market.database, graded(trade_id, getattr(market, side), market.time.now, grade))
     assert market.trade(trade_id).status == status
 
 
-def test_a_grading_decides_once_and_its_figures_settle(market: Market) -> None:
-    trade_id = market.sampled(quality_terms="mcx_2021_11")
-    event = graded(trade_id, market.buyer, market.time.now)
+@pytest.mark.parametrize(
+    ("side", "grade", "terms"), [("seller", "C", "none"), ("buyer", "D", "none"), ("buyer", "A", "mcx_2021_11")]
+)
+def test_a_grading_that_favours_who_ordered_it_decides_nothing(
+    market: Market, side: str, grade: str, terms: str
+) -> None:
+    trade_id = market.sampled(quality_terms=terms)
+    event = graded(trade_id, getattr(market, side), market.time.now, grade)
     assert gradings.decide(market.database, event)
     assert not gradings.decide(market.database, event)
-    assert market.trade(trade_id).version == 6
+    assert (market.trade(trade_id).status, market.trade(trade_id).version) == ("SAMPLED", 6)
+    claim = market.events(trade_id)[-1]
+    assert (claim.type, claim.party, claim.data["grade"]) == ("quality_claimed", side, grade)
+
+
+def test_a_claim_is_accepted_once_and_its_figures_settle(market: Market) -> None:
+    trade_id = market.sampled(quality_terms="mcx_2021_11")
+    event = graded(trade_id, market.seller, market.time.now)
+    assert gradings.decide(market.database, event)
+    market.take(market.buyer, trade_id, "quality_accepted")
+    assert not gradings.decide(market.database, event)
+    assert market.trade(trade_id).version == 7
     with market.database.session(PLATFORM) as db:
         rd = service.settle(db, INSPECTOR, trade_id).lines[1]
     assert rd.description == "Rd 75.0: -1.5 %"
@@ -66,7 +83,7 @@ def test_a_grading_decides_once_and_its_figures_settle(market: Market) -> None:
 
 def test_two_gradings_at_once_decide_once(market: Market) -> None:
     trade_id = market.sampled()
-    events = [graded(trade_id, market.buyer, market.time.now, grade) for grade in ("A", "D")]
+    events = [graded(trade_id, market.buyer, market.time.now, grade) for grade in ("A", "B")]
 
     def decide(event: CloudEvent) -> bool:
         for _ in range(5):  # as Pub/Sub delivers again
@@ -81,13 +98,31 @@ def test_two_gradings_at_once_decide_once(market: Market) -> None:
     assert market.trade(trade_id).version == 6
 
 
-def test_a_grading_waits_for_the_sample_that_a_device_has_yet_to_send(market: Market) -> None:
-    trade_id = market.contracted()
-    event = graded(trade_id, market.buyer, market.time.now)
+def test_a_claim_and_what_is_taken_at_the_same_moment_follow_one_another(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trade_id, take = market.sampled(), service.take
+    event = graded(trade_id, market.seller, market.time.now)
+
+    def while_the_bales_are_weighed(*step: Any) -> Any:
+        monkeypatch.undo()
+        taken = take(*step)
+        market.take(market.seller, trade_id, "bales_weighed", bales=scale(1))
+        return taken
+
+    monkeypatch.setattr(service, "take", while_the_bales_are_weighed)
     with pytest.raises(Unavailable):
         gradings.decide(market.database, event)
-    market.take(INSPECTOR, trade_id, "sample_drawn", samples=1)
     assert gradings.decide(market.database, event)
+    assert [event.type for event in market.events(trade_id)[-2:]] == ["bales_weighed", "quality_claimed"]
+
+
+def test_a_grading_of_a_lot_that_nobody_sampled_moves_nothing(market: Market) -> None:
+    trade_id = market.contracted()
+    event = graded(trade_id, market.buyer, market.time.now)
+    assert not gradings.decide(market.database, event)
+    market.take(INSPECTOR, trade_id, "sample_drawn", samples=1)
+    assert market.trade(trade_id).version == 5
 
 
 def test_a_late_grading_of_the_first_sample_does_not_decide_the_second(market: Market) -> None:

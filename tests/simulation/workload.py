@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from tests.simulation.client import Client
 from tests.simulation.clients import (
     consent_updates,
     data_export,
@@ -133,19 +134,29 @@ class Market:
             for rival in rivals:
                 world.client(f"{rival} bids for {lot}", lambda rival=rival: self._outbid(rival, trade_id, lot), 0)
             if graded:
-                world.client(f"{seller_name} grades {lot}", lambda: self._grade(seller, trade_id), 0)
+                world.client(f"{seller_name} grades {lot} too early", lambda: self._grade_early(seller, trade_id), 0)
             sequence = trade_events.place_bid(world, buyer, trade_id, lot, 61_200_00)
-            if sequence is not None and trade_events.accept(world, seller, trade_id, lot, sequence):
-                trade_events.sign(world, buyer, trade_id, lot)
+            if sequence is None or not trade_events.accept(world, seller, trade_id, lot, sequence):
+                return
+            if trade_events.sign(world, seller, buyer, trade_id, lot) and graded:
+                self._inspect(seller, buyer, trade_id, lot)
 
         return script
 
     def _outbid(self, rival: str, trade_id: str, lot: str) -> None:
         trade_events.place_bid(self._world, self._partner(rival), trade_id, lot, 61_300_00)
 
-    def _grade(self, seller: Partner, trade_id: str) -> None:
-        device = seller.device(self._world, f"laboratory for {self._world.called(trade_id)}")
-        grading_requests.by_figures(seller, device, 0, trade_id)
+    def _grade_early(self, seller: Partner, trade_id: str) -> None:
+        device = seller.device(self._world, f"hurried laboratory for {self._world.called(trade_id)}")
+        grading_requests.before_the_sample(seller, device, trade_id)
+
+    def _inspect(self, seller: Partner, buyer: Partner, trade_id: str, lot: str) -> None:
+        """A sample is drawn, the seller has it graded, and the buyer takes what that claims."""
+        world = self._world
+        trade_events.sample(world, Client(world, f"the inspector of {lot}", None, "inspector"), trade_id, lot)
+        world.kernel.sleep(60)  # clocks differ, and a grading that seems older than the sample is of another
+        if grading_requests.by_figures(seller, seller.device(world, f"laboratory for {lot}"), 0, trade_id):
+            trade_events.accept_claim(buyer, trade_id, lot)
 
     # Webhooks
 

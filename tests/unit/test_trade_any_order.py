@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import settings
@@ -10,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from functions.trade_events import lifecycle, moment, projection
 from functions.trade_events.service import Actor
+from kapas import ids
 from kapas.errors import Conflict, Forbidden, Invalid
 from tests.unit.times import moving_time
 from tests.unit.trade_desk import ASK, START, Desk, scale
@@ -37,7 +39,7 @@ REFERS = {
     "counter_accepted": "counter_sequence",
     "event_corrected": "corrects",
 }
-CLIENT_STEPS = sorted(lifecycle.STEPS.keys() - set(lifecycle.DEADLINES.values()))
+CLIENT_STEPS = sorted(lifecycle.STEPS.keys() - {*lifecycle.DEADLINES.values(), "quality_claimed"})
 
 
 USUAL: list[Callable[[Desk], object]] = [
@@ -96,6 +98,19 @@ class AnyOrder(RuleBasedStateMachine):
             if party == "buyer" and self.desk.trade.buyer_id == self.desk.rival.partner_id:
                 actor = self.desk.rival
             self._attempt(name, actor, back)
+
+    @rule(who=st.sampled_from(["seller", "buyer"]), verdict=st.sampled_from(["passed", "failed"]))
+    def claim(self, who: str, verdict: moment.Verdict) -> None:
+        """As a grading that the party ordered does. The buyer may be whom the seller did not sell to."""
+        figures = {"rd": Decimal("75.0")}
+        claimed = moment.QualityClaimed(verdict=verdict, grading_id=ids.uuid7(), grade="B", figures=figures)
+        before = self.desk.trade
+        try:
+            self.desk.do(getattr(self.desk, who), claimed)
+        except (Conflict, Forbidden):
+            assert self.desk.trade is before
+        else:
+            assert before.status == self.desk.trade.status == "SAMPLED"
 
     @rule(days=st.integers(1, 4), step=st.sampled_from(DEADLINE_STEPS))
     def time_passes(self, days: int, step: Any) -> None:

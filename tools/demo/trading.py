@@ -62,16 +62,26 @@ def _negotiate(day: Day) -> str:
 
 
 def _inspect(day: Day, trade_id: str) -> None:
-    inspector = day.staff("inspector")
+    mill, steps = day.mill.owner, f"/v1/trades/{trade_id}/events"
     with day.screen.step(
-        "The bales are weighed and sampled; the sample's grading moves the trade on by itself"
+        "The bales are weighed and sampled; the ginner has the sample graded, which is a claim"
     ) as seen:
         bales = [{"mark": f"P-{number}", **BALE} for number in range(1, LOT["bales"] + 1)]
         _take(day.ginner.owner, trade_id, "bales_weighed", bales=bales)
-        _take(inspector, trade_id, "sample_drawn", samples=5)
-        grade = grading.by_figures(day.ginner, trade_id)["result"]["platform_grade"]["grade"]
-        wait(lambda: inspector.get(f"/v1/trades/{trade_id}").body["status"] == "QUALITY_PASSED", "QUALITY_PASSED")
-        seen.append(f"100 bales on the scale; grade {grade}, so the trade is QUALITY_PASSED")
+        sampled = _take(day.staff("inspector"), trade_id, "sample_drawn", samples=5)
+        grading.by_figures(day.ginner, trade_id)
+        wait(lambda: mill.get(steps).body["data"][-1]["type"] == "quality_claimed", "the claim")
+        claim = mill.get(steps).body["data"][-1]["data"]
+        seen.append("100 bales on the scale, 5 samples of them")
+        seen.append(
+            f"grade {claim['grade']} would pass, says the ginner's laboratory; the trade is {sampled['status']} still"
+        )
+    with day.screen.step("The mill reads the claim and accepts it; its figures settle the trade") as seen:
+        passed = _take(mill, trade_id, "quality_accepted")
+        figures = claim["figures"]
+        seen.append(
+            f"Rd {figures['rd']}, trash {figures['trash_weight_pct']} % by weight: the trade is {passed['status']}"
+        )
 
 
 def _settle(day: Day, trade_id: str) -> None:

@@ -10,7 +10,13 @@ from standardwebhooks import Webhook
 from tools.demo.day import Day, Firm
 from tools.demo.screen import expect, wait
 
-MILL_TYPES = ("trade.matched.v1", "trade.contracted.v1", "trade.quality_decided.v1", "trade.settled.v1")
+MILL_TYPES = (
+    "trade.matched.v1",
+    "trade.contracted.v1",
+    "trade.quality_claimed.v1",
+    "trade.quality_decided.v1",
+    "trade.settled.v1",
+)
 GINNER_TYPES = ("trade.contracted.v1", "trade.settled.v1")
 
 

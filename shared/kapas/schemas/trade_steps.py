@@ -171,9 +171,16 @@ class QualityFailed(Fact):
 
 
 class QualityAccepted(Decision):
-    """The buyer takes a lot that failed, as it is."""
+    """A party takes the other's claim that the lot passed, by the figures of its grading; or the buyer takes a lot that
+    failed, as it is."""
 
     type: Literal["quality_accepted"]
+
+
+class FailureAccepted(Decision):
+    """The seller takes the buyer's claim that the lot failed."""
+
+    type: Literal["failure_accepted"]
 
 
 class LotRejected(Decision):
@@ -288,6 +295,7 @@ TradeEventBody = Annotated[
     | QualityPassed
     | QualityFailed
     | QualityAccepted
+    | FailureAccepted
     | LotRejected
     | PaymentRequested
     | PaymentConfirmed

@@ -19,12 +19,23 @@ FREE = 5
 """Gradings a day of the least plan."""
 
 
-def by_figures(partner: Partner, device: Client, number: int, trade_id: str | None = None) -> None:
+def by_figures(partner: Partner, device: Client, number: int, trade_id: str | None = None) -> bool:
     """Of a laboratory: complete at once."""
     body = {"kind": "lab", "figures": HVI, "trade_id": trade_id}
     told = device.post(f"has figures graded {number}", "/v1/gradings", body)
-    if partner.expect(told, 201):
-        _require(partner, told, told.body["status"] == "completed" and told.body["result"])
+    if not partner.expect(told, 201):
+        return False
+    _require(partner, told, told.body["status"] == "completed" and told.body["result"])
+    return True
+
+
+def before_the_sample(partner: Partner, device: Client, trade_id: str) -> None:
+    """Refused, unless the request is on its way for so long that a sample was drawn meanwhile."""
+    body = {"kind": "lab", "figures": HVI, "trade_id": trade_id}
+    told = device.post("has figures graded too early", "/v1/gradings", body)
+    if partner.expect(told, 409, 201) and told.ok:
+        trade = device.get("looks whether it was sampled", f"/v1/trades/{trade_id}")
+        _require(partner, trade, trade.body["status"] not in ("OFFERED", "BID", "MATCHED", "CONTRACTED"))
 
 
 def by_telephone(partner: Partner, device: Client, number: int) -> None:

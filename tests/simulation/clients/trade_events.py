@@ -3,10 +3,11 @@
 from typing import Any
 
 from tests.journey import ASK, bid, lot
-from tests.simulation.client import Told
+from tests.simulation.client import Client, Told
 from tests.simulation.clients.partner_onboarding import Partner
 from tests.simulation.world import World
 
+CLAIM = "quality_claimed"
 PATIENCE = 6
 """How often a client that came too late reads the trade and tries its step again."""
 
@@ -43,11 +44,45 @@ def accept(world: World, seller: Partner, trade_id: str, name: str, sequence: in
     return False
 
 
-def sign(world: World, buyer: Partner, trade_id: str, name: str) -> None:
+def sign(world: World, seller: Partner, buyer: Partner, trade_id: str, name: str) -> bool:
+    """The buyer signs, unless another one has bought the lot, or the seller leaves."""
     trade = buyer.owner.get(f"reads {name} to sign", f"/v1/trades/{trade_id}")
-    if trade.status == 200 and trade.body["buyer_id"] == str(buyer.id):
-        event = {"type": "contract_signed", "expected_version": trade.body["version"]}
-        buyer.expect(_append(buyer, f"signs {name}", trade_id, {"event": event}), 201)
+    if trade.status != 200 or trade.body["buyer_id"] != str(buyer.id):
+        return False
+    event = {"type": "contract_signed", "expected_version": trade.body["version"]}
+    told = _append(buyer, f"signs {name}", trade_id, {"event": event})
+    if seller.leaving and told.status == 409:
+        return False
+    return buyer.expect(told, 201)
+
+
+def sample(world: World, inspector: Client, trade_id: str, name: str) -> None:
+    """An inspector draws the samples of a contracted lot."""
+    event = {"type": "sample_drawn", "samples": 5}
+    told = inspector.post(f"samples {name}", f"/v1/trades/{trade_id}/events", {"event": event})
+    if told.status != 201:
+        world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+
+
+def accept_claim(buyer: Partner, trade_id: str, name: str) -> None:
+    """The buyer waits for what the seller's grading claims, and takes it."""
+    path = f"/v1/trades/{trade_id}"
+    seen = buyer.owner.watch(
+        f"looks for a claim of {name}",
+        f"{path}/events",
+        lambda body: body["data"][-1]["type"] == CLAIM,
+        first=1,
+        longest=600,
+    )
+    if not buyer.expect(seen, 200):
+        return
+    for attempt in range(PATIENCE):
+        trade = buyer.owner.get(f"reads the claimed {name} {attempt}", path)
+        event = {"type": "quality_accepted", "expected_version": trade.body["version"]}
+        told = _append(buyer, f"accepts the claim of {name} {attempt}", trade_id, {"event": event})
+        if told.status != 409:  # another claim came
+            buyer.expect(told, 201)
+            return
 
 
 def look_around(world: World, reader: Partner) -> None:

@@ -130,13 +130,25 @@ class TradeSampled(TradeBetween):
     samples: int
 
 
+class TradeQualityClaimed(TradeBetween):
+    """A grading that a party ordered says what is in its favour: the other party may accept it, or an inspector decides."""
+
+    type: ClassVar[str] = "trade.quality_claimed.v1"
+
+    verdict: Literal["passed", "failed"]
+    by: Literal["seller", "buyer"]
+    grade: str
+    grading_id: UUID
+
+
 class TradeQualityDecided(TradeBetween):
-    """The lot is as contracted or not, says an inspector or a grading; or the buyer takes it as it is."""
+    """The lot is as contracted or not, says an inspector, or a grading against the interest of the party that ordered it,
+    or a party that takes the other's claim; or the buyer takes it as it is."""
 
     type: ClassVar[str] = "trade.quality_decided.v1"
 
     verdict: Literal["passed", "failed"]
-    by: Literal["inspector", "grading", "buyer"]
+    by: Literal["inspector", "grading", "seller", "buyer"]
     grade: str | None
     grading_id: UUID | None
 

@@ -41,6 +41,7 @@ PUBLIC_TYPES: tuple[str, ...] = (
     "trade.payment_confirmed.v1",
     "trade.payment_overdue.v1",
     "trade.payment_requested.v1",
+    "trade.quality_claimed.v1",
     "trade.quality_decided.v1",
     "trade.sampled.v1",
     "trade.settled.v1",
