@@ -80,6 +80,9 @@ STEPS: dict[str, Step] = {
     "event_corrected": Step(("seller", "buyer", "inspector"), _within(*BINDING, "DISPUTED", "ARBITRATION")),
 }
 
+TOWARDS_CONTRACT = ("bid_placed", "price_countered", "bid_accepted", "counter_accepted", "contract_signed")
+"""Not taken towards a seller that was suspended or is being erased. Taking back and declining stay possible."""
+
 DEADLINES: dict[TradeStatus, str] = {
     **dict.fromkeys(OPEN, "offer_expired"),
     "MATCHED": "signature_overdue",

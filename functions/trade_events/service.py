@@ -119,13 +119,14 @@ def append(db: Session, caller: Identity, trade_id: UUID, body: TradeEventAppend
     Raises:
         NotFound: there is no such trade, or the caller may not see it.
         VersionConflict: the trade is not at `expected_version`.
-        Conflict: the step is not possible in the trade's state, or what it needs is missing.
+        Conflict: the step is not possible in the trade's state, what it needs is missing, or the seller trades no more.
         Forbidden: it is another party's step.
         Invalid: what it says cannot be.
     """
     partner_id = _acting_partner(caller)
     found = _require_found(store.find(db, trade_id, partner_id))
     actor = _actor(caller, partner_id, found.partner_type)
+    _require_seller(found, body.event)
     taken = take(store.SqlHistory(db, trade_id), found.trade, actor, body.event, body.client)
     return Outcome(taken.change, taken.trade, taken.trade.version)
 
@@ -149,6 +150,7 @@ def sync(db: Session, caller: Identity, trade_id: UUID, batch: TradeEventBatch) 
             continue
         client = ClientReference(device_id=batch.device_id, event_id=item.event_id)
         try:
+            _require_seller(found, item.event)
             taken = take(history, trade, actor, item.event, client)
         except (Conflict, VersionConflict, Forbidden, Invalid) as problem:
             told = BatchProblem(code=problem.code, detail=problem.detail)
@@ -250,6 +252,11 @@ def _own_partner(caller: Identity) -> UUID:
     if caller.partner_id is None or caller.role not in (Role.OWNER, Role.MEMBER):
         raise Forbidden("Only an owner or a member of a partner trades")
     return caller.partner_id
+
+
+def _require_seller(found: store.Found, body: Body) -> None:
+    if body.type in lifecycle.TOWARDS_CONTRACT and not found.seller_trades:
+        raise Conflict("The seller of this lot does not trade at present")
 
 
 def _require_found(found: store.Found | None) -> store.Found:

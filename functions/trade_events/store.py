@@ -24,7 +24,10 @@ _EVENT = "sequence, type, party, partner_id, data, occurred_at, recorded_at, dev
 _OF_PARTNER = """(SELECT p.type FROM partners p WHERE p.id = :partner_id AND p.status = 'active'
     AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = p.id))"""
 
-_FIND = f"SELECT {_TRADE}, {_OF_PARTNER} FROM trades t WHERE t.id = :id"
+_SELLER_TRADES = """EXISTS (SELECT FROM partners s WHERE s.id = t.seller_id AND s.status = 'active'
+    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = s.id))"""
+
+_FIND = f"SELECT {_TRADE}, {_OF_PARTNER}, {_SELLER_TRADES} FROM trades t WHERE t.id = :id"
 
 _LOCK = f"{_FIND} FOR UPDATE OF t"
 
@@ -50,6 +53,8 @@ _PAGE = f"""SELECT {_TRADE} FROM trades t
     AND (:variety::text IS NULL OR t.lot->>'variety' = :variety::text)
     AND (:crop_year::text IS NULL OR t.lot->>'crop_year' = :crop_year::text)
     AND (:party::text IS NULL OR :partner_id::uuid = CASE :party::text WHEN 'seller' THEN t.seller_id ELSE t.buyer_id END)
+    AND (:partner_id::uuid IS NULL OR t.seller_id = :partner_id::uuid
+         OR t.status NOT IN ('OFFERED', 'BID', 'NEGOTIATING') OR {_SELLER_TRADES})
   ORDER BY t.id DESC LIMIT :limit"""
 
 _LAST_WORD = f"""SELECT {_EVENT} FROM trade_events
@@ -65,6 +70,8 @@ class Found:
 
     trade: Trade
     partner_type: PartnerType | None
+    seller_trades: bool
+    """Whether the seller is active, and is not being erased."""
 
 
 def insert(trade: Trade, first: TradeEvent, event: Event) -> Change:
@@ -126,7 +133,7 @@ def _appended(event: TradeEvent, bidder_id: UUID | None) -> dict[str, Any]:
 
 
 def find(db: Session, trade_id: UUID, partner_id: UUID | None) -> Found | None:
-    """The trade, and the kind of partner that the caller's is, in one round trip."""
+    """The trade, and whether its seller and the caller's partner may trade, in one round trip."""
     return _found(db.one(_FIND, id=trade_id, partner_id=partner_id))
 
 
@@ -142,7 +149,7 @@ def partner_type(db: Session, partner_id: UUID) -> PartnerType | None:
 
 
 def page(db: Session, query: TradeQuery, limit: int, partner_id: UUID | None) -> list[Trade]:
-    """The `limit` newest trades that fit the query."""
+    """The `limit` newest trades that fit the query, without open lots of others who trade no more."""
     rows = db.run(
         _PAGE,
         after=query.after_id(),
@@ -223,7 +230,7 @@ class SqlHistory:
 
 
 def _found(row: Row | None) -> Found | None:
-    return None if row is None else Found(_trade(row), row[-1])
+    return None if row is None else Found(_trade(row), row[-2], row[-1])
 
 
 def _trade(row: Row) -> Trade:

@@ -19,6 +19,16 @@ def buyer(client: Client) -> Partner:
     return active_partner(client, type="spinning_mill")
 
 
+def leave(client: Client, partner: Partner, how: str) -> None:
+    """It trades no more: its erasure was asked for, or operations suspend it."""
+    if how == "erasure":
+        partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202)
+        return
+    operations, path = client.as_user("operations", None, "ops"), f"/v1/partners/{partner.id}"
+    reason = {"reason_code": "fraud_suspected"}
+    operations.post(f"{path}/suspend", reason, if_match=operations.get(path).etag, expect=200)
+
+
 def test_a_lot_is_offered_bid_for_matched_and_contracted(seller: Partner, buyer: Partner) -> None:
     trade = contracted(seller, buyer)
 
@@ -187,3 +197,49 @@ def test_trades_are_listed_newest_first_page_by_page(seller: Partner) -> None:
 def test_a_bad_query_is_refused(seller: Partner, query: str) -> None:
     answer = seller.owner.get(f"/v1/trades?{query}", expect=422)
     assert answer.body["errors"][0]["pointer"].startswith("query:")
+
+
+# Lots of a seller that trades no more
+
+
+@pytest.mark.parametrize("how", ["erasure", "suspension"])
+def test_a_lot_whose_seller_has_left_takes_no_bid_and_is_not_listed(
+    client: Client, seller: Partner, buyer: Partner, how: str
+) -> None:
+    trade, other = offer(seller), offer(buyer)
+    leave(client, seller, how)
+    refused = buyer.owner.post(f"/v1/trades/{trade['id']}/events", bid(1), expect=409)
+    assert "seller" in refused.body["detail"]
+    kept = {"device_id": "buyers-phone-1", "events": [{"event_id": str(uuid4()), "event": bid(1)["event"]}]}
+    synced = buyer.owner.post(f"/v1/trades/{trade['id']}/events:batch", kept, expect=200).body
+    assert [outcome["outcome"] for outcome in synced["outcomes"]] == ["refused"]
+    listed = [one["id"] for one in buyer.owner.get("/v1/trades").body["data"]]
+    assert (other["id"] in listed, trade["id"] in listed) == (True, False)
+    operations = client.as_user("operations", None, "ops")
+    assert trade["id"] in [one["id"] for one in operations.get("/v1/trades").body["data"]]
+    if how == "suspension":
+        assert trade["id"] in [one["id"] for one in seller.owner.get("/v1/trades").body["data"]]
+
+
+def test_what_a_seller_that_has_left_agreed_to_before_is_not_contracted(
+    client: Client, seller: Partner, buyer: Partner
+) -> None:
+    countered, matched = offer(seller), offer(seller)
+    for trade in (countered, matched):
+        buyer.owner.post(f"/v1/trades/{trade['id']}/events", bid(1), expect=201)
+    price = {**ASK, "paise": 61_400_00}
+    counter = {"type": "price_countered", "counters_sequence": 2, "price": price, "expected_version": 2}
+    seller.owner.post(f"/v1/trades/{countered['id']}/events", {"event": counter}, expect=201)
+    accept = {"type": "bid_accepted", "bid_sequence": 2, "expected_version": 2}
+    seller.owner.post(f"/v1/trades/{matched['id']}/events", {"event": accept}, expect=201)
+    leave(client, seller, "suspension")
+    for trade, step in (
+        (countered, {"type": "price_countered", "counters_sequence": 3, "price": ASK}),
+        (countered, {"type": "counter_accepted", "counter_sequence": 3}),
+        (matched, {"type": "contract_signed"}),
+    ):
+        event = {"event": step | {"expected_version": 3}}
+        buyer.owner.post(f"/v1/trades/{trade['id']}/events", event, expect=409)
+    for trade, step in ((countered, "bid_withdrawn"), (matched, "contract_declined")):
+        event = {"event": {"type": step, "expected_version": 3}}
+        buyer.owner.post(f"/v1/trades/{trade['id']}/events", event, expect=201)
