@@ -138,8 +138,10 @@ def watch(database: Database, tasks: Tasks, archives: Files) -> int:
             given_up = attempt >= MAX_ATTEMPTS
             started = not given_up and store.restart(db, export_id, attempt, now)
             if export is not None and given_up:
+                # First what it holds of the partner: killed after the failure is written, nobody would come back for it.
+                clear(db, archives, export)
                 fail(db, export, "gave_up")
-                clear(db, archives, export.model_copy(update={"status": "failed"}))
+                clear(db, archives, export)  # a shard that was late
         if started:
             tasks.enqueue(task(export_id, "plan", attempt=attempt + 1))
             log.warning("export_started_over", export_id=export_id, attempt=attempt + 1)

@@ -217,6 +217,33 @@ def test_the_watchdog_starts_a_stuck_export_over_and_gives_up_in_the_end(system:
     assert system.archives.objects == {}
 
 
+def test_the_watchdog_leaves_nothing_behind_wherever_it_is_killed(
+    system: System, time: Time, small_shards: None, admin: Connection
+) -> None:
+    """An export that is given up may have parts, in clear."""
+    owner = system.register()
+    assert owner.partner_id
+    system.accesses(owner.partner_id, 10)
+    export = begin(system, owner)
+    system.deliver(system.queue.tasks.pop(0))
+    for _ in range(3):
+        system.deliver(system.queue.tasks.pop(0))
+    system.queue.tasks.clear()
+    assert len(system.archives.objects) == 3
+    admin.run("UPDATE exports SET attempt = :most WHERE id = :id", most=preparing.MAX_ATTEMPTS, id=export.id)
+    time.advance(minutes=16)
+    killed = 0
+    while system.export(owner, export.id).status == "preparing":
+        system.faults.at = system.faults.calls + killed + 1
+        try:
+            preparing.watch(system.database, system.queue, system.archives)
+        except Killed:
+            killed += 1
+    assert killed > 3
+    assert system.archives.objects == {}
+    assert [kind for kind, _ in system.events(export.id)] == ["export.requested.v1", "export.failed.v1"]
+
+
 def test_what_is_started_over_goes_on_where_it_was(system: System, time: Time) -> None:
     owner = system.register()
     export = begin(system, owner)
