@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 from uuid import UUID
@@ -124,7 +125,8 @@ class Functions:
             app.waker = lambda: self._wake
 
     def _make_small(self) -> None:
-        """Have few rows make many shards and pages."""
+        """Have few rows make many shards and pages, and a partner's checks be overdue before its day is over."""
+        self.module("partner-reaper").verification.OVERDUE = timedelta(seconds=2)
         for name in ("export-work", "erasure-work", "export-watchdog"):
             shards = self.module(name).preparing.shards
             shards.SHARD_ROWS, shards.FETCH = 5, 2
