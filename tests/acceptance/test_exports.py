@@ -175,6 +175,8 @@ def test_who_asked_to_be_erased_brings_no_more_documents(client: Client) -> None
             assert problem["detail"].startswith("The data of this partner is erased, or being erased")
 
     refused()
+    client.settle()
+    advance(client, "PT31M")
     wait_for(lambda: partner.owner.get(f"/v1/erasures/{erasure['id']}"), "in_progress")
     refused()
 

@@ -125,8 +125,11 @@ class Functions:
             app.waker = lambda: self._wake
 
     def _make_small(self) -> None:
-        """Have few rows make many shards and pages, and a partner's checks be overdue before its day is over."""
+        """Have few rows make many shards and pages, checks be overdue while they are made, and an erasure begin at once, in
+        the middle of what its partner does: no upload is late here, which is what it waits for."""
         self.module("partner-reaper").verification.OVERDUE = timedelta(seconds=2)
+        for name in ("privacy-intake", "export-watchdog", "erasure-work"):
+            self.module(name).erasing.UPLOADS_END = timedelta(0)
         for name in ("export-work", "erasure-work", "export-watchdog"):
             shards = self.module(name).preparing.shards
             shards.SHARD_ROWS, shards.FETCH = 5, 2
