@@ -119,6 +119,10 @@ def test_proof_cannot_be_deleted_and_exports_are(deployed: Deployed) -> None:
     if "exports" in buckets:
         rules = [r for r in buckets["exports"]["lifecycle_rule"] if r["action"][0]["type"] == "Delete"]
         assert any(0 < (rule["condition"][0]["age"] or 0) <= 30 for rule in rules)
+    # What is deleted by mistake can be restored, but for archives, which are made again, and what nobody can delete.
+    versioned = {name for name, bucket in buckets.items() if bucket["versioning"][0]["enabled"]}
+    assert {"exports", "audit", "checkpoints"}.isdisjoint(versioned)
+    assert "uploads" in versioned or "uploads" not in buckets
 
 
 def test_each_use_of_a_key_is_on_record(deployed: Deployed) -> None:
