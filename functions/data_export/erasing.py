@@ -121,6 +121,8 @@ def _end_exports(db: Session, means: preparing.Means, subject: UUID) -> int:
             if export.status == "preparing":
                 preparing.fail(db, export, "erased")
             store.expire(db, export.id, clock.now())
+        # Once that is committed: a shard that writes its part meanwhile finds its export over, and deletes it.
+        with holds.step(db, subject):
             preparing.clear(db, means.archives, export.model_copy(update={"status": "expired"}))
     return sum(export.sha256 is not None for export in store.all_exports(db, subject))
 
