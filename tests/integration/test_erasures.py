@@ -361,6 +361,35 @@ def test_a_part_that_is_written_after_the_erasure_does_not_stay(
     assert system.archives.objects == {}
 
 
+def test_a_part_that_is_written_while_the_erasure_clears_does_not_stay(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shard writes right after its place was cleared, before the erasure goes on."""
+    owner = system.register()
+    export = system.request_export(owner)
+    system.deliver(preparing.task(export.id, "plan"))
+    shard = preparing.task(export.id, "shard", shard=3)
+    system.queue.tasks.clear()
+    delete, clear = system.archives.delete, erasing.preparing.clear
+
+    def written_after(path: str) -> bool:
+        gone = delete(path)
+        if path == preparing.shards.path(export.id, 3):
+            monkeypatch.setattr(system.archives, "delete", delete)
+            system.deliver(shard)
+        return gone
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(preparing, "clear", clear)
+        monkeypatch.setattr(system.archives, "delete", written_after)
+        clear(*arguments)
+
+    monkeypatch.setattr(preparing, "clear", overtaken)
+    erased(system, owner)
+    assert system.export(owner, export.id).failure == "erased"
+    assert system.archives.objects == {}
+
+
 def test_what_a_statute_in_force_keeps_is_not_deleted(system: System, time: Time) -> None:
     """DPDP Rules r.8(3), from 13 May 2027: logs of processing are kept for a year."""
     time.now = datetime(2027, 6, 1, 6, tzinfo=UTC)
