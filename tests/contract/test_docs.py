@@ -2,7 +2,9 @@
 
 import json
 import re
+from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,3 +171,19 @@ def test_the_reference_page_escapes_what_it_is_given(openapi: dict[str, Any]) ->
     hostile = "<script>alert(1)</script>"
     page = reference(openapi | {"info": {"title": hostile, "version": hostile, "description": hostile}})
     assert hostile not in page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_test_that_is_named_as_evidence_is_there(path: Path) -> None:
+    text = path.read_text()
+    for file in re.findall(r"`(tests/[\w/]+(?:\.\w+)?)`", text):
+        assert (ROOT / file).exists(), f"{path.relative_to(ROOT)} names {file}"
+    for name in re.findall(r"`(test_\w+)`", text):
+        assert f"def {name}(" in written_tests(), f"{path.relative_to(ROOT)} names {name}"
+    for name in re.findall(r"mutant `(\w+)`", text):
+        assert f"def {name}(" in written_tests(), f"{path.relative_to(ROOT)} names the mutant {name}"
+
+
+@cache
+def written_tests() -> str:
+    return "".join(path.read_text() for path in sorted((ROOT / "tests").rglob("*.py")))
