@@ -1,8 +1,10 @@
 """The states of a partner and who may take which step.
 
 created -> requirements_due -> submitted -> verifying -> under_review -> active <-> suspended
-                                               |              |
-                                               +-> needs_clarification -> submitted ...   rejected
+                                               |              |                         |
+                                               +-> needs_clarification <----------------+
+                                                           |
+                                                       submitted ...        rejected, which is for good
 """
 
 from dataclasses import dataclass
@@ -50,7 +52,10 @@ STEPS: dict[str, Step] = {
     "begin_checks": Step(("submitted",), "checks", "verifying", PartnerVerifying),
     "end_checks": Step(("verifying",), "checks", "under_review", PartnerUnderReview),
     "hold": Step(("verifying",), "checks", "needs_clarification", PartnerNeedsClarification),
-    "request_clarification": Step(("under_review",), "operations", "needs_clarification", PartnerNeedsClarification),
+    # A suspended partner whose bank account, owners or name changed is checked anew; it does not trade meanwhile.
+    "request_clarification": Step(
+        ("under_review", "suspended"), "operations", "needs_clarification", PartnerNeedsClarification
+    ),
     "recheck": Step(("submitted", "verifying", "under_review"), "operations", "submitted", PartnerSubmitted),
     "activate": Step(("under_review",), "operations", "active", PartnerActivated),
     "reject": Step(_UNDECIDED, "operations", "rejected", PartnerRejected),

@@ -123,7 +123,7 @@ def change(
     if fixed and account.status in lifecycle.CORRECTABLE:
         raise Conflict(
             f"What was checked stays as it is: {', '.join(fixed)}. The contact, and the address within its state, can be"
-            " corrected here; for anything else write to the platform's operations"
+            " corrected here; for anything else the platform's operations suspends the partner and asks for it"
         )
     _check(profile)
     still_asked = requirements.still_asked(account.clarifications, changed)

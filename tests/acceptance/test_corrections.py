@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pg8000.native import Connection
 
-from tests.journey import Partner, active_partner, registration
+from tests.journey import Partner, active_partner, registration, submit
 from tools.local.client import Answer, Client
 from tools.local.cloud import LocalCloud
 from tools.local.environment import DATABASE
@@ -59,6 +59,27 @@ def test_a_suspended_partner_corrects_as_well_and_stays_suspended(client: Client
     assert correct(partner, 6, {"contact": CONTACT}).body["status"] == "suspended"
     correct(partner, 7, {"legal_name": "Another Example Limited"}, expect=409)
     assert operations.post(f"/v1/partners/{partner.id}/reinstate", if_match='"7"').body["status"] == "active"
+
+
+def test_a_bank_account_changes_once_the_new_one_is_checked(client: Client) -> None:
+    partner = active_partner(client)
+    operations = client.as_user("operations", None, "ops")
+    path = f"/v1/partners/{partner.id}"
+    asked = {"clarifications": [{"field": "bank_account", "reason_code": "details_changed"}]}
+    operations.post(f"{path}/clarifications", asked, if_match='"5"', expect=409)  # it trades
+    operations.post(f"{path}/suspend", {"reason_code": "details_changed"}, if_match='"5"')
+    assert operations.post(f"{path}/clarifications", asked, if_match='"6"').body["status"] == "needs_clarification"
+    due = partner.owner.get(path).body["requirements"]
+    assert (due["currently_due"], due["errors"][0]["how_to_mend"]) == (
+        ["bank_account"],
+        "Give what holds now, and submit it to be checked",
+    )
+    assert partner.owner.post(f"{path}/submit", if_match='"7"').body["status"] == "requirements_due"
+    correct(partner, 8, {"bank_account": registration()["bank_account"]})
+    version = submit(partner, 9)
+    (checked,) = [c for c in operations.get(f"{path}/review").body["checks"] if c["kind"] == "bank_account"]
+    assert (checked["submission"], checked["result"]) == (2, "clear")
+    assert operations.post(f"{path}/activate", if_match=f'"{version}"').body["status"] == "active"
 
 
 @pytest.mark.parametrize(
