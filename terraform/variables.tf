@@ -129,8 +129,13 @@ variable "min_instances" {
 
 variable "log_retention_days" {
   type        = number
-  description = "Days that the logs of functions and of the load balancer are kept."
-  default     = 30
+  description = "Days that the logs of functions and of the load balancer are kept: 180 at least, by CERT-In's directions of 28 April 2022 (iv)."
+  default     = 180
+
+  validation {
+    condition     = var.log_retention_days >= 180
+    error_message = "Logs are kept for 180 days at least."
+  }
 }
 
 variable "audit_log_retention_days" {

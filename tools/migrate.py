@@ -45,6 +45,8 @@ def main(environment: Mapping[str, str] = os.environ, folder: Path = MIGRATIONS)
         return 1
     try:
         applied = migrate.migrate(connection, folder, tell=lambda migration: print(f"applied {migration.name}"))
+        if ahead := migrate.ahead(connection, folder):
+            print(f"ahead by {', '.join(ahead)}, of a release that was reverted; what it added stays")
     except migrate.MigrationError as error:
         print(f"migration failed: {error}", file=sys.stderr)
         return 1

@@ -14,6 +14,7 @@ import io
 import json
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from functions.data_export.archive import MANIFEST, PUBLIC_KEY, SIGNATURE
 from functions.data_export.signatures import key_id
 
 CHUNK = 1 << 20
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+"""What `zipfile` raises for damage: it tells no kind of its own for a stream, a method or a flag that cannot be right."""
 
 
 def faults(path: Path, public_key: str | None = None) -> Iterator[str]:
@@ -38,7 +41,7 @@ def faults(path: Path, public_key: str | None = None) -> Iterator[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield from _faults(archive, public_key)
-    except (zipfile.BadZipFile, OSError) as error:
+    except UNREADABLE as error:
         yield f"{path.name} cannot be read: {error}"
 
 
@@ -57,16 +60,14 @@ def _faults(archive: zipfile.ZipFile, public_key: str | None) -> Iterator[str]:
         yield f"{name} is there more than once"
     for name in sorted(set(names) - listed.keys() - {MANIFEST, SIGNATURE}):
         yield f"{name} is not in the manifest"
-    for name, entry in listed.items():
-        if name not in names:
-            yield f"{name} is missing"
-        elif _sha256(archive, name) != entry["sha256"]:
-            yield f"{name} was changed"
+    whole = {name for name, entry in listed.items() if name in names and _sha256(archive, name) == entry["sha256"]}
+    for name in (name for name in listed if name not in whole):
+        yield f"{name} was changed" if name in names else f"{name} is missing"
     for table in manifest["tables"]:
         if table["expected"] != table["actual"]:
             yield f"{table['name']}: {table['expected']} rows were counted, {table['actual']} written"
         for kind, count in (("jsonl", _lines), ("csv", _rows)):
-            found = count(archive, table[kind]) if table[kind] in names else None
+            found = count(archive, table[kind]) if table[kind] in whole else None
             if found is not None and found != table["expected"]:
                 yield f"{table[kind]} has {found} records, not {table['expected']}"
 
@@ -98,7 +99,7 @@ def _sha256(archive: zipfile.ZipFile, name: str) -> str:
         with archive.open(name) as member:
             while chunk := member.read(CHUNK):
                 digest.update(chunk)
-    except zipfile.BadZipFile:  # the member's own checksum does not match
+    except UNREADABLE:
         return ""
     return digest.hexdigest()
 

@@ -12,7 +12,6 @@ monthly_budget_inr    = 20000
 database_tier         = "db-custom-1-3840"
 database_availability = "ZONAL"
 database_backups      = 10 # days; what was erased is gone from them by then
-log_retention_days    = 90
 
 # Merges deploy. Left out until the repository is connected to Cloud Build.
 repository = { owner = "kapas-example", name = "kapas" }

@@ -151,10 +151,19 @@ def test_line_endings_are_no_change(db: Connection, tmp_path: Path) -> None:
     assert migrate.migrate(db, tmp_path) == []
 
 
-def test_a_database_that_is_ahead(db: Connection, tmp_path: Path) -> None:
+def test_a_release_that_was_reverted_leaves_the_database_ahead(db: Connection, tmp_path: Path) -> None:
     migrate.migrate(db, write(tmp_path, m0001_lots=LOTS, m0002_bales=BALES))
     (tmp_path / "0002_bales.sql").unlink()
-    with pytest.raises(MigrationError, match=r"^the database is ahead: it has 0002_bales\.sql"):
+    assert migrate.migrate(db, tmp_path) == []
+    assert migrate.ahead(db, tmp_path) == ["0002_bales.sql"]
+    assert tables(db) == ["bales", "lots", "schema_migrations"]
+
+
+def test_a_database_that_is_ahead_is_still_held_to_the_files(db: Connection, tmp_path: Path) -> None:
+    migrate.migrate(db, write(tmp_path, m0001_lots=LOTS, m0002_bales=BALES))
+    (tmp_path / "0002_bales.sql").unlink()
+    (tmp_path / "0001_lots.sql").write_text(LOTS + "-- edited\n")
+    with pytest.raises(MigrationError, match=r"^0001_lots\.sql: changed since it was applied"):
         migrate.migrate(db, tmp_path)
 
 

@@ -224,6 +224,14 @@ def test_a_broken_download_is_found(made: Path, signer: Signer) -> None:
     assert "cannot be read" in fault
 
 
+def test_whichever_byte_is_changed_it_is_told_not_raised(made: Path, signer: Signer) -> None:
+    whole = made.read_bytes()
+    for position in range(len(whole)):
+        made.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        for fault in verify_archive.faults(made, signer.public_key()):
+            assert fault
+
+
 def test_the_command_tells_by_its_exit_code(
     made: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,7 +65,7 @@ def production() -> Production:
     return Production(
         regional=_setting(text, "database_availability", '"ZONAL"') == '"REGIONAL"',
         backups=int(_setting(text, "database_backups", "14")),
-        log_days=int(_setting(text, "log_retention_days", "30")),
+        log_days=int(_setting(text, "log_retention_days", "180")),
         warm={name: int(count) for name, count in re.findall(r"([\w-]+)\s*=\s*(\d+)", warm[1] if warm else "")},
     )
 

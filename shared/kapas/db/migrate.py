@@ -118,8 +118,8 @@ def migrate(
     `tell` hears of each migration as it is done. Safe to run twice and at the same time: the second run waits, up to
     `TURN_SECONDS`. Session settings of the connection are reset.
 
-    Raises `MigrationError`: a file is unfit or changed, the database is ahead of the files, or a statement failed;
-    everything told of stays applied, nothing else does.
+    Raises `MigrationError`: a file is unfit or changed, or a statement failed; everything told of stays applied,
+    nothing else does.
     """
     migrations = load(folder)
     applied: list[Migration] = []
@@ -135,6 +135,13 @@ def migrate(
     except (InterfaceError, OSError) as error:
         raise MigrationError("the connection to the database broke; run again") from error
     return applied
+
+
+def ahead(connection: Connection, folder: Path) -> list[str]:
+    """The migrations that the database has and `folder` has not: those of a release that was reverted."""
+    known = len(load(folder))
+    rows = connection.run("SELECT version, title FROM public.schema_migrations ORDER BY version")
+    return [f"{version:04d}_{title}.sql" for version, title in rows if version > known]
 
 
 @contextmanager
@@ -160,11 +167,12 @@ def _turn(connection: Connection, pause: Callable[[float], None]) -> Generator[N
 
 
 def _pending(connection: Connection, migrations: Sequence[Migration]) -> Sequence[Migration]:
-    """The migrations that are not applied, after checking that those that are have not changed."""
+    """The migrations that are not applied, after checking that those that are have not changed.
+
+    None where the database is ahead: a release was reverted, and its migrations, which only add, stay.
+    """
     rows = connection.run("SELECT version, title, sha256 FROM public.schema_migrations ORDER BY version")
-    for position, (version, title, digest) in enumerate(rows):
-        if version > len(migrations):
-            raise MigrationError(f"the database is ahead: it has {version:04d}_{title}.sql, which is no file here")
+    for position, (version, title, digest) in enumerate(rows[: len(migrations)]):
         if version != position + 1:
             raise MigrationError(f"the database has {version:04d}_{title}.sql but not {position + 1:04d} before it")
         migration = migrations[position]
