@@ -49,8 +49,8 @@ rewrap-keys: .venv/ready  ## wrap the epoch keys in DATABASE_URL under the curre
 grading-model: .venv/ready  ## author the grading model's graph; the same bytes on each build
 	@$(BIN)/python -m tools.grading_model
 
-docs: .venv/ready  ## regenerate docs/api and the event schemas from the code
-	@$(BIN)/python -m tools.docs
+docs: .venv/ready  ## regenerate docs/api, the event schemas and the data map of docs/privacy.md from the code
+	@$(BIN)/python -m tools.docs && $(BIN)/python -m tools.privacy_docs
 
 format: .venv/ready  ## sort imports and format
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .

@@ -1,5 +1,6 @@
-"""docs/example-capability.md, followed to the letter in a copy of the repository: the new capability answers."""
+"""docs/example-capability.md, followed to the letter in a copy of the repository: the capability answers and fits in."""
 
+import json
 import os
 import re
 import shutil
@@ -10,7 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"`([\w./]+)`[^`\n]*:\n\n```(?:yaml|sql|python)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"`([\w./]+\.\w+)`[^`\n]*:\n\n```\w*\n(.*?)```", re.DOTALL)
+CATALOG = "functions/catalog.yaml"
+MAP = "shared/kapas/data/data_map.json"
+PLACES = "functions/retention_sweep/places.py"
+SWEEP_README = "functions/retention_sweep/README.md"
+CONTRACTS = ("catalog", "data_map", "retention")
 
 CALL = """
 from tests.journey import active_partner
@@ -29,28 +35,38 @@ print("the new capability answers")
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    for folder in ("functions", "shared", "tools", "tests"):
+    """The repository, with all that the page adds to it."""
+    for folder in ("docs", "functions", "shared", "tools", "tests"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    blocks = dict(BLOCK.findall((ROOT / "docs/example-capability.md").read_text()))
+    assert len(blocks) == 9
+    added = {
+        CATALOG: lambda before, block: f"{before.rstrip()}\n\n{block}",
+        MAP: lambda before, block: json.dumps(_with_table(json.loads(before), json.loads(block))),
+        PLACES: lambda before, block: before.replace('    Swept("audit_log"),', f'{block}    Swept("audit_log"),'),
+        SWEEP_README: lambda before, block: before.replace("| `table audit_log` |", f"{block}| `table audit_log` |"),
+    }
+    for name, block in blocks.items():
+        if name in added:
+            path = tmp_path / name
+            path.write_text(added[name](path.read_text(), block))
+            continue
+        next_number = len(list((tmp_path / "shared/kapas/db/migrations").glob("*.sql"))) + 1
+        path = tmp_path / name.replace("NNNN", f"{next_number:04d}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block)
     return tmp_path
 
 
-def test_what_the_page_says_works(copy: Path) -> None:
-    page = (ROOT / "docs/example-capability.md").read_text()
-    blocks = dict(BLOCK.findall(page))
-    assert len(blocks) == 6
-    for name, content in blocks.items():
-        if name == "functions/catalog.yaml":
-            path = copy / name
-            path.write_text(path.read_text().rstrip() + "\n\n" + content)
-            continue
-        next_number = len(list((copy / "shared/kapas/db/migrations").glob("*.sql"))) + 1
-        path = copy / name.replace("NNNN", f"{next_number:04d}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+def _with_table(data_map: dict[str, dict[str, object]], table: dict[str, object]) -> dict[str, dict[str, object]]:
+    return data_map | {"tables": data_map["tables"] | table}
 
+
+def run(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": f"{copy / 'shared'}{os.pathsep}{copy}"}
-    result = subprocess.run(
-        [sys.executable, "-c", CALL],
+    return subprocess.run(
+        [sys.executable, *arguments],
         cwd=copy,
         env=environment,
         capture_output=True,
@@ -58,4 +74,16 @@ def test_what_the_page_says_works(copy: Path) -> None:
         timeout=120,
         check=False,
     )
+
+
+def test_what_the_page_says_works(copy: Path) -> None:
+    result = run(copy, "-c", CALL)
     assert result.stdout.rstrip().endswith("the new capability answers"), result.stderr[-2000:]
+
+
+def test_what_the_page_says_fits_in(copy: Path) -> None:
+    assert run(copy, "-m", "tools.privacy_docs").returncode == 0
+    files = [f"tests/contract/test_{name}.py" for name in CONTRACTS]
+    # Its README and its locked requirements are left to the reader.
+    result = run(copy, "-m", "pytest", "-q", "-k", "not has_the_same_files", *files)
+    assert result.returncode == 0, result.stdout[-2000:]

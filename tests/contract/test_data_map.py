@@ -202,7 +202,7 @@ def test_every_processor_of_a_consent_is_a_recipient() -> None:
 
 def test_the_page_is_current() -> None:
     page = privacy_docs.PAGE.read_text("utf-8")
-    assert page == privacy_docs.current(page), "run python -m tools.privacy_docs"
+    assert page == privacy_docs.current(page), "run make docs"
 
 
 @pytest.mark.parametrize(
