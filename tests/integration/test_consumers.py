@@ -1,5 +1,6 @@
 """Events in any order, any number of times: each has its effect once, and in its turn."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -8,12 +9,16 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pg8000.native import Connection
 
 from functions.live_feed import service as live_feed
 from kapas import ids, inbox
 from kapas.db import PLATFORM, Database
 from kapas.events import CloudEvent, SequenceGap
 from kapas.ports import Document
+from tools.catalog import ROOT
+
+DECISION = ROOT / "docs/decisions/0002-version-is-sequence.md"
 
 SELLER, BUYER = ids.uuid7(), ids.uuid7()
 PRICE = {"paise": 61_200_00, "unit": "candy_trade", "currency": "INR"}
@@ -64,7 +69,7 @@ deliveries = st.lists(st.tuples(st.integers(0, 2), st.integers(1, len(STEPS)), s
 
 @pytest.fixture
 def database(open_as: Callable[[str], Database]) -> Database:
-    return open_as("audit_trail")
+    return open_as("webhook_delivery")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -136,3 +141,38 @@ def test_two_deliveries_of_one_event_at_once_have_one_effect(database: Database)
 
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(deliver, range(2))) == [False, True]
+
+
+def test_a_consumer_that_is_added_later_goes_on_from_what_was_told_before(
+    database: Database, admin: Connection
+) -> None:
+    swept, told, waiting = ids.uuid7(), ids.uuid7(), ids.uuid7()
+    for subject, sequence, published in ((told, 1, True), (told, 2, True), (waiting, 1, False)):
+        admin.run(
+            """INSERT INTO outbox
+                 (event_id, topic, source, type, subject, sequence, data, partner_ids, occurred_at, published_at)
+               VALUES (:id, 'trade-events', '/trade_events', :type, :subject, :sequence, '{}', '{}', now(), :published)""",
+            id=ids.uuid7(),
+            type=event(subject, sequence).type,
+            subject=subject,
+            sequence=sequence,
+            published=datetime(2026, 11, 24, tzinfo=UTC) if published else None,
+        )
+    admin.run(
+        """INSERT INTO audit_log (event_id, type, source, subject, sequence, partner_ids, data, occurred_at, recorded_at)
+           VALUES (:id, 'trade.matched.v1', '/trade_events', :subject, 4, '{}', '{}', now(), now())""",
+        id=ids.uuid7(),
+        subject=swept,
+    )
+    admin.run(re.findall(r"```sql\n(.*?)```", DECISION.read_text(), re.DOTALL)[0])
+    for subject, sequence in ((swept, 5), (told, 3), (waiting, 1)):
+        with database.session(PLATFORM) as db, db.transaction():
+            assert inbox.accept(db, "lot-notes-events", event(subject, sequence))
+
+
+def test_the_trail_may_append_and_read_and_nothing_else(admin: Connection) -> None:
+    granted = admin.run(
+        """SELECT table_name, privilege_type FROM information_schema.table_privileges
+           WHERE grantee = 'audit_trail' ORDER BY 1, 2"""
+    )
+    assert granted == [["audit_log", "INSERT"], ["audit_log", "SELECT"]]
