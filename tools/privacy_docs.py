@@ -30,6 +30,9 @@ def rendered(found: DataMap) -> str:
     for table in found.tables.values():
         parts.append(_heading(f"Table `{table.name}`", table.title, table.purpose, table.because))
         parts.append(f"Subject: {_subject(table)}. Retention: {_retention(found, table)}. Region: {table.region}.")
+        if rows := table.withheld:
+            of = f"`{rows.column}` is {' or '.join(rows.values)}"
+            parts.append(f"Rows whose {of} are not exported. {rows.because}.")
         if table.files:
             parts.append(f"Each row has a file at `{table.files.bucket}/{table.files.path}`.")
         parts.append(_columns(table.columns.values()))

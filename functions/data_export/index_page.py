@@ -75,6 +75,12 @@ def _withheld(data_map: DataMap) -> list[str]:
         if table.exported and column.export == "exclude"
     ]
     rows += [
+        f"<td>{escape(table.title)}: <code>{escape(rows.column)}</code> {escape(' or '.join(rows.values))}"
+        f"<td>{escape(rows.because)}"
+        for table in data_map.of_partners()
+        if (rows := table.withheld)
+    ]
+    rows += [
         f"<td>{escape(table.title)}<td>{escape(next(iter(table.columns.values())).because)}"
         for table in data_map.of_partners()
         if not table.exported

@@ -17,6 +17,13 @@ def about_subject(data_map: DataMap, table: Table, alias: str = "t") -> str:
     return "(" + " OR ".join(_leads_to_subject(data_map, path, alias) for path in table.subject) + ")"
 
 
+def exported(data_map: DataMap, table: Table, alias: str = "t") -> str:
+    """The condition that a row of `table`, called `alias`, is about the partner `:subject`, and for it to have."""
+    about = about_subject(data_map, table, alias)
+    rows = table.withheld
+    return f"({about} AND NOT {_is_one_of(alias, rows.column, rows.values)})" if rows else about
+
+
 def ordered_by(table: Table, alias: str = "t") -> str:
     return ", ".join(f"{alias}.{column}" for column in table.key)
 
@@ -38,9 +45,9 @@ def of_rule(table: Table, rule: RetentionRule, alias: str = "t") -> str:
     return " AND ".join([*(f"NOT {_takes(other, alias)}" for other in before), _takes(rule, alias)])
 
 
-def count(db: Session, data_map: DataMap, table: Table, subject: object) -> int:
-    """How many rows of `table` are about the subject."""
-    row = db.one(f"SELECT count(*) FROM {table.name} t WHERE {about_subject(data_map, table)}", subject=subject)
+def count(db: Session, table: Table, condition: str, subject: object) -> int:
+    """How many rows of `table`, called `t`, are so; the condition may name the subject."""
+    row = db.one(f"SELECT count(*) FROM {table.name} t WHERE {condition}", subject=subject)
     return row[0] if row else 0
 
 
@@ -64,10 +71,12 @@ def _leads_to_subject(data_map: DataMap, path: Subject, alias: str) -> str:
 
 
 def _takes(rule: RetentionRule, alias: str) -> str:
-    if not rule.column:
-        return "true"
-    column, named = f"{alias}.{rule.column}", [value for value in rule.values if value is not None]
-    conditions = [f"{column} IS NULL"] if None in rule.values else []
+    return _is_one_of(alias, rule.column, rule.values) if rule.column else "true"
+
+
+def _is_one_of(alias: str, name: str, values: Sequence[str | None]) -> str:
+    column, named = f"{alias}.{name}", [value for value in values if value is not None]
+    conditions = [f"{column} IS NULL"] if None in values else []
     if named:
         conditions.append(f"coalesce({column} IN ({', '.join(map(_literal, named))}), false)")
     return f"({' OR '.join(conditions)})"

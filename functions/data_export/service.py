@@ -205,7 +205,7 @@ def _tables(found: DataMap) -> list[Holding]:
             purpose=table.purpose,
             categories=sorted({column.category for column in table.columns.values()}),
             exported=bool(table.exported),
-            because=table.because,
+            because=table.because or (table.withheld.because if table.withheld else ""),
             on_erasure=sorted({table.erase, *(column.erase for column in table.columns.values())}),
             retention=_retention([rule.policy for rule in found.retention(table)]),
             region=table.region,

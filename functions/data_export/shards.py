@@ -134,8 +134,8 @@ def encode(record: dict[str, Any]) -> bytes:
 
 
 def _split(db: Session, data_map: DataMap, table: Table, subject: UUID) -> list[Range]:
-    condition, order = selection.about_subject(data_map, table), selection.ordered_by(table)
-    total = selection.count(db, data_map, table, subject)
+    condition, order = selection.exported(data_map, table), selection.ordered_by(table)
+    total = selection.count(db, table, condition, subject)
     cuts: list[list[str]] = []
     if total > SHARD_ROWS:
         keys = ", ".join(f"t.{column}::text AS key_{n}" for n, column in enumerate(table.key))
@@ -157,7 +157,7 @@ def _split(db: Session, data_map: DataMap, table: Table, subject: UUID) -> list[
 
 def _lines(db: Session, keyring: Keyring, data_map: DataMap, subject: UUID, rows: Range) -> Iterator[bytes]:
     table = data_map.tables[rows.table]
-    condition = selection.about_subject(data_map, table)
+    condition = selection.exported(data_map, table)
     parameters: dict[str, Any] = {"subject": subject}
     for name, comparison, key in (("lower", ">", rows.lower), ("upper", "<=", rows.upper)):
         if key is not None:

@@ -36,7 +36,7 @@ def retained(db: Session, data_map: DataMap, subject: object, today: date) -> It
         if not table.counted:
             yield _entry(table, policies()[rules[-1].policy], None, [end(policies()[rules[-1].policy], today)])
             continue
-        left = selection.count(db, data_map, table, subject)
+        left = selection.count(db, table, selection.about_subject(data_map, table), subject)
         for rule in rules:
             policy = policies()[rule.policy]
             if days := _days(db, data_map, table, rule, subject, today):

@@ -83,6 +83,15 @@ class RetentionRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """Rows that no archive has, though others of their table are exported: those whose `column` is one of `values`."""
+
+    column: str
+    values: tuple[str, ...]
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One table. `key` is its order, column -> SQL type; `anchor` the column that retention counts from."""
 
@@ -104,6 +113,8 @@ class Table:
     """Whether an erasure counts the rows: not where no index leads to them."""
     files: FileOf | None
     """The file of each row, which is exported with it, and deleted with it unless the row is retained."""
+    withheld: Withheld | None
+    """The rows that are not exported."""
 
     @property
     def exported(self) -> tuple[Column, ...]:
@@ -129,6 +140,7 @@ class Table:
         names |= {column.name for column in self.columns.values() if column.erase == "unlink"}
         names |= set(self.files.columns) if self.files else set()
         names |= {self.follows.column} if self.follows else set()
+        names |= {self.withheld.column} if self.withheld else set()
         return tuple(name for name in self.columns if name in names)
 
 
@@ -248,7 +260,12 @@ def _table(name: str, region: str, entry: Mapping[str, Any]) -> Table:
         follows=_subject(entry["follows"]) if "follows" in entry else None,
         counted=entry.get("counted", True),
         files=FileOf(**entry["files"]) if "files" in entry else None,
+        withheld=_withheld(entry["withheld"]) if "withheld" in entry else None,
     )
+
+
+def _withheld(entry: Mapping[str, Any]) -> Withheld:
+    return Withheld(entry["column"], tuple(entry["in"]), entry.get("because", ""))
 
 
 def _collection(name: str, region: str, entry: Mapping[str, Any]) -> Collection:
@@ -299,6 +316,7 @@ def _check(table: Table, tables: Mapping[str, Table]) -> None:
     named += [column.sealed for column in table.sealed] + [
         table.anchor,
         *((*table.files.columns, table.files.when) if table.files else ()),
+        table.withheld.column if table.withheld else "",
     ]
     unknown = sorted({name for name in named if name} - table.columns.keys())
     if unknown:
@@ -311,6 +329,8 @@ def _check(table: Table, tables: Mapping[str, Table]) -> None:
         raise InvalidDataMap(f"{where} needs the key that its rows are read in the order of")
     if bool(table.retention) == bool(table.follows):
         raise InvalidDataMap(f"{where} has either a retention or a table that it follows")
+    if table.withheld and not table.withheld.because:
+        raise InvalidDataMap(f"{where} leaves rows out of exports: say because of what")
     for column in table.columns.values():
         if column.export == "exclude" and not column.because:
             raise InvalidDataMap(f"{where}.{column.name} is left out of exports: say because of what")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import urllib3
 
 from kapas import ids
 from tests.grading_journey import consent, image, upload
-from tests.journey import ASK, Partner, active_partner, contracted, lot, offer
+from tests.journey import ASK, Partner, active_partner, contracted, lot, offer, register, submit
 from tools.local.client import ANY, Answer, Client
 from tools.verify_archive import faults
 
@@ -80,6 +81,37 @@ def test_a_partner_downloads_its_data_and_verifies_it(client: Client, tmp_path: 
     # What was downloaded and then changed on its way is found.
     path.write_bytes(answer.data.replace(b"manifest.json", b"manifest.jsom"))
     assert list(faults(path))
+
+
+def test_what_the_screening_found_is_not_in_the_archive(client: Client, tmp_path: Path) -> None:
+    """Neither that somebody is listed nor who: not as a check, not as a risk, not as what a person accepted."""
+    partner, _ = register(client)
+    screening = "/_local/providers/screening"
+    client.call("PUT", screening, {"behaviours": [{"kind": "mismatch", "about": partner.body["legal_name"]}]})
+    version = submit(partner)
+    client.call("PUT", screening, {"behaviours": []})
+    operations = client.as_user("operations", None, "ops")
+    review = f"/v1/partners/{partner.id}/review"
+    assert "listed_name" in str(operations.get(review).body["checks"])
+    accepted = {"accepted_checks": ["screening"], "reason_code": "another_of_that_name"}
+    operations.post(f"/v1/partners/{partner.id}/activate", accepted, if_match=f'"{version}"', expect=200)
+    assert "possible_screening_hit" in str(operations.get(review).body["decisions"])
+    export = exported(partner)
+    path = tmp_path / "archive.zip"
+    path.write_bytes(download(link(partner, export).body["url"]).data)
+    assert list(faults(path)) == []
+    with zipfile.ZipFile(path) as archive:
+        text = "".join(archive.read(name).decode() for name in archive.namelist())
+        checks = [json.loads(line) for line in archive.read("data/partner_checks.jsonl").splitlines()]
+        [decision] = map(json.loads, archive.read("data/partner_decisions.jsonl").splitlines())
+        page = archive.read("index.html").decode()
+    for found in ("listed_name", "possible_screening_hit", "0.97", accepted["reason_code"]):
+        assert found not in text
+    # What the registry and the bank said is there; that what the screening said is not, is told to everybody.
+    assert sorted(check["kind"] for check in checks) == ["bank_account", "gst_registry"]
+    assert all(check["evidence"] for check in checks)
+    assert (decision["action"], decision.keys() & {"risk", "accepted_checks", "reason_code"}) == ("activate", set())
+    assert "for the platform&#x27;s staff alone" in page
 
 
 def test_nobody_else_gets_the_link(client: Client) -> None:

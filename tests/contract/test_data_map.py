@@ -214,6 +214,8 @@ def test_the_page_is_current() -> None:
         ({"retention": []}, "either a retention or a table"),
         ({"subject": ["id->partners"]}, "refers to partners"),
         ({"columns": {"id": {"category": "none", "export": "exclude"}}}, "say because of what"),
+        ({"withheld": {"column": "kind", "in": ["a"], "because": "B"}}, "names kind"),
+        ({"withheld": {"column": "id", "in": ["a"]}}, "leaves rows out of exports: say because of what"),
         ({"columns": {"id": {"category": "none", "sealed": "id"}}}, "erased by shredding"),
     ],
 )

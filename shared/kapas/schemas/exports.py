@@ -131,7 +131,7 @@ class Holding(Resource):
     purpose: str
     categories: list[str]
     exported: bool = Field(description="Whether it is in an archive")
-    because: str = Field(description="Why not, or why it is kept")
+    because: str = Field(description="Why not, or not all of it, or why it is kept")
     on_erasure: list[str] = Field(description="delete, shred (made unreadable), redact (overwritten), unlink or retain")
     retention: list[Retention]
     region: str

@@ -53,7 +53,7 @@ def _whole(archive: bytes) -> Iterator[str]:
 def _contents(
     world: "World", archive: bytes, export_id: Any, partner_id: Any, records: int, created_at: Any
 ) -> Iterator[str]:
-    """What was there of the partner when it asked is in the archive, and nothing that is not its own."""
+    """What was there of the partner when it asked is in the archive, and nothing that is not for it."""
     mapped, run = data_map(), world.server.admin.run
     with zipfile.ZipFile(BytesIO(archive)) as opened:
         manifest = json.loads(opened.read("manifest.json"))
@@ -66,19 +66,19 @@ def _contents(
             key = [name for name in table.key if name in {column.name for column in table.exported}]
             lines = [json.loads(line) for line in opened.read(entry["jsonl"]).splitlines()]
             exported = {tuple(str(line[name]) for name in key) for line in lines}
-            about = selection.about_subject(mapped, table)
+            own = selection.exported(mapped, table)
             names = ", ".join(f"t.{name}::text" for name in key)
             if not names:
                 continue
             anchor = _WRITTEN.get(table.name, table.anchor)
             earlier = f" AND t.{anchor} < :created_at" if anchor else " AND false"
             parameters = {"created_at": created_at - SETTLED} if anchor else {}
-            there = run(f"SELECT {names} FROM {table.name} t WHERE {about}{earlier}", subject=partner_id, **parameters)
+            there = run(f"SELECT {names} FROM {table.name} t WHERE {own}{earlier}", subject=partner_id, **parameters)
             if table.name not in _CHANGING and (missing := {tuple(row) for row in there} - exported):
                 yield f"an archive lacks {len(missing)} of {table.name}"
-            alien = run(f"SELECT {names} FROM {table.name} t WHERE NOT {about}", subject=partner_id)
+            alien = run(f"SELECT {names} FROM {table.name} t WHERE NOT {own}", subject=partner_id)
             if strange := {tuple(row) for row in alien} & exported and table.name not in _SHARED_KEYS:
-                yield f"an archive has another's {table.name}: {strange}"
+                yield f"an archive has {table.name} that are not for its partner: {strange}"
 
 
 SETTLED = timedelta(minutes=5)
