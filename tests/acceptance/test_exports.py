@@ -241,6 +241,18 @@ def test_what_stays_after_an_erasure_says_why(client: Client) -> None:
     assert seller.body["legal_name"] not in json.dumps(documents)
 
 
+def test_a_withdrawn_lot_keeps_nobodys_name(client: Client) -> None:
+    seller = active_partner(client)
+    trade = offer(seller)
+    withdrawn = {"event": {"type": "offer_withdrawn", "expected_version": 1}}
+    seller.owner.post(f"/v1/trades/{trade['id']}/events", withdrawn, expect=201)
+    client.settle()
+    stays = erased(client, seller)["statement"]["retained"]
+    assert [entry["law"] for entry in stays if entry["store"] == "table trades"] == ["Limitation Act 1963"]
+    assert not [entry for entry in stays if entry["store"] == "table statutory_records"]
+    assert client.get("/_local/documents").body[f"trades/{trade['id']}"]["seller_id"] is None
+
+
 def test_the_protection_officer_acts_on_behalf(client: Client) -> None:
     owner = active_partner(client)
     officer = client.as_user("officer", None, "dpo")

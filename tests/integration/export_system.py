@@ -192,15 +192,15 @@ class System:
         }
         return Identity(f"user-{partner_id}", partner_id, Role.OWNER, Tier.FREE)
 
-    def trade(self, seller: UUID, buyer: UUID | None, at: datetime | None = None) -> UUID:
-        """A contracted trade with one step, or without a buyer an open lot."""
+    def trade(self, seller: UUID, buyer: UUID | None, at: datetime | None = None, status: str = "") -> UUID:
+        """A trade with one step: contracted, or without a buyer an open lot, unless it is to have another status."""
         trade_id, moment = ids.uuid7(), at or clock.now()
         self.run(
             """INSERT INTO trades (id, version, status, seller_id, buyer_id, lot, ask_paise, price_paise, price_unit,
                  signed_by, created_at, updated_at)
                VALUES (:id, 1, :status, :seller, :buyer, '{}', 100, :price, 'kg', :signed_by, :at, :at)""",
             id=trade_id,
-            status="CONTRACTED" if buyer else "OFFERED",
+            status=status or ("CONTRACTED" if buyer else "OFFERED"),
             seller=seller,
             buyer=buyer,
             price=100 if buyer else None,

@@ -183,15 +183,15 @@ class System:
         self.admin.run(sql, id=message_id, of=partner_id, at=at)
         return message_id
 
-    def trade(self, days: float, seller_id: UUID, buyer_id: UUID | None = None) -> UUID:
-        """A trade with one event, settled if it has a buyer."""
+    def trade(self, days: float, seller_id: UUID, buyer_id: UUID | None = None, status: str = "") -> UUID:
+        """A trade with one event, settled if it has a buyer, else expired, unless it is to have another status."""
         trade_id = ids.uuid7()
         self.admin.run(
             """INSERT INTO trades (id, version, status, seller_id, buyer_id, lot, ask_paise, price_paise, price_unit,
                  signed_by, created_at, updated_at)
                VALUES (:id, 1, :status, :seller, :buyer, '{}', 1, :price, 'kg', :signed, :at, :at)""",
             id=trade_id,
-            status="SETTLED" if buyer_id else "EXPIRED",
+            status=status or ("SETTLED" if buyer_id else "EXPIRED"),
             seller=seller_id,
             buyer=buyer_id,
             price=1 if buyer_id else None,

@@ -203,6 +203,22 @@ def test_the_market_is_told_that_open_lots_are_gone(system: System) -> None:
     }
 
 
+def test_a_lot_that_was_withdrawn_is_in_no_books(system: System) -> None:
+    """Nobody bought it, so no invoice has to name its seller, and no statute is cited that does not apply."""
+    owner = system.register()
+    assert owner.partner_id
+    trade = system.trade(owner.partner_id, None, status="CANCELLED")
+    document = {"status": "CANCELLED", "seller_id": str(owner.partner_id), "partner_ids": [str(owner.partner_id)]}
+    system.documents.documents[f"trades/{trade}"] = document
+    after = erased(system, owner)
+    [kept_lot] = kept(after, "table trades")
+    assert (kept_lot.law, kept_lot.latest_deletion) == ("Limitation Act 1963", date(2029, 11, 25))
+    assert kept(after, "table statutory_records") == []
+    assert rows(system, "statutory_records", owner.partner_id) == []
+    redacted = system.documents.documents[f"trades/{trade}"]
+    assert (redacted["seller_id"], redacted["partner_ids"]) == (None, [])
+
+
 @pytest.mark.parametrize("seen", [0, 1], ids=["no event was there", "one event was there"])
 def test_an_event_that_comes_after_its_erasure_brings_nothing_back(system: System, seen: int) -> None:
     owner = system.register()
