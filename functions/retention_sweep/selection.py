@@ -6,6 +6,7 @@ from typing import Any
 
 from kapas.db import Session
 
+from .named import parts_of
 from .places import Place
 
 
@@ -32,7 +33,7 @@ def scan(db: Session, place: Place, cutoff: datetime, after: Position | None, li
     condition, parameters = _due(place, cutoff)
     of_path = [f"t.{name}::text" for name in place.file.columns] if place.file else []
     behind = ", ".join(f":after_{n}::text::{kind}" for n, kind in enumerate(place.table.key.values()))
-    parts = _parts(place, after.key) if after else [None] * len(place.table.key)
+    parts = parts_of(place.table, after.key) if after else [None] * len(place.table.key)
     rows = db.run(
         f"""SELECT {", ".join([place.anchor, _name(place), _held(place), *of_path])} FROM {place.table.name} t
             WHERE {condition} AND (:after_anchor::timestamptz IS NULL
@@ -110,13 +111,9 @@ def _name(place: Place) -> str:
     return " || '/' || ".join(f"t.{column}::text" for column in place.table.key)
 
 
-def _parts(place: Place, key: str) -> list[str]:
-    return key.split("/", len(place.table.key) - 1)
-
-
 def _named(place: Place, keys: list[str]) -> tuple[str, dict[str, Any]]:
     """The condition that a row is one of `keys`, with its parameters."""
-    parts = [_parts(place, key) for key in keys]
+    parts = [parts_of(place.table, key) for key in keys]
     parameters = {f"key_{n}": [of_row[n] for of_row in parts] for n in range(len(place.table.key))}
     arrays = (f"CAST(:key_{n}::text[] AS {kind}[])" for n, kind in enumerate(place.table.key.values()))
     return f"({_key(place)}) IN (SELECT * FROM unnest({', '.join(arrays)}))", parameters

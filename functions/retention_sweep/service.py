@@ -5,6 +5,7 @@ from uuid import UUID
 
 from kapas import clock, ids, legal_holds, log, outbox, trace
 from kapas.api import Outcome, require
+from kapas.data_map import data_map
 from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Conflict, FieldError, Invalid, NotFound
 from kapas.events import Event
@@ -14,6 +15,7 @@ from kapas.retention import day_of, policies
 from kapas.schemas.common import PageQuery, cursor
 from kapas.schemas.events.retention import RetentionStarted
 from kapas.schemas.retention import (
+    HeldRow,
     LegalHold,
     LegalHoldCreate,
     LegalHoldPage,
@@ -22,7 +24,7 @@ from kapas.schemas.retention import (
     RetentionSweepPage,
 )
 
-from . import places, store
+from . import named, places, store
 from .sweeping import BatchTask
 
 QUEUE, HANDLER = "retention-batches", "retention-batch"
@@ -162,7 +164,7 @@ def place_hold(db: Session, caller: Identity, body: LegalHoldCreate) -> Outcome:
 
     Raises:
         Forbidden: the caller is not the data protection officer.
-        Invalid: the row's table is none that is swept.
+        Invalid: the row's table is none that is swept, or there is no such row, or nobody of this number.
         StillRunning: a deletion takes longer than it should; the request can be repeated.
     """
     _require_officer(caller)
@@ -170,10 +172,14 @@ def place_hold(db: Session, caller: Identity, body: LegalHoldCreate) -> Outcome:
         message = f"Must be one of {', '.join(places.tables())}"
         raise Invalid(message, errors=[FieldError("/row/table", "table", message)])
     legal_holds.take(db, HOLD_WAIT)
+    row = _require_there(db, body.row) if body.row else None
+    if body.subject_id is not None and not named.is_somebody(db, body.subject_id):
+        message = "There is no such partner, and no record about one"
+        raise Invalid(message, errors=[FieldError("/subject_id", "unknown", message)])
     hold = LegalHold(
         id=ids.uuid7(),
         subject_id=body.subject_id,
-        row=body.row,
+        row=row,
         reason=body.reason,
         placed_by=caller.subject,
         held_from=clock.now(),
@@ -181,6 +187,16 @@ def place_hold(db: Session, caller: Identity, body: LegalHoldCreate) -> Outcome:
         released_at=None,
     )
     return Outcome(store.insert_hold(hold), hold, 1)
+
+
+def _require_there(db: Session, row: HeldRow) -> HeldRow:
+    """The row that is to be held, with its key as deletions compare it."""
+    table = data_map().tables[row.table]
+    name = named.row_name(table, row.id)
+    if name is None or not named.is_there(db, table, name):
+        message = f"There is no such row; its id is {' / '.join(table.key)}"
+        raise Invalid(message, errors=[FieldError("/row/id", "unknown", message)])
+    return HeldRow(table=row.table, id=name)
 
 
 def release_hold(db: Session, caller: Identity, hold_id: UUID) -> None:

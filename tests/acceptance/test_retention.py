@@ -141,6 +141,11 @@ def test_a_sweep_that_makes_no_sense_is_refused(officer: Client, body: dict[str,
         ({"reason": "Case 7", "row": {"table": "partners", "id": "1"}}, "/row/table"),
         ({"reason": "", "subject_id": str(uuid4())}, "/reason"),
         ({"reason": "Case 7", "subject_id": "everybody"}, "/subject_id"),
+        ({"reason": "Case 7", "subject_id": str(uuid4())}, "/subject_id"),
+        ({"reason": "Case 7", "row": {"table": "trades", "id": str(uuid4())}}, "/row/id"),
+        ({"reason": "Case 7", "row": {"table": "trades", "id": "lot 7"}}, "/row/id"),
+        ({"reason": "Case 7", "row": {"table": "idempotency_keys", "id": "f" * 200}}, "/row/id"),
+        ({"reason": "Case 7", "row": {"table": "grading_budgets", "id": str(uuid4())}}, "/row/id"),
     ],
 )
 def test_a_hold_that_names_nothing_is_refused(officer: Client, body: dict[str, Any], pointer: str) -> None:
@@ -213,8 +218,9 @@ def test_eight_years_pass(client: Client, cloud: LocalCloud, sql: Connection) ->
     decide(buyer, marketing="granted")
     decide(buyer, marketing="withdrawn")
     officer = pass_days(client, 3)
-    held = {"row": {"table": "trades", "id": unwanted["id"]}, "reason": "Case 7"}
+    held = {"row": {"table": "trades", "id": unwanted["id"].upper()}, "reason": "Case 7"}
     hold = officer.post("/v1/legal-holds", held, expect=201).body
+    assert hold["row"] == {"table": "trades", "id": unwanted["id"]}
     messages = count(sql, "webhook_messages")
     assert messages > 0
     assert unwanted["id"] in str(client.get("/_local/documents?prefix=trades").body)

@@ -145,6 +145,7 @@ def watched(system: System, time: Time) -> None:
     "table",
     [
         "webhook_messages",
+        "webhook_messages in capitals",
         "webhook_endpoints",
         "gradings",
         "grading_budgets",
@@ -159,7 +160,10 @@ def watched(system: System, time: Time) -> None:
 def test_a_hold_keeps_the_row_and_all_else_until_it_is_released(
     system: System, office: Office, books: Books, time: Time, table: str
 ) -> None:
-    hold_id = office.hold(books.id) if table == "the partner" else office.hold(table=table, row_id=books.row(table))
+    table, _, capitals = table.partition(" in ")
+    row_id = "" if table == "the partner" else str(books.row(table))
+    row = {"table": table, "row_id": row_id.upper() if capitals else row_id}
+    hold_id = office.hold(books.id) if table == "the partner" else office.hold(**row)
     before = books.everything()
     erasure = system.request_erasure(books.owner)
     system.deliver(erasing.task(erasure.id))
@@ -182,9 +186,18 @@ def test_a_hold_keeps_the_row_and_all_else_until_it_is_released(
 def test_holds_on_what_is_anothers_or_nothing_delay_no_erasure(system: System, office: Office, books: Books) -> None:
     other = Books(system)
     holds_placed = [office.hold(table="webhook_messages", row_id=other.row("webhook_messages")), office.hold(other.id)]
-    for row_id in ("case-7", str(ids.uuid7()), str(books.row("webhook_messages")).upper()):
-        holds_placed.append(office.hold(table="webhook_messages", row_id=row_id))
-    holds_placed.append(office.hold(table="idempotency_keys", row_id="\\x00"))
+    for row_id in ("case-7", ids.uuid7()):  # what is refused since, and was taken before
+        hold_id = ids.uuid7()
+        system.run(
+            """INSERT INTO legal_holds (id, table_name, row_id, reason, placed_by, held_from)
+               VALUES (:id, 'webhook_messages', :row_id, 'Case 7 of 2025', 'officer', :at)""",
+            id=hold_id,
+            row_id=str(row_id),
+            at=START,
+        )
+        holds_placed.append(hold_id)
+    system.run("INSERT INTO idempotency_keys VALUES (:hash, :hash, :hash, :at)", hash=HASH, at=START)
+    holds_placed.append(office.hold(table="idempotency_keys", row_id=f"\\x{HASH.hex()}"))
     event_id = system.run("SELECT event_id FROM outbox ORDER BY 1 LIMIT 1")
     holds_placed += [office.hold(table="outbox", row_id=row[0]) for row in event_id]
     before = other.everything()

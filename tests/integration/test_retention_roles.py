@@ -69,7 +69,7 @@ def test_who_trades_stays_proven_even_by_mistake(system: System, table: str) -> 
 def test_what_is_in_use_is_out_of_reach_even_by_mistake(system: System, partner: UUID) -> None:
     in_use = system.endpoint(0, partner, "enabled"), system.hold(partner).id
     system.endpoint(0, partner)
-    system.release(system.hold(uuid7()))
+    system.release(system.hold(system.partner()))
     with system.database.session(PLATFORM) as db:
         db.run("DELETE FROM webhook_endpoints")
         db.run("DELETE FROM legal_holds")

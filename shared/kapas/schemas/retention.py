@@ -67,7 +67,11 @@ class HeldRow(Request):
     """One row."""
 
     table: str = Field(max_length=63, description="Of those that are swept, for example `trades`")
-    id: str = Field(min_length=1, max_length=200, description="The value of its key; of several columns, joined by `/`")
+    id: str = Field(
+        min_length=1,
+        max_length=200,
+        description="The value of its key, in any spelling; of several columns, joined by `/`",
+    )
 
 
 class LegalHoldCreate(Request):

@@ -24,8 +24,10 @@ def sweep(world: World, operations: Client, name: str, **body: Any) -> dict[str,
 
 
 def hold(world: World, officer: Client, name: str, **body: Any) -> str:
-    """Place a hold: once it is answered, nothing that it names is deleted. Its id."""
+    """Place a hold: once it is answered, nothing that it names is deleted. Its id; empty if what it names is gone."""
     told = officer.post(f"holds {name}", "/v1/legal-holds", {"reason": "Case 7 of 2026", **body})
+    if told.status == 422 and told.body["errors"][0]["code"] == "unknown":
+        return ""
     if told.status != 201:
         world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
         return ""
