@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kapas.data_map import Subject, data_map
 from kapas.db import Session
 
 from .named import parts_of
@@ -94,13 +95,31 @@ def _due(place: Place, cutoff: datetime) -> tuple[str, dict[str, Any]]:
 
 
 def _held(place: Place) -> str:
-    """The condition that a hold that nobody released keeps the row, or all of one whom it is about."""
-    about = [
-        f"h.subject_id = ANY(t.{path.column})" if path.array else f"h.subject_id = t.{path.column}"
-        for path in place.table.subject
-    ]
+    """The condition that a hold that nobody released keeps the row, or all of one whom it or what goes with it is about."""
     row = f"(h.table_name = '{place.table.name}' AND h.row_id = {_name(place)})"
-    return f"EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND ({' OR '.join([row, *about])}))"
+    about = [_is_of_hold("t", path) for path in place.table.subject]
+    held = f"EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND ({' OR '.join([row, *about])}))"
+    return f"({' OR '.join([held, *_held_through_children(place)])})"
+
+
+def _held_through_children(place: Place) -> list[str]:
+    """The same of what goes with the row and is about others than the row is: bids on a lot."""
+    own = {path.column for path in place.table.subject}
+    conditions: list[str] = []
+    for child in place.children:
+        others = [path for path in data_map().tables[child.table].subject if not path.parent and path.column not in own]
+        if others:
+            about = " OR ".join(_is_of_hold("c", path) for path in others)
+            conditions.append(
+                f"EXISTS (SELECT FROM {child.table} c JOIN legal_holds h ON h.released_at IS NULL AND ({about})"
+                f" WHERE c.{child.column} = t.{place.key})"
+            )
+    return conditions
+
+
+def _is_of_hold(alias: str, path: Subject) -> str:
+    column = f"{alias}.{path.column}"
+    return f"h.subject_id = ANY({column})" if path.array else f"h.subject_id = {column}"
 
 
 def _key(place: Place) -> str:
