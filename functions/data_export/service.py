@@ -8,7 +8,7 @@ from kapas import clock, ids, restrictions
 from kapas.api import Outcome
 from kapas.data_map import DataMap, data_map
 from kapas.db import Session
-from kapas.errors import Conflict, Forbidden, NotFound
+from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from kapas.events import CloudEvent, Event
 from kapas.identity import Identity, Role
 from kapas.ports import Files, Tasks
@@ -39,6 +39,7 @@ def request_export(db: Session, caller: Identity, body: ExportCreate) -> Outcome
 
     Raises:
         Forbidden: the caller is neither the owner of the partner nor the data protection officer.
+        Invalid: the data protection officer names no partner.
         Conflict: there is no such partner, it is being erased, or an archive is being made already.
     """
     partner_id = _subject(caller, body.partner_id)
@@ -110,6 +111,7 @@ def request_erasure(db: Session, caller: Identity, body: ErasureCreate) -> Outco
 
     Raises:
         Forbidden: the caller is neither the owner of the partner nor the data protection officer.
+        Invalid: the data protection officer names no partner.
         Conflict: there is no such partner, or, when committed, its erasure was asked for before.
     """
     partner_id = _subject(caller, body.partner_id)
@@ -180,7 +182,8 @@ def _subject(caller: Identity, named: UUID | None) -> UUID:
     _require_role(caller)
     if caller.role is Role.DPO:
         if named is None:
-            raise Conflict("Name the partner: send its partner_id")
+            message = "Name the partner whose data it is about"
+            raise Invalid(message, errors=[FieldError("/partner_id", "missing", message)])
         return named
     if caller.partner_id is None or named not in (None, caller.partner_id):
         raise Forbidden("An owner asks for the data of its own partner")

@@ -168,6 +168,12 @@ def test_a_stranger_registers_first(client: Client) -> None:
         assert "Register" in stranger.post(path, body, expect=409).body["detail"]
 
 
+@pytest.mark.parametrize(("path", "body"), [("/v1/exports", {}), ("/v1/erasures", {"confirm": "erase"})])
+def test_the_protection_officer_names_the_partner(client: Client, path: str, body: dict[str, Any]) -> None:
+    problem = client.as_user("officer", None, "dpo").post(path, body, expect=422).body
+    assert [(fault["pointer"], fault["code"]) for fault in problem["errors"]] == [("/partner_id", "missing")]
+
+
 def test_a_repeated_request_is_answered_as_before(client: Client) -> None:
     owner = active_partner(client)
     first = owner.owner.post("/v1/exports", {}, key="export-0123456789ab", expect=202)

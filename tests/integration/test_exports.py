@@ -18,7 +18,7 @@ from functions.data_export import preparing, service, shards
 from kapas import ids
 from kapas.data_map import data_map
 from kapas.db import Database, DatabaseFailure
-from kapas.errors import Conflict, Forbidden, Unavailable
+from kapas.errors import Conflict, Forbidden, Invalid, Unavailable
 from kapas.events import CloudEvent
 from kapas.identity import Identity, Role, Tier
 from kapas.schemas.exports import Export, ExportCreate
@@ -287,7 +287,7 @@ def test_who_may_ask_for_what(system: System) -> None:
                 service.request_export(db, caller, ExportCreate())
         with pytest.raises(Forbidden):
             service.request_export(db, owner, ExportCreate(partner_id=other.partner_id))
-        with pytest.raises(Conflict, match="partner_id"):
+        with pytest.raises(Invalid, match="partner"):
             service.request_export(db, dpo, ExportCreate())
         with pytest.raises(Conflict, match="Register"):
             service.request_export(db, Identity("u", ids.uuid7(), Role.OWNER, Tier.FREE), ExportCreate())
