@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, log, outbox, trace
+from kapas import clock, legal_holds, log, outbox, trace
 from kapas.data_map import data_map
 from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Unavailable, VersionConflict
@@ -146,9 +146,12 @@ def watch(database: Database, tasks: Tasks, archives: Files) -> int:
             tasks.enqueue(task(export_id, "plan", attempt=attempt + 1))
             log.warning("export_started_over", export_id=export_id, attempt=attempt + 1)
     for export_id, partner_id in over:
-        archives.delete(archive_path(export_id))
-        with database.session(partner_id) as db:
-            store.expire(db, export_id, now)
+        with database.session(partner_id) as db, db.transaction():
+            # A hold that was placed meanwhile counts; one that comes now waits for this archive.
+            legal_holds.share(db)
+            if not store.is_held(db, export_id):
+                archives.delete(archive_path(export_id))
+                store.expire(db, export_id, now)
     return len(stuck) + len(over)
 
 

@@ -40,6 +40,10 @@ _STUCK = """SELECT e.id, e.attempt, e.partner_id FROM exports e
     AND greatest(e.updated_at, (SELECT max(s.done_at) FROM export_shards s WHERE s.export_id = e.id)) < :before
   ORDER BY e.updated_at, e.id LIMIT :limit"""
 
+_HELD = """EXISTS (SELECT FROM legal_holds h
+  WHERE h.released_at IS NULL AND h.table_name = 'exports' AND h.row_id = e.id::text)"""
+"""That a legal hold keeps the row of the export, with its archive."""
+
 _ADD_SHARDS = """WITH planned AS (
     UPDATE exports SET planned_at = :at, updated_at = :at
     WHERE id = :export_id AND status = 'preparing' AND planned_at IS NULL RETURNING id)
@@ -146,14 +150,19 @@ def restart(db: Session, export_id: UUID, attempt: int, at: datetime) -> bool:
 
 
 def over(db: Session, now: datetime, limit: int) -> list[tuple[UUID, UUID]]:
-    """Archives past their time: export and partner."""
+    """Archives past their time that no legal hold keeps: export and partner."""
     rows = db.run(
-        """SELECT id, partner_id FROM exports WHERE status = 'ready' AND expires_at <= :now
-           ORDER BY expires_at, id LIMIT :limit""",
+        f"""SELECT e.id, e.partner_id FROM exports e WHERE e.status = 'ready' AND e.expires_at <= :now AND NOT {_HELD}
+            ORDER BY e.expires_at, e.id LIMIT :limit""",
         now=now,
         limit=limit,
     )
     return [(row[0], row[1]) for row in rows]
+
+
+def is_held(db: Session, export_id: UUID) -> bool:
+    """Whether a legal hold keeps the export: it, not its partner."""
+    return db.one(f"SELECT FROM exports e WHERE e.id = :id AND {_HELD}", id=export_id) is not None
 
 
 def expire(db: Session, export_id: UUID, at: datetime) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from pg8000.native import Connection
 
-from functions.data_export import completing, erasing, holds
+from functions.data_export import completing, erasing, holds, preparing, service, store
 from functions.retention_sweep import service as retention
 from kapas import ids, legal_holds, outbox
 from kapas.db import PLATFORM, Database, LockTimeout, Session
@@ -181,6 +181,55 @@ def test_a_hold_keeps_the_row_and_all_else_until_it_is_released(
     assert (done["table webhook_messages"], done["table gradings"]) == (2, 1)
     left = books.everything()
     assert not any(left[name] for name in ("webhook_messages", "gradings", "subject_keys", "uploads", "archives"))
+
+
+def test_an_archive_outlives_its_seven_days_only_while_the_row_of_its_export_is_held(
+    system: System, office: Office, books: Books, time: Time
+) -> None:
+    """A hold on its partner keeps what the archive is a copy of."""
+    other = Books(system)
+    archives = [f"archives/{one.row('exports')}.zip" for one in (books, other)]
+    hold_id, _ = office.hold(table="exports", row_id=books.row("exports")), office.hold(other.id)
+    time.advance(days=7)
+    preparing.watch(system.database, system.queue, system.archives)
+    assert [path in system.archives.objects for path in archives] == [True, False]
+    # Nothing tells the partner that there is a hold: the export is over for it.
+    with system.database.session(books.id) as db:
+        assert service.read_export(db, books.owner, UUID(archives[0][9:45])).status == "expired"
+    office.release(hold_id)
+    preparing.watch(system.database, system.queue, system.archives)
+    assert archives[0] not in system.archives.objects
+
+
+def test_a_hold_on_an_export_waits_for_its_archive_or_keeps_it(
+    system: System, office: Office, books: Books, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes after the watchdog has looked which archives are over, or while it deletes one."""
+    monkeypatch.setattr(retention, "HOLD_WAIT", 50)
+    time.advance(days=7)
+    path, over = f"archives/{books.row('exports')}.zip", store.over
+    holds_placed: list[UUID] = []
+
+    def overtaken(*arguments: Any) -> Any:
+        found = over(*arguments)
+        holds_placed.append(office.hold(table="exports", row_id=books.row("exports")))
+        return found
+
+    with monkeypatch.context() as placing:
+        placing.setattr(store, "over", overtaken)
+        preparing.watch(system.database, system.queue, system.archives)
+    assert path in system.archives.objects
+    office.release(holds_placed[0])
+    delete = system.archives.delete
+
+    def refusing(path: str) -> bool:
+        with pytest.raises(LockTimeout):
+            office.hold(table="exports", row_id=books.row("exports"))
+        return delete(path)
+
+    monkeypatch.setattr(system.archives, "delete", refusing)
+    preparing.watch(system.database, system.queue, system.archives)
+    assert path not in system.archives.objects
 
 
 def test_holds_on_what_is_anothers_or_nothing_delay_no_erasure(system: System, office: Office, books: Books) -> None:
