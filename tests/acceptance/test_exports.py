@@ -186,10 +186,13 @@ def test_a_repeated_request_is_answered_as_before(client: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["duplicate", "lose_answer", "fail", "reorder"])
-@pytest.mark.parametrize("match", ["privacy-intake", "export-work", "erasure-work"])
-def test_every_edge_may_fail(client: Client, kind: str, match: str) -> None:
-    client.post("/_local/faults", {"kind": kind, "match": match, "times": 3})
+@pytest.mark.parametrize(
+    ("edge", "match"), [("push", "privacy-intake"), ("task", "export-work"), ("task", "erasure-work")]
+)
+def test_every_edge_may_fail(client: Client, kind: str, edge: str, match: str) -> None:
     owner = active_partner(client)
+    client.settle()
+    client.post("/_local/faults", {"edge": edge, "kind": kind, "match": match, "times": 3, "status": 503})
     export = owner.owner.post("/v1/exports", {}, expect=202).body
     client.settle()
     advance(client, "PT3M")
@@ -198,6 +201,11 @@ def test_every_edge_may_fail(client: Client, kind: str, match: str) -> None:
     client.settle()
     advance(client, "PT33M")
     assert wait_for(lambda: owner.owner.get(f"/v1/erasures/{erasure['id']}"), "in_progress")["status"] == "completed"
+    [rule] = client.get("/_local/faults").body
+    assert rule["fired"] > 0
+    types = ["export.requested.v1", "export.ready.v1", "erasure.requested.v1", "privacy.erased.v1"]
+    told = [event for event in client.get("/_local/outbox").body["events"] if event["type"] in types]
+    assert [event["type"] for event in told if event["subject"] in (export["id"], erasure["id"])] == types
 
 
 def test_who_asked_to_be_erased_brings_no_more_documents(client: Client) -> None:

@@ -193,6 +193,8 @@ def test_a_sweep_survives_whatever_happens_to_its_tasks(
     assert (swept["status"], swept["version"], swept["complete"]) == ("completed", 2, True)
     told = sql.run("SELECT sequence, type FROM audit_log WHERE subject = :id ORDER BY sequence", id=begun["id"])
     assert told == [[1, "retention.started.v1"], [2, "retention.swept.v1"]]
+    [rule] = client.get("/_local/faults").body
+    assert rule["fired"] > 0
 
 
 def test_each_night_is_swept_once(client: Client, sql: Connection) -> None:
@@ -206,6 +208,8 @@ def test_each_night_is_swept_once(client: Client, sql: Connection) -> None:
     assert {(one["status"], one["dry_run"]) for one in nightly} == {("completed", False)}
     nights = sql.run("SELECT night FROM retention_sweeps WHERE night IS NOT NULL ORDER BY night")
     assert len(nights) == len(nightly)
+    [rule] = client.get("/_local/faults").body
+    assert rule["fired"] >= len(nightly) - before
 
 
 def test_eight_years_pass(client: Client, cloud: LocalCloud, sql: Connection) -> None:
