@@ -1,7 +1,7 @@
 """Which rows are about a partner, as SQL made of the data map.
 
 Every predicate takes the partner as the parameter `subject`. Row level security is the second fence: the session shows
-this partner's rows only.
+this partner's rows only, and of a trade that it bought no step between the seller and another bidder.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """A partner cannot read or change another partner's rows: through the API, and in SQL with a function's own role."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,7 +8,7 @@ import pytest
 from pg8000.exceptions import DatabaseError
 from pg8000.native import Connection
 
-from tests.journey import Partner, active_partner, bid, contracted, offer
+from tests.journey import ASK, Partner, active_partner, bid, contracted, offer
 from tools.local.client import Client
 from tools.local.cloud import LocalCloud
 from tools.local.environment import DATABASE
@@ -53,6 +54,30 @@ def test_a_rival_does_not_see_a_bid(seller: Partner, buyer: Partner, stranger: P
     stranger.owner.post(events, bid(2, 60_500_00))
     seen = {p.id: [e["sequence"] for e in p.owner.get(events).body["data"]] for p in (seller, buyer, stranger)}
     assert seen == {seller.id: [1, 2, 3], buyer.id: [2], stranger.id: [3]}
+
+
+def test_a_buyer_does_not_see_what_was_negotiated_with_others(
+    client: Client, seller: Partner, buyer: Partner, stranger: Partner
+) -> None:
+    """Neither while the lot is open nor once it has bought: what a rival offers for the next lot stays the rival's."""
+    trade = offer(seller)
+    events = f"/v1/trades/{trade['id']}/events"
+    stranger.owner.post(events, bid(1, 61_100_00))
+    buyer.owner.post(events, bid(2, 61_200_00))
+    price = {**ASK, "paise": 61_400_00}
+    counter = {"type": "price_countered", "counters_sequence": 2, "price": price, "expected_version": 3}
+    seller.owner.post(events, {"event": counter}, expect=201)
+    accept = {"type": "bid_accepted", "bid_sequence": 3, "expected_version": 4}
+    seller.owner.post(events, {"event": accept}, expect=201)
+    buyer.owner.post(events, {"event": {"type": "contract_signed", "expected_version": 5}}, expect=201)
+    seen = {p.id: [e["sequence"] for e in p.owner.get(events).body["data"]] for p in (seller, buyer)}
+    assert seen == {seller.id: [1, 2, 3, 4, 5, 6], buyer.id: [1, 3, 5, 6]}
+    assert str(stranger.id) not in json.dumps(buyer.owner.get(events).body)
+    statements = [p.owner.get(f"/v1/trades/{trade['id']}/settlement").body for p in (seller, buyer)]
+    assert statements[0] == statements[1]
+    page = buyer.owner.get(f"{events}?limit=2").body
+    assert (page["has_more"], page["next"]) == (True, 3)
+    assert [e["sequence"] for e in buyer.owner.get(f"{events}?after={page['next']}").body["data"]] == [5, 6]
 
 
 def test_a_partner_is_seen_by_itself_and_the_platform(client: Client, seller: Partner, stranger: Partner) -> None:

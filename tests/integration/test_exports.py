@@ -114,6 +114,23 @@ def test_an_archive_has_everything_decrypted_and_verifies(system: System, tmp_pa
     assert list(system.archives.objects) == [preparing.archive_path(export.id)], "the parts are cleared away"
 
 
+def test_a_buyers_archive_holds_no_step_of_a_rival(system: System) -> None:
+    seller, owner, rival = system.register(), system.register(), system.register()
+    assert seller.partner_id
+    assert owner.partner_id
+    assert rival.partner_id
+    trade = system.trade(seller.partner_id, owner.partner_id)
+    system.step(trade, 2, rival.partner_id, "bidder", START)
+    system.step(trade, 3, owner.partner_id, "bidder", START)
+    system.step(trade, 4, owner.partner_id, "buyer", START)
+    steps: dict[str, list[object]] = {}
+    for who, partner in (("seller", seller), ("buyer", owner), ("rival", rival)):
+        export = begin(system, partner)
+        system.work()
+        steps[who] = [record["sequence"] for record in records(archive(system, export), "trade_events")]
+    assert steps == {"seller": [1, 2, 3, 4], "buyer": [1, 3, 4], "rival": [2]}
+
+
 def test_every_task_may_come_twice(system: System, small_shards: None) -> None:
     owner = system.register()
     assert owner.partner_id
