@@ -81,7 +81,7 @@ STEPS: dict[str, Step] = {
 }
 
 TOWARDS_CONTRACT = ("bid_placed", "price_countered", "bid_accepted", "counter_accepted", "contract_signed")
-"""Not taken towards a seller that was suspended or is being erased. Taking back and declining stay possible."""
+"""Not taken with a seller or a bidder that was suspended or is being erased. Taking back and declining stay possible."""
 
 DEADLINES: dict[TradeStatus, str] = {
     **dict.fromkeys(OPEN, "offer_expired"),

@@ -18,7 +18,9 @@ from kapas.schemas.partners import PartnerType
 from kapas.schemas.trade_steps import (
     CLOCK_SKEW,
     LATEST_RECORD,
+    BidAccepted,
     ClientReference,
+    PriceCountered,
     TradeEventAppend,
     TradeEventBatch,
 )
@@ -119,15 +121,16 @@ def append(db: Session, caller: Identity, trade_id: UUID, body: TradeEventAppend
     Raises:
         NotFound: there is no such trade, or the caller may not see it.
         VersionConflict: the trade is not at `expected_version`.
-        Conflict: the step is not possible in the trade's state, what it needs is missing, or the seller trades no more.
+        Conflict: the step is not possible in the trade's state, what it needs is missing, or the other side trades no more.
         Forbidden: it is another party's step.
         Invalid: what it says cannot be.
     """
     partner_id = _acting_partner(caller)
     found = _require_found(store.find(db, trade_id, partner_id))
     actor = _actor(caller, partner_id, found.partner_type)
-    _require_seller(found, body.event)
-    taken = take(store.SqlHistory(db, trade_id), found.trade, actor, body.event, body.client)
+    history = store.SqlHistory(db, trade_id)
+    _require_counterparty(history, found.trade, actor, body.event, found.seller_trades)
+    taken = take(history, found.trade, actor, body.event, body.client)
     return Outcome(taken.change, taken.trade, taken.trade.version)
 
 
@@ -150,7 +153,7 @@ def sync(db: Session, caller: Identity, trade_id: UUID, batch: TradeEventBatch) 
             continue
         client = ClientReference(device_id=batch.device_id, event_id=item.event_id)
         try:
-            _require_seller(found, item.event)
+            _require_counterparty(history, trade, actor, item.event, found.seller_trades)
             taken = take(history, trade, actor, item.event, client)
         except (Conflict, VersionConflict, Forbidden, Invalid) as problem:
             told = BatchProblem(code=problem.code, detail=problem.detail)
@@ -254,9 +257,30 @@ def _own_partner(caller: Identity) -> UUID:
     return caller.partner_id
 
 
-def _require_seller(found: store.Found, body: Body) -> None:
-    if body.type in lifecycle.TOWARDS_CONTRACT and not found.seller_trades:
-        raise Conflict("The seller of this lot does not trade at present")
+def _require_counterparty(
+    history: store.SqlHistory, trade: Trade, actor: Actor, body: Body, seller_trades: bool
+) -> None:
+    """Raises `Conflict` for a step towards a contract with somebody who was suspended or is being erased."""
+    if body.type not in lifecycle.TOWARDS_CONTRACT:
+        return
+    if actor.party(trade) != "seller":
+        if not seller_trades:
+            raise Conflict("The seller of this lot does not trade at present")
+        return
+    bidder_id = _bidder(history, trade, body)
+    if bidder_id is not None and store.partner_type(history.db, bidder_id) is None:
+        raise Conflict("The bidder does not trade at present")
+
+
+def _bidder(history: History, trade: Trade, body: Body) -> UUID | None:
+    """With whom the seller takes a step towards a contract; None if it names a price that there is not."""
+    match body:
+        case PriceCountered():
+            return history.bidder_of(body.counters_sequence)
+        case BidAccepted():
+            return history.bidder_of(body.bid_sequence)
+        case _:
+            return trade.buyer_id
 
 
 def _require_found(found: store.Found | None) -> store.Found:

@@ -243,3 +243,52 @@ def test_what_a_seller_that_has_left_agreed_to_before_is_not_contracted(
     for trade, step in ((countered, "bid_withdrawn"), (matched, "contract_declined")):
         event = {"event": {"type": step, "expected_version": 3}}
         buyer.owner.post(f"/v1/trades/{trade['id']}/events", event, expect=201)
+
+
+# A bidder that trades no more
+
+
+@pytest.mark.parametrize("how", ["erasure", "suspension"])
+def test_the_bid_of_a_bidder_that_has_left_is_neither_countered_nor_accepted(
+    client: Client, seller: Partner, buyer: Partner, how: str
+) -> None:
+    trade, rival = offer(seller), active_partner(client)
+    events = f"/v1/trades/{trade['id']}/events"
+    buyer.owner.post(events, bid(1), expect=201)
+    rival.owner.post(events, bid(2), expect=201)
+    leave(client, buyer, how)
+    counter = {"type": "price_countered", "counters_sequence": 2, "price": ASK, "expected_version": 3}
+    accept = {"type": "bid_accepted", "bid_sequence": 2, "expected_version": 3}
+    for step in (counter, accept):
+        refused = seller.owner.post(events, {"event": step}, expect=409)
+        assert "bidder" in refused.body["detail"]
+    kept = {
+        "device_id": "sellers-phone-1",
+        "events": [{"event_id": str(uuid4()), "event": s} for s in (counter, accept)],
+    }
+    synced = seller.owner.post(f"{events}:batch", kept, expect=200).body
+    assert [outcome["outcome"] for outcome in synced["outcomes"]] == ["refused", "refused"]
+    seller.owner.post(events, {"event": accept | {"bid_sequence": 3}}, expect=201)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_a_bidder_that_has_left_agreed_to_before_is_not_contracted(
+    client: Client, seller: Partner, buyer: Partner, alone: bool
+) -> None:
+    trade = offer(seller)
+    events = f"/v1/trades/{trade['id']}/events"
+    buyer.owner.post(events, bid(1), expect=201)
+    counter = {"type": "price_countered", "counters_sequence": 2, "price": {**ASK, "paise": 61_400_00}}
+    seller.owner.post(events, {"event": counter | {"expected_version": 2}}, expect=201)
+    accept = {"type": "counter_accepted", "counter_sequence": 3, "expected_version": 3}
+    buyer.owner.post(events, {"event": accept}, expect=201)
+    leave(client, buyer, "suspension")
+    sign = {"type": "contract_signed", "expected_version": 4}
+    if alone:
+        seller.owner.post(events, {"event": sign}, expect=409)
+    else:
+        kept = {"device_id": "sellers-phone-1", "events": [{"event_id": str(uuid4()), "event": sign}]}
+        (outcome,) = seller.owner.post(f"{events}:batch", kept, expect=200).body["outcomes"]
+        assert (outcome["outcome"], outcome["problem"]["code"]) == ("refused", "conflict")
+    declined = {"event": {"type": "contract_declined", "expected_version": 4}}
+    assert seller.owner.post(events, declined, expect=201).body["status"] == "CANCELLED"
