@@ -104,7 +104,10 @@ def _claim_accepted(moment: Moment, verdict: Verdict) -> Effect:
 
 
 def payment_requested(moment: Moment, body: PaymentRequested) -> Effect:
-    """Raises `Conflict` until every bale is weighed: an invoice is for what there is."""
+    """The statement is kept with the invoice: rules change, and what was invoiced does not.
+
+    Raises `Conflict` until every bale is weighed: an invoice is for what there is.
+    """
     if not moment.now < body.due_at <= moment.now + LONGEST_CREDIT:
         message = f"A payment is due within {LONGEST_CREDIT.days} days (MSMED Act 2006, section 15)"
         raise Invalid(message, errors=[FieldError("/event/due_at", "due", message)])
@@ -122,7 +125,14 @@ def payment_requested(moment: Moment, body: PaymentRequested) -> Effect:
         raise Conflict(f"The lot has {moment.trade.lot.bales} bales, and not all of them are weighed")
     due_at = body.due_at.astimezone(UTC)
     published = TradePaymentRequested(**moment.between, amount=stated.total, due_at=due_at)
-    return told(moment, published, amount=stated.total.model_dump(mode="json"), due_at=rfc3339(due_at))
+    final = stated.model_copy(update={"version": invoice.sequence, "status": "final"})
+    return told(
+        moment,
+        published,
+        amount=stated.total.model_dump(mode="json"),
+        due_at=rfc3339(due_at),
+        statement=final.model_dump(mode="json"),
+    )
 
 
 def payment_overdue(moment: Moment, _: PaymentOverdue) -> Effect:

@@ -2,7 +2,7 @@
 
 What an event's `data` must hold for it: `lot_offered` the lot, ask, terms and expiry; `bid_accepted` and
 `counter_accepted` the buyer, price and `sign_by`; `payment_requested` the `amount` and `due_at`; `dispute_settled` the
-`amount`. The other events move the status only.
+`amount`. The other events move the status only. (The `statement` of a `payment_requested` is for `settlement`.)
 """
 
 from collections.abc import Sequence

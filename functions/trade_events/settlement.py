@@ -37,15 +37,32 @@ class _Tax:
 
 
 def statement(trade: Trade, events: Sequence[TradeEvent], rules: Rules) -> Settlement:
-    """The statement of a trade as its events stand. Before the invoice it is provisional, and taxed as inter-state.
+    """The statement of a trade as its events stand. Before the invoice it is provisional, and taxed as inter-state; from
+    then on it is what was invoiced, whatever the rules have become.
 
     Raises:
         Conflict: nothing is agreed yet, or the quality is outside the table that was agreed.
     """
+    facts = projection.effective(events)
+    invoice, award = _last(facts, "payment_requested"), _last(facts, "dispute_settled")
+    kept: Any = None if invoice is None else _data(invoice).get("statement")
+    stated = _computed(trade, facts, invoice, rules) if kept is None else Settlement.model_validate(kept)
+    lines = stated.lines if award is None else [*stated.lines, _award(award, stated.total.paise)]
+    return stated.model_copy(
+        update={
+            "version": trade.version,
+            "status": "provisional" if trade.payable is None else "final",
+            "lines": lines,
+            "total": Amount(paise=sum(line.paise for line in lines)),
+        }
+    )
+
+
+def _computed(trade: Trade, facts: Sequence[TradeEvent], invoice: TradeEvent | None, rules: Rules) -> Settlement:
+    """What is owed by the rules as they are."""
     price = trade.price
     if price is None:
         raise Conflict("Nothing is agreed yet: there is no settlement before the match")
-    facts = projection.effective(events)
     weight, quantity_paid = _weight(trade, facts, rules)
     lines = [
         SettlementLine(
@@ -63,18 +80,14 @@ def statement(trade: Trade, events: Sequence[TradeEvent], rules: Rules) -> Settl
         terms = rules.quality[trade.quality_terms]
         tables["quality"] = terms.version
         lines += _quality(terms, _figures(trade, facts), lines[0].paise)
-    invoice = _last(facts, "payment_requested")
     taxes = _taxes(sum(line.paise for line in lines), invoice, rules.gst)
     reverse = _seller_type(facts) in rules.gst.reverse_charge_seller_types and _buyer_type(trade, facts) != "farmer"
     if not reverse:
         lines += [_tax_line(tax, rules.gst) for tax in taxes]
-    award = _last(facts, "dispute_settled")
-    if award is not None:
-        lines.append(_award(award, sum(line.paise for line in lines)))
     return Settlement(
         trade_id=trade.id,
         version=trade.version,
-        status="provisional" if trade.payable is None else "final",
+        status="provisional",
         price=price,
         weight=weight,
         hsn=rules.gst.hsn,

@@ -1,7 +1,9 @@
 """Trades on a real PostgreSQL: the row is the fold of its events, and who sees what."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +12,8 @@ from pg8000.exceptions import DatabaseError
 from pg8000.native import Connection
 
 from functions.trade_events import service, store
+from functions.trade_events.moment import there
+from functions.trade_events.rules import rules
 from kapas import ids, outbox
 from kapas.db import PLATFORM, Database
 from kapas.errors import NotFound
@@ -51,6 +55,23 @@ def test_an_invoiced_trade_is_read_as_it_was_answered(market: Market) -> None:
     assert market.trade(trade_id).model_dump_json() == answered.model_dump_json()
     with market.database.session(PLATFORM) as db:
         assert [fault for _, fault in verify(db)] == [None]
+
+
+def test_a_statement_is_read_as_it_was_invoiced(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    trade_id = market.sampled()
+    market.take(market.seller, trade_id, "bales_weighed", bales=scale(10))
+    market.take(INSPECTOR, trade_id, "quality_passed")
+    payable = market.take(market.seller, trade_id, "payment_requested", **market.invoice()).payable
+    changed = replace(rules(), gst=replace(rules().gst, rate=Decimal(12)))
+    monkeypatch.setattr(service, "rules", lambda: changed)
+    for party in (market.seller, market.buyer):
+        with market.database.session(party.partner_id) as db:
+            stated = service.settle(db, party, trade_id)
+        assert (stated.status, stated.total, sum(line.paise for line in stated.lines)) == (
+            "final",
+            payable,
+            there(payable).paise,
+        )
 
 
 @pytest.mark.parametrize("statement", ["UPDATE trade_events SET type = 'x'", "DELETE FROM trade_events"])

@@ -1,6 +1,7 @@
 """Settlement to the paisa: against figures worked out by hand, and against fractions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -155,6 +156,25 @@ def test_an_invoice_needs_every_bale_weighed() -> None:
     desk.passed()
     with pytest.raises(Conflict, match="not all of them are weighed"):
         desk.invoiced()
+
+
+def test_what_was_invoiced_stays_whatever_the_rules_become() -> None:
+    desk = Desk(terms={"quality_terms": "mcx_2021_11"})
+    desk.contracted()
+    desk.weighed()
+    desk.passed(quality=figures(rd="78.0"))
+    trade, invoiced = desk.invoiced(), stated(desk)
+    assert invoiced.total == trade.payable
+    changed = replace(rules(), gst=replace(rules().gst, rate=Decimal(12), version="2027-04-01"), quality={})
+    assert settlement.statement(desk.trade, desk.events, changed) == invoiced
+    desk.take(desk.seller, "payment_confirmed")
+    after = settlement.statement(desk.trade, desk.events, changed)
+    assert after == invoiced.model_copy(update={"version": desk.trade.version})
+    desk.take(desk.buyer, "dispute_raised", reason="quality")
+    desk.take(desk.operations, "dispute_settled", amount={"paise": 2_50_000_00})
+    awarded = settlement.statement(desk.trade, desk.events, changed)
+    assert (awarded.lines[:-1], awarded.lines[-1].code) == (invoiced.lines, "award")
+    assert awarded.total.paise == sum(line.paise for line in awarded.lines) == 2_50_000_00
 
 
 def test_an_award_takes_the_place_of_the_statement() -> None:

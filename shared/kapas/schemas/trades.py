@@ -189,6 +189,7 @@ class TaxLiability(Resource):
 class Settlement(Resource):
     """What the buyer owes the seller. The lines sum to the total."""
 
+    # Kept with each invoice and read again for years: a new field needs a default.
     trade_id: UUID
     version: int
     status: Literal["provisional", "final"] = Field(description="`final` from the invoice on")
