@@ -25,6 +25,14 @@ ROUNDING = (
     "Each line is exact and rounded once, half up to the paisa. Only tax payable to the government is rounded to the "
     "rupee (CGST Act 2017, section 170)."
 )
+NOT_INVOICED = (
+    "The dispute ended before the cotton was invoiced: the award says nothing of tax, and what is due on it is for a tax "
+    "adviser to say."
+)
+INVOICED_BEFORE = (
+    "The tax is the invoice's. Where the award changes the value of the supply, a credit or debit note changes the tax "
+    "(CGST Act 2017, section 34)."
+)
 TaxCode = Literal["cgst", "sgst", "igst"]
 
 
@@ -46,20 +54,30 @@ def statement(trade: Trade, events: Sequence[TradeEvent], rules: Rules) -> Settl
     facts = projection.effective(events)
     invoice, award = _last(facts, "payment_requested"), _last(facts, "dispute_settled")
     kept: Any = None if invoice is None else _data(invoice).get("statement")
-    stated = _computed(trade, facts, invoice, rules) if kept is None else Settlement.model_validate(kept)
-    lines = stated.lines if award is None else [*stated.lines, _award(award, stated.total.paise)]
+    if kept is not None:
+        stated = Settlement.model_validate(kept)
+    else:
+        stated = _computed(trade, facts, invoice, rules, awarded=award is not None)
+    status = "provisional" if trade.payable is None else "final"
+    if award is None:
+        return stated.model_copy(update={"version": trade.version, "status": status})
+    line = _award(award, stated.total.paise)
     return stated.model_copy(
         update={
             "version": trade.version,
-            "status": "provisional" if trade.payable is None else "final",
-            "lines": lines,
-            "total": Amount(paise=sum(line.paise for line in lines)),
+            "status": status,
+            "lines": [*stated.lines, line],
+            "total": Amount(paise=stated.total.paise + line.paise),
+            "tax_note": NOT_INVOICED if invoice is None else INVOICED_BEFORE,
         }
     )
 
 
-def _computed(trade: Trade, facts: Sequence[TradeEvent], invoice: TradeEvent | None, rules: Rules) -> Settlement:
-    """What is owed by the rules as they are."""
+def _computed(
+    trade: Trade, facts: Sequence[TradeEvent], invoice: TradeEvent | None, rules: Rules, *, awarded: bool
+) -> Settlement:
+    """What is owed by the rules as they are. Where an award takes its place: the cotton as agreed, for the award to be the
+    difference to; its quality is not priced, nor is it taxed."""
     price = trade.price
     if price is None:
         raise Conflict("Nothing is agreed yet: there is no settlement before the match")
@@ -76,11 +94,11 @@ def _computed(trade: Trade, facts: Sequence[TradeEvent], invoice: TradeEvent | N
     tables = {"units": table().version, "gst": rules.gst.version}
     if weight.source == "weighed":
         tables["moisture"] = rules.moisture.version
-    if trade.quality_terms != "none":
+    if trade.quality_terms != "none" and not awarded:
         terms = rules.quality[trade.quality_terms]
         tables["quality"] = terms.version
         lines += _quality(terms, _figures(trade, facts), lines[0].paise)
-    taxes = _taxes(sum(line.paise for line in lines), invoice, rules.gst)
+    taxes = [] if awarded else _taxes(sum(line.paise for line in lines), invoice, rules.gst)
     reverse = _seller_type(facts) in rules.gst.reverse_charge_seller_types and _buyer_type(trade, facts) != "farmer"
     if not reverse:
         lines += [_tax_line(tax, rules.gst) for tax in taxes]
@@ -95,6 +113,7 @@ def _computed(trade: Trade, facts: Sequence[TradeEvent], invoice: TradeEvent | N
         lines=lines,
         total=Amount(paise=sum(line.paise for line in lines)),
         liabilities=[_liability(tax, rules.gst) for tax in taxes] if reverse else [],
+        tax_note=None,
         rounding=ROUNDING,
         tables=tables,
     )

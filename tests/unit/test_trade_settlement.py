@@ -187,7 +187,50 @@ def test_an_award_takes_the_place_of_the_statement() -> None:
     desk.take(desk.operations, "dispute_settled", amount={"paise": 1_00_000_00}, award_number="CAI/2026/17")
     result = stated(desk)
     assert result.total.paise == 1_00_000_00
-    assert result.lines[-1].code == "award"
+    assert [line.code for line in result.lines] == ["cotton", "award"]
+    assert result.tax_note
+    assert "before the cotton was invoiced" in result.tax_note
+
+
+def test_an_award_needs_no_price_for_the_quality() -> None:
+    """Outside the table there is no invoice; what the parties agreed instead can be read."""
+    desk = Desk(terms={"quality_terms": "mcx_2021_11"})
+    desk.contracted()
+    desk.weighed()
+    desk.passed(quality=figures(rd="72.0"))
+    with pytest.raises(Conflict, match="outside the table"):
+        desk.invoiced()
+    desk.take(desk.buyer, "dispute_raised", reason="quality")
+    desk.take(desk.operations, "dispute_settled", amount={"paise": 25_000_00})
+    result = stated(desk)
+    assert [line.code for line in result.lines] == ["cotton", "award"]
+    assert (result.status, result.total.paise) == ("final", 25_000_00)
+    assert "quality" not in result.tables
+
+
+def test_an_award_of_nothing_leaves_no_tax_to_pay() -> None:
+    desk = Desk(seller=Actor(ids.uuid7(), "farmer"))
+    desk.contracted()
+    desk.take(desk.buyer, "dispute_raised", reason="quality")
+    desk.take(desk.operations, "dispute_settled", amount={"paise": 0})
+    result = stated(desk)
+    assert (result.status, result.total.paise, result.liabilities) == ("final", 0, [])
+    assert result.tax_note
+
+
+def test_after_an_invoice_an_award_says_that_the_tax_is_the_invoices() -> None:
+    desk = Desk(seller=Actor(ids.uuid7(), "farmer"))
+    desk.contracted()
+    desk.weighed()
+    desk.passed()
+    desk.invoiced()
+    assert stated(desk).tax_note is None
+    desk.take(desk.buyer, "dispute_raised", reason="quality")
+    desk.take(desk.operations, "dispute_settled", amount={"paise": 2_00_000_00})
+    result = stated(desk)
+    assert [liability.paise for liability in result.liabilities] == [14_068_67]
+    assert result.tax_note
+    assert "section 34" in result.tax_note
 
 
 weights = st.decimals(min_value=150, max_value=180, places=3)

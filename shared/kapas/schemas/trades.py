@@ -200,5 +200,6 @@ class Settlement(Resource):
     lines: list[SettlementLine]
     total: Amount
     liabilities: list[TaxLiability]
+    tax_note: str | None = Field(None, description="What else there is to know of the tax, or why none is stated")
     rounding: str
     tables: dict[str, str] = Field(description="The version of each table that was applied")
