@@ -3,6 +3,7 @@
 A party orders gradings of its own, and sends the figures itself: against its interest they decide, in its favour they claim.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -90,16 +91,16 @@ def decide(database: Database, event: CloudEvent) -> bool:
         if sampled_at is not None and event.time < sampled_at:
             return _ignored(grading, "older_than_the_sample")
         verdict: Verdict = "passed" if grade <= trade.minimum_grade else "failed"
-        found_out: dict[str, Any] = {
-            "grading_id": grading.grading_id,
-            "grade": grade,
-            "figures": {_FIGURES[m.axis]: m.value for m in grading.result.measured if m.axis in _FIGURES},
-        }
+        figures = {_FIGURES[m.axis]: m.value for m in grading.result.measured if m.axis in _FIGURES}
+        found_out: dict[str, Any] = {"grading_id": grading.grading_id, "grade": grade}
         body: Body
         if _against_itself(trade, grading.partner_id, verdict):
-            actor, body = service.SYSTEM, GradingDecided(type=_STEPS[verdict], **found_out)
+            if grading.partner_id == trade.seller_id and trade.quality_terms != "none":
+                figures = _lowering(trade, figures)
+            actor, body = service.SYSTEM, GradingDecided(type=_STEPS[verdict], figures=figures, **found_out)
         else:
-            actor, body = service.Actor(grading.partner_id), QualityClaimed(verdict=verdict, **found_out)
+            actor = service.Actor(grading.partner_id)
+            body = QualityClaimed(verdict=verdict, figures=figures, **found_out)
         client = ClientReference(device_id=DEVICE, event_id=grading.grading_id)
         try:
             history = store.SqlHistory(db, trade.id)
@@ -120,6 +121,19 @@ def _against_itself(trade: Trade, partner_id: UUID, verdict: Verdict) -> bool:
     if partner_id == trade.seller_id:
         return verdict == "failed"
     return verdict == "passed" and trade.quality_terms == "none"
+
+
+def _lowering(trade: Trade, figures: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Of a seller's own figures those that are worse than what the lot was offered with: a premium is in its favour."""
+    offered = trade.lot.quality.model_dump()
+    return {name: value for name, value in figures.items() if _is_worse(name, value, offered[name])}
+
+
+def _is_worse(name: str, value: Decimal, offered: Decimal | None) -> bool:
+    """Less bright, more yellow or with more trash. Of what the offer left out only brightness could raise the price."""
+    if name == "rd":
+        return offered is not None and value < offered
+    return offered is None or value > offered
 
 
 def _ignored(grading: _Completed, why: str) -> bool:

@@ -187,9 +187,9 @@ def recorded(db: Session, trade_id: UUID, partner_id: UUID | None, device_id: st
 
 
 def last_sampled_at(db: Session, trade_id: UUID) -> datetime | None:
-    """When the last sample was drawn."""
+    """When the last sample was recorded, by our clock: an inspector's device may be ahead of it."""
     row = db.one(
-        "SELECT max(occurred_at) FROM trade_events WHERE trade_id = :id AND type = 'sample_drawn'", id=trade_id
+        "SELECT max(recorded_at) FROM trade_events WHERE trade_id = :id AND type = 'sample_drawn'", id=trade_id
     )
     return None if row is None else row[0]
 

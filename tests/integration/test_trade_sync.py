@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,10 +30,11 @@ def market(open_as: Callable[..., Database], admin: Connection) -> Iterator[Mark
 
 
 def graded(
-    trade_id: UUID | None, partner: Identity, time: datetime, grade: str | None = "B", grading_id: UUID | None = None
+    trade_id: UUID | None, partner: Identity, time: datetime, grade: str | None = "B", **measures: str
 ) -> CloudEvent:
-    grading_id = grading_id or ids.uuid7()
-    measured = [{"axis": "rd", "value": "75.0", "unit": "%"}, {"axis": "micronaire", "value": "4.1"}]
+    grading_id = ids.uuid7()
+    measured = [{"axis": "micronaire", "value": "4.1"}]
+    measured += [{"axis": axis, "value": value} for axis, value in ({"rd": "75.0"} | measures).items()]
     data = {
         "grading_id": str(grading_id),
         "partner_id": str(partner.partner_id),
@@ -79,6 +80,27 @@ def test_a_claim_is_accepted_once_and_its_figures_settle(market: Market) -> None
     with market.database.session(PLATFORM) as db:
         rd = service.settle(db, INSPECTOR, trade_id).lines[1]
     assert rd.description == "Rd 75.0: -1.5 %"
+
+
+@pytest.mark.parametrize(
+    ("measures", "lines"),
+    [
+        ({"rd": "78.4"}, ["Rd 76.5: 0 %"]),
+        ({"rd": "74.2"}, ["Rd 74.2: -1.5 %"]),
+        ({"rd": "77.2", "trash_weight": "3.5", "plus_b": "9.0"}, ["Rd 76.5: 0 %", "Trash 3.5 % by weight: -0.5 %"]),
+    ],
+)
+def test_a_failure_by_the_sellers_own_figures_raises_no_price(
+    market: Market, measures: dict[str, str], lines: list[str]
+) -> None:
+    """That a lot failed is against its seller; that it is brighter than offered is not."""
+    trade_id = market.sampled(quality_terms="mcx_2021_11")
+    assert gradings.decide(market.database, graded(trade_id, market.seller, market.time.now, "D", **measures))
+    assert market.trade(trade_id).status == "QUALITY_FAILED"
+    market.take(market.buyer, trade_id, "quality_accepted")
+    with market.database.session(PLATFORM) as db:
+        stated = service.settle(db, INSPECTOR, trade_id)
+    assert [line.description.replace("+0 %", "0 %") for line in stated.lines[1:-1]] == lines
 
 
 def test_two_gradings_at_once_decide_once(market: Market) -> None:
@@ -135,6 +157,16 @@ def test_a_late_grading_of_the_first_sample_does_not_decide_the_second(market: M
     assert not gradings.decide(market.database, late)
     assert not gradings.decide(market.database, first)
     assert market.trade(trade_id).status == "SAMPLED"
+
+
+def test_a_grading_counts_also_where_the_inspectors_clock_is_fast(market: Market) -> None:
+    """A device may be five minutes ahead: what counts is when the sample was recorded, by the clock that gradings go by."""
+    trade_id = market.contracted()
+    ahead = (market.time.now + timedelta(minutes=4)).isoformat()
+    market.take(INSPECTOR, trade_id, "sample_drawn", samples=1, occurred_at=ahead)
+    market.time.advance(minutes=2)
+    assert gradings.decide(market.database, graded(trade_id, market.buyer, market.time.now, "A"))
+    assert market.trade(trade_id).status == "QUALITY_PASSED"
 
 
 def test_what_is_no_verdict_on_this_trade_moves_nothing(market: Market) -> None:
