@@ -58,6 +58,8 @@ class Gst:
     reverse_charge_seller_types: frozenset[str]
     reverse_charge_rule: str
     reverse_charge_source: str
+    unregistered_rule: str
+    """Why nobody is taxed where neither party is registered, with its source."""
     payable_rule: str
     payable_source: str
 
@@ -92,6 +94,7 @@ def rules() -> Rules:
             reverse_charge_seller_types=frozenset(gst["reverse_charge_seller_types"]),
             reverse_charge_rule=f"{gst['reverse_charge_rule']}. {gst['reverse_charge_note']}",
             reverse_charge_source=gst["reverse_charge_source"],
+            unregistered_rule=f"{gst['unregistered_rule']} ({gst['unregistered_source']})",
             payable_rule=gst["payable_rule"],
             payable_source=gst["payable_source"],
         ),

@@ -99,8 +99,9 @@ def _computed(
         tables["quality"] = terms.version
         lines += _quality(terms, _figures(trade, facts), lines[0].paise)
     taxes = [] if awarded else _taxes(sum(line.paise for line in lines), invoice, rules.gst)
-    reverse = _seller_type(facts) in rules.gst.reverse_charge_seller_types and _buyer_type(trade, facts) != "farmer"
-    if not reverse:
+    agriculturist = _seller_type(facts) in rules.gst.reverse_charge_seller_types
+    reverse = agriculturist and _buyer_type(trade, facts) != "farmer"
+    if not agriculturist:
         lines += [_tax_line(tax, rules.gst) for tax in taxes]
     return Settlement(
         trade_id=trade.id,
@@ -113,7 +114,7 @@ def _computed(
         lines=lines,
         total=Amount(paise=sum(line.paise for line in lines)),
         liabilities=[_liability(tax, rules.gst) for tax in taxes] if reverse else [],
-        tax_note=None,
+        tax_note=rules.gst.unregistered_rule if agriculturist and not reverse else None,
         rounding=ROUNDING,
         tables=tables,
     )

@@ -77,7 +77,16 @@ def test_a_farmers_cotton_is_taxed_on_the_buyer() -> None:
 def test_between_two_farmers_nobody_is_registered() -> None:
     desk = Desk(seller=Actor(ids.uuid7(), "farmer"), buyer=Actor(ids.uuid7(), "farmer"))
     desk.contracted()
-    assert not stated(desk).reverse_charge
+    desk.weighed()
+    desk.passed()
+    trade = desk.invoiced()
+    result = stated(desk)
+    # Who is not registered collects no tax (CGST Act 2017, section 32(1)), and none is due under reverse charge.
+    assert (result.reverse_charge, [line.code for line in result.lines], result.liabilities) == (False, ["cotton"], [])
+    assert result.total.paise == 2_81_373_38
+    assert trade.payable == result.total
+    assert result.tax_note
+    assert "32(1)" in result.tax_note
 
 
 @pytest.mark.parametrize(
