@@ -122,7 +122,8 @@ def payment_requested(moment: Moment, body: PaymentRequested) -> Effect:
     )
     stated = settlement.statement(moment.trade, [*moment.history.all(), invoice], rules())
     if stated.weight.source != "weighed":
-        raise Conflict(f"The lot has {moment.trade.lot.bales} bales, and not all of them are weighed")
+        weighed = len(settlement.counted_bales(moment.trade, moment.history.all()))
+        raise Conflict(f"The lot has {moment.trade.lot.bales} bales, and {weighed} are weighed")
     due_at = body.due_at.astimezone(UTC)
     published = TradePaymentRequested(**moment.between, amount=stated.total, due_at=due_at)
     final = stated.model_copy(update={"version": invoice.sequence, "status": "final"})

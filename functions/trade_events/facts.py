@@ -91,7 +91,8 @@ def _check(moment: Moment, replacement: Fact, events: Sequence[TradeEvent], corr
 
 
 def _check_bales(moment: Moment, bales: Sequence[BaleWeight], events: Sequence[TradeEvent], at: str) -> None:
-    weighed = {bale.mark for bale in weighed_bales(events)}
+    # Against the party's own weighings only: an inspector's and a seller's may be of the same bales, and come in any order.
+    weighed = {bale.mark for bale in weighed_bales(events, moment.party)}
     found = [
         FieldError(f"{at}/bales/{index}/{field}", "bale", message)
         for index, field, message in weighing.faults(bales, rules().moisture)

@@ -15,7 +15,7 @@ from kapas.errors import Conflict
 from kapas.money import PAISE_PER_RUPEE, rounded
 from kapas.schemas.common import Amount
 from kapas.schemas.trade_steps import BaleWeight
-from kapas.schemas.trades import Settlement, SettlementLine, SettlementWeight, TaxLiability, Trade, TradeEvent
+from kapas.schemas.trades import Party, Settlement, SettlementLine, SettlementWeight, TaxLiability, Trade, TradeEvent
 from kapas.units import Quantity, amount, quantity, table
 
 from . import projection, weighing
@@ -120,14 +120,24 @@ def _computed(
     )
 
 
-def weighed_bales(events: Sequence[TradeEvent]) -> list[BaleWeight]:
-    """Every bale that was weighed, as corrected."""
+def weighed_bales(events: Sequence[TradeEvent], party: Party) -> list[BaleWeight]:
+    """Every bale that `party` weighed, as corrected."""
     return [
         BaleWeight.model_validate(bale)
         for event in projection.effective(events)
-        if event.type == "bales_weighed"
+        if event.type == "bales_weighed" and event.party == party
         for bale in _data(event)["bales"]
     ]
+
+
+def counted_bales(trade: Trade, events: Sequence[TradeEvent]) -> list[BaleWeight]:
+    """The bales that are paid for: as an inspector weighed them, the rest as the seller did. More than the lot has where
+    their marks do not agree, and an inspector has not weighed all of it."""
+    inspected = weighed_bales(events, "inspector")
+    if len(inspected) == trade.lot.bales:
+        return inspected
+    marks = {bale.mark for bale in inspected}
+    return [*inspected, *(bale for bale in weighed_bales(events, "seller") if bale.mark not in marks)]
 
 
 def payable_to_government(paise: int) -> int:
@@ -136,8 +146,8 @@ def payable_to_government(paise: int) -> int:
 
 
 def _weight(trade: Trade, facts: Sequence[TradeEvent], rules: Rules) -> tuple[SettlementWeight, Quantity]:
-    bales = weighed_bales(facts)
-    if len(bales) < trade.lot.bales:
+    bales = counted_bales(trade, facts)
+    if len(bales) != trade.lot.bales:
         offered = trade.lot.net_weight.quantity()
         weight = SettlementWeight(
             source="offered",

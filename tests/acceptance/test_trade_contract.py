@@ -102,6 +102,16 @@ def test_a_dispute_goes_to_arbitration_and_ends_with_an_award(client: Client, co
     assert statement["total"]["paise"] == sum(line["paise"] for line in statement["lines"]) == 2_50_000_00
 
 
+def test_the_invoice_is_by_the_inspectors_weight(client: Client, contract: Deal) -> None:
+    contract.take("seller", "bales_weighed", bales=bales(gross_kg="999"))
+    contract.take("inspector", "bales_weighed", bales=bales())
+    contract.take("seller", "bales_weighed", bales=bales(), expect=422)
+    contract.take("inspector", "sample_drawn", samples=1)
+    contract.take("inspector", "quality_passed", grade="B")
+    trade = contract.take("seller", "payment_requested", **invoice(client)).body
+    assert trade["payable"]["paise"] == 2_95_442_05
+
+
 def test_a_correction_stands_beside_what_it_corrects(contract: Deal) -> None:
     contract.take("seller", "bales_weighed", bales=bales())
     corrected = {"type": "bales_weighed", "bales": bales(gross_kg="166.400")}
