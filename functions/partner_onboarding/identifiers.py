@@ -1,16 +1,13 @@
 """Indian business identifiers: form, check digits and what they say about each other.
 
-A PAN is well-formed, never verified: its check letter is undocumented. Sources are in `states.json`, `requirements.json`
-and the functions below.
+A PAN is well-formed, never verified: its check letter is undocumented. Sources are in `kapas/data/states.json`,
+`requirements.json` and the functions below.
 """
 
-import functools
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from stdnum import lei, luhn
@@ -18,6 +15,7 @@ from stdnum.exceptions import ValidationError
 
 from kapas.errors import FieldError
 from kapas.schemas.partners import Constitution, Identifiers, PartnerProfile
+from kapas.states import states
 
 INDIA = ZoneInfo("Asia/Kolkata")
 
@@ -37,24 +35,6 @@ class Finding:
 
     field: str
     code: str
-
-
-@dataclass(frozen=True, slots=True)
-class States:
-    """`states.json`: GST state code -> its successor, or itself while it is issued; PIN prefix -> the usual states."""
-
-    successors: Mapping[str, str]
-    pin_prefixes: Mapping[str, frozenset[str]]
-
-
-@functools.cache
-def states() -> States:
-    """The table of states, read at the first use."""
-    data = json.loads((Path(__file__).parent / "states.json").read_text("utf-8"))
-    return States(
-        {code: entry.get("successor", code) for code, entry in data["states"].items()},
-        {prefix: frozenset(codes) for prefix, codes in data["pin_prefixes"].items()},
-    )
 
 
 def faults(profile: PartnerProfile) -> list[FieldError]:

@@ -34,9 +34,21 @@ from kapas.schemas.trade_steps import (
     SettlementAccepted,
 )
 from kapas.schemas.trades import TradeEvent
+from kapas.states import states
 
 from . import settlement
-from .moment import Body, Effect, GradingDecided, Moment, PaymentOverdue, QualityClaimed, Verdict, there, told
+from .moment import (
+    NUMBER_TAKEN,
+    Body,
+    Effect,
+    GradingDecided,
+    Moment,
+    PaymentOverdue,
+    QualityClaimed,
+    Verdict,
+    there,
+    told,
+)
 from .rules import rules
 
 
@@ -106,11 +118,15 @@ def _claim_accepted(moment: Moment, verdict: Verdict) -> Effect:
 def payment_requested(moment: Moment, body: PaymentRequested) -> Effect:
     """The statement is kept with the invoice: rules change, and what was invoiced does not.
 
-    Raises `Conflict` until every bale is weighed: an invoice is for what there is.
+    Raises `Conflict` until every bale is weighed, for an invoice is for what there is, and for a number that was given.
     """
     if not moment.now < body.due_at <= moment.now + LONGEST_CREDIT:
         message = f"A payment is due within {LONGEST_CREDIT.days} days (MSMED Act 2006, section 15)"
         raise Invalid(message, errors=[FieldError("/event/due_at", "due", message)])
+    _check_states(body)
+    issued_at = body.occurred_at or moment.now
+    if moment.history.number_given(moment.trade.seller_id, body.invoice_number, issued_at):
+        raise Conflict(NUMBER_TAKEN)
     invoice = TradeEvent(
         sequence=moment.trade.version + 1,
         type=body.type,
@@ -134,6 +150,14 @@ def payment_requested(moment: Moment, body: PaymentRequested) -> Effect:
         due_at=rfc3339(due_at),
         statement=final.model_dump(mode="json"),
     )
+
+
+def _check_states(body: PaymentRequested) -> None:
+    fields = {"supplier_state": body.supplier_state, "place_of_supply": body.place_of_supply}
+    message = "There is no GST state code of this number"
+    unknown = [name for name, code in fields.items() if code not in states().successors]
+    if unknown:
+        raise Invalid(message, errors=[FieldError(f"/event/{name}", "unknown", message) for name in unknown])
 
 
 def payment_overdue(moment: Moment, _: PaymentOverdue) -> Effect:

@@ -13,7 +13,7 @@ from kapas.schemas.events.trades import TradeCorrected, TradeDelivered, TradeDis
 from kapas.schemas.trade_steps import BalesWeighed, BaleWeight, Delivered, Dispatched, EventCorrected, SampleDrawn
 from kapas.schemas.trades import TradeEvent
 
-from . import weighing
+from . import lifecycle, weighing
 from .moment import Effect, Moment, told
 from .rules import rules
 from .settlement import weighed_bales
@@ -67,6 +67,8 @@ def event_corrected(moment: Moment, body: EventCorrected) -> Effect:
     elif replacement.type != wrong.type:
         raise _invalid("/event/replacement/type", "type", f"What is corrected is {wrong.type}")
     else:
+        occurred_at = replacement.occurred_at or wrong.occurred_at
+        lifecycle.happened(moment.trade, occurred_at, wrong.recorded_at, moment.now, at="/event/replacement")
         _check(moment, replacement, events, body.corrects)
     published = TradeCorrected(**moment.between, corrects=body.corrects, corrected_type=wrong.type, reason=body.reason)
     return told(moment, published, replacement=None if replacement is None else _kept(replacement, wrong))

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kapas.errors import Conflict, Forbidden
+from kapas.errors import Conflict, FieldError, Forbidden, Invalid
+from kapas.schemas.trade_steps import CLOCK_SKEW, LATEST_RECORD
 from kapas.schemas.trades import Party, Trade, TradeStatus
 
 OPEN: tuple[TradeStatus, ...] = ("OFFERED", "BID", "NEGOTIATING")
@@ -122,3 +123,13 @@ def check(event_type: str, trade: Trade, party: Party, now: datetime) -> None:
         raise Conflict("The other party has not asked for it")
     if event_type == "payment_defaulted" and trade.due_at is not None:
         raise Conflict("The payment is not overdue")
+
+
+def happened(trade: Trade, occurred_at: datetime, recorded_at: datetime, now: datetime, *, at: str) -> datetime:
+    """When a step that was recorded at `recorded_at` happened, as its sender says, within what can be. Raises `Invalid`."""
+    if not max(trade.created_at, recorded_at - LATEST_RECORD) - CLOCK_SKEW <= occurred_at <= now + CLOCK_SKEW:
+        message = (
+            f"A step is recorded within {LATEST_RECORD.days} days, and happens after the offer and not in the future"
+        )
+        raise Invalid(message, errors=[FieldError(f"{at}/occurred_at", "time", message)])
+    return occurred_at

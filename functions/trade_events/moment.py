@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 Verdict = Literal["passed", "failed"]
 
+NUMBER_TAKEN = "The seller has given this invoice number in this financial year (CGST Rules 2017, rule 46(b))"
+
 
 class OfferExpired(Request):
     """The platform's step when an offer has come to its end."""
@@ -80,6 +82,10 @@ class History(Protocol):
 
     def bidder_of(self, sequence: int) -> UUID | None:
         """The bidder with whom this price was negotiated."""
+        ...
+
+    def number_given(self, seller_id: UUID, number: str, issued_at: datetime) -> bool:
+        """Whether the seller gave this number to an invoice of the same financial year, of whatever trade."""
         ...
 
     def bidders(self) -> Sequence[UUID]:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from kapas.clock import rfc3339
 from kapas.errors import Conflict, FieldError, Invalid
+from kapas.money import MAX_PAISE
 from kapas.schemas.common import UnitPrice
 from kapas.schemas.events.trades import (
     TradeBidPlaced,
@@ -15,6 +16,7 @@ from kapas.schemas.events.trades import (
     TradeMatched,
 )
 from kapas.schemas.trade_steps import (
+    HEAVIEST_BALE,
     BidAccepted,
     BidPlaced,
     BidWithdrawn,
@@ -23,14 +25,18 @@ from kapas.schemas.trade_steps import (
     PriceCountered,
 )
 from kapas.schemas.trades import Trade
+from kapas.units import Quantity, Unit, count, quantity
 
 from .lifecycle import SIGNING
 from .moment import Effect, Moment, OfferExpired, there
 
+WITH_PREMIUM_AND_TAX = 2
+"""More than any of them adds to a sum, so that a price that is taken never comes to one that cannot be written down."""
+
 
 def bid_placed(moment: Moment, body: BidPlaced) -> Effect:
     trade, bidder_id = moment.trade, there(moment.partner_id)
-    _check_unit(trade, body.price)
+    _check_price(trade, body.price)
     published = TradeBidPlaced(trade_id=trade.id, seller_id=trade.seller_id, bidder_id=bidder_id, price=body.price)
     return Effect(published, (trade.seller_id, bidder_id), {"bidder_type": moment.partner_type}, bidder_id)
 
@@ -45,7 +51,7 @@ def bid_withdrawn(moment: Moment, _: BidWithdrawn) -> Effect:
 
 def price_countered(moment: Moment, body: PriceCountered) -> Effect:
     trade = moment.trade
-    _check_unit(trade, body.price)
+    _check_price(trade, body.price)
     bidder_id, _ = _answered(moment, body.counters_sequence, "counters_sequence")
     published = TradeCountered(
         trade_id=trade.id,
@@ -101,7 +107,18 @@ def _answered(moment: Moment, sequence: int, named: str) -> tuple[UUID, UnitPric
     return bidder_id, UnitPrice.model_validate(last.data["price"])
 
 
-def _check_unit(trade: Trade, price: UnitPrice) -> None:
+def _check_price(trade: Trade, price: UnitPrice) -> None:
+    """Raises `Invalid` for another unit than the ask's, and for a price at which the lot comes to more than a sum can be."""
     if price.unit != trade.ask.unit:
         message = f"This lot is quoted per {trade.ask.unit}"
         raise Invalid(message, errors=[FieldError("/event/price/unit", "unit", message)])
+    lot = trade.lot
+    heaviest = max(count(lot.net_weight.quantity(), Unit(price.unit)), count(_pressed(lot.bales), Unit(price.unit)))
+    if price.paise * heaviest * WITH_PREMIUM_AND_TAX > MAX_PAISE:
+        message = "At this price the lot comes to more than can be settled"
+        raise Invalid(message, errors=[FieldError("/event/price/paise", "amount", message)])
+
+
+def _pressed(bales: int) -> Quantity:
+    """As much as so many bales may turn out to weigh."""
+    return quantity(bales, "bale", HEAVIEST_BALE)

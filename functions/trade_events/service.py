@@ -1,14 +1,14 @@
 """Use cases of trading: offer a lot, take a step, sync what a device kept, read, settle. They decide; SQL writes."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from kapas import clock, ids, outbox
 from kapas.api import Outcome, require
 from kapas.db import Session
-from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, VersionConflict
+from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Problem, VersionConflict
 from kapas.events import Event
 from kapas.identity import Identity, Role
 from kapas.outbox import Change
@@ -16,8 +16,6 @@ from kapas.schemas.common import cursor
 from kapas.schemas.events.trades import TradeOffered
 from kapas.schemas.partners import PartnerType
 from kapas.schemas.trade_steps import (
-    CLOCK_SKEW,
-    LATEST_RECORD,
     BidAccepted,
     ClientReference,
     PriceCountered,
@@ -25,6 +23,7 @@ from kapas.schemas.trade_steps import (
     TradeEventBatch,
 )
 from kapas.schemas.trades import (
+    BatchError,
     BatchOutcome,
     BatchProblem,
     LotOffer,
@@ -147,7 +146,7 @@ def sync(db: Session, caller: Identity, trade_id: UUID, batch: TradeEventBatch) 
     actor = _actor(caller, partner_id, found.partner_type)
     known = dict(store.recorded(db, trade_id, partner_id, batch.device_id))
     trade, history, outcomes = found.trade, store.SqlHistory(db, trade_id), list[BatchOutcome]()
-    for item in batch.events:
+    for index, item in enumerate(batch.events):
         if item.event_id in known:
             outcomes.append(BatchOutcome(event_id=item.event_id, outcome="duplicate", sequence=known[item.event_id]))
             continue
@@ -156,7 +155,7 @@ def sync(db: Session, caller: Identity, trade_id: UUID, batch: TradeEventBatch) 
             _require_counterparty(history, trade, actor, item.event, found.seller_trades)
             taken = take(history, trade, actor, item.event, client)
         except (Conflict, VersionConflict, Forbidden, Invalid) as problem:
-            told = BatchProblem(code=problem.code, detail=problem.detail)
+            told = _told(problem, f"/events/{index}")
             outcomes.append(BatchOutcome(event_id=item.event_id, outcome="refused", sequence=None, problem=told))
             continue
         outbox.commit(db, taken.change)
@@ -182,7 +181,7 @@ def take(history: History, trade: Trade, actor: Actor, body: Body, client: Clien
         party=party,
         partner_id=actor.partner_id,
         data={**body.model_dump(mode="json", exclude=_SENT), **effect.data},
-        occurred_at=_occurred_at(trade, body, now),
+        occurred_at=lifecycle.happened(trade, body.occurred_at or now, now, now, at="/event"),
         recorded_at=now,
         client=client,
     )
@@ -226,15 +225,9 @@ def settle(db: Session, caller: Identity, trade_id: UUID) -> Settlement:
     return settlement.statement(trade, store.events(db, trade_id), rules())
 
 
-def _occurred_at(trade: Trade, body: Body, now: datetime) -> datetime:
-    """When it happened, as the sender says, within what can be. Raises `Invalid`."""
-    occurred_at = body.occurred_at or now
-    if not max(trade.created_at, now - LATEST_RECORD) - CLOCK_SKEW <= occurred_at <= now + CLOCK_SKEW:
-        message = (
-            f"A step is recorded within {LATEST_RECORD.days} days, and happens after the offer and not in the future"
-        )
-        raise Invalid(message, errors=[FieldError("/event/occurred_at", "time", message)])
-    return occurred_at
+def _told(problem: Problem, at: str) -> BatchProblem:
+    errors = [BatchError(pointer=f"{at}{e.pointer}", code=e.code, message=e.message) for e in problem.errors]
+    return BatchProblem(code=problem.code, detail=problem.detail, errors=errors)
 
 
 def _actor(caller: Identity, partner_id: UUID | None, partner_type: PartnerType | None) -> Actor:

@@ -16,6 +16,7 @@ from kapas.money import PAISE_PER_RUPEE, rounded
 from kapas.schemas.common import Amount
 from kapas.schemas.trade_steps import BaleWeight
 from kapas.schemas.trades import Party, Settlement, SettlementLine, SettlementWeight, TaxLiability, Trade, TradeEvent
+from kapas.states import states
 from kapas.units import Quantity, amount, quantity, table
 
 from . import projection, weighing
@@ -221,7 +222,8 @@ def _adjustment(
 def _taxes(taxable: int, invoice: TradeEvent | None, gst: Gst) -> list[_Tax]:
     """CGST and SGST, half the rate each, within a state; IGST between states (IGST Act 2017, sections 7 and 8)."""
     data = {} if invoice is None else _data(invoice)
-    within = invoice is not None and data["supplier_state"] == data["place_of_supply"]
+    known = states().successors
+    within = invoice is not None and known[data["supplier_state"]] == known[data["place_of_supply"]]
     shares: list[tuple[TaxCode, Decimal]] = (
         [("cgst", gst.rate / 2), ("sgst", gst.rate / 2)] if within else [("igst", gst.rate)]
     )

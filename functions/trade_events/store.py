@@ -16,6 +16,8 @@ from kapas.schemas.partners import PartnerType
 from kapas.schemas.trade_steps import ClientReference
 from kapas.schemas.trades import Lot, Trade, TradeEvent, TradeQuery, TradeStatus
 
+from .moment import NUMBER_TAKEN
+
 _TRADE = """t.id, t.version, t.status, t.seller_id, t.buyer_id, t.lot, t.ask_paise, t.price_paise, t.price_unit,
     t.quality_terms, t.minimum_grade, t.signed_by, t.cancellation_by, t.due_at, t.payable_paise, t.created_at, t.updated_at"""
 
@@ -60,6 +62,11 @@ _PAGE = f"""SELECT {_TRADE} FROM trades t
 _LAST_WORD = f"""SELECT {_EVENT} FROM trade_events
   WHERE trade_id = :id AND bidder_id = :bidder_id AND type IN ('bid_placed', 'price_countered', 'bid_withdrawn')
   ORDER BY sequence DESC LIMIT 1"""
+
+_INVOICED = """SELECT 1 FROM trade_events
+  WHERE type = 'payment_requested' AND partner_id = :seller_id AND upper(data->>'invoice_number') = upper(:number)
+    AND extract(year FROM (occurred_at AT TIME ZONE 'Asia/Kolkata') - interval '3 months')
+      = extract(year FROM (:issued_at::timestamptz AT TIME ZONE 'Asia/Kolkata') - interval '3 months')"""
 
 _DUE = """SELECT id FROM trades WHERE due_at <= :before ORDER BY due_at, id LIMIT :limit"""
 
@@ -113,7 +120,10 @@ def append(trade: Trade, appended: TradeEvent, bidder_id: UUID | None, event: Ev
         },
         events=(event,),
         also=(_APPEND,),
-        conflicts={"trade_events_client": Conflict("The device's event is recorded already")},
+        conflicts={
+            "trade_events_client": Conflict("The device's event is recorded already"),
+            "trade_events_invoice": Conflict(NUMBER_TAKEN),
+        },
     )
 
 
@@ -219,6 +229,9 @@ class SqlHistory:
             "SELECT bidder_id FROM trade_events WHERE trade_id = :id AND sequence = :n", id=self.trade_id, n=sequence
         )
         return None if row is None else row[0]
+
+    def number_given(self, seller_id: UUID, number: str, issued_at: datetime) -> bool:
+        return self.db.one(_INVOICED, seller_id=seller_id, number=number, issued_at=issued_at) is not None
 
     def bidders(self) -> Sequence[UUID]:
         rows = self.db.run(

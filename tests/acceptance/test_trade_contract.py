@@ -141,6 +141,79 @@ def test_a_bad_step_is_told_field_by_field(contract: Deal, event: dict[str, obje
     assert contract.trade()["version"] == 4
 
 
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"invoice_number": "0/-"}, "/event/invoice_number"),
+        ({"invoice_number": "-1"}, "/event/invoice_number"),
+        ({"supplier_state": "00"}, "/event/supplier_state"),
+        ({"place_of_supply": "42"}, "/event/place_of_supply"),
+    ],
+)
+def test_a_bad_invoice_is_told_field_by_field(
+    client: Client, contract: Deal, wrong: dict[str, str], pointer: str
+) -> None:
+    contract.take("seller", "bales_weighed", bales=bales())
+    contract.take("inspector", "sample_drawn", samples=1)
+    contract.take("inspector", "quality_passed", grade="B")
+    answer = contract.take("seller", "payment_requested", **invoice(client) | wrong, expect=422)
+    assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
+
+
+def test_an_invoice_number_is_given_once_in_a_financial_year(client: Client, seller: Partner, buyer: Partner) -> None:
+    invoiced(client, deal(client, seller, buyer))
+    again = deal(client, seller, buyer)
+    again.take("seller", "bales_weighed", bales=bales())
+    again.take("inspector", "sample_drawn", samples=1)
+    again.take("inspector", "quality_passed", grade="B")
+    taken = invoice(client)["invoice_number"].lower()  # numbers are compared without regard to case
+    facts = invoice(client) | {"invoice_number": taken}
+    refused = again.take("seller", "payment_requested", **facts, expect=409)
+    assert "46(b)" in refused.body["detail"]
+    event = {"type": "payment_requested", "expected_version": again.trade()["version"], **facts}
+    kept = {"device_id": "sellers-phone-1", "events": [{"event_id": str(uuid4()), "event": event}]}
+    answer = seller.owner.post(f"/v1/trades/{again.trade_id}/events:batch", kept, expect=200)
+    assert answer.body["outcomes"][0]["problem"]["code"] == "conflict"
+    again.take("seller", "payment_requested", **facts | {"invoice_number": "KP/26-27/0002"})
+    # Another seller counts for itself.
+    invoiced(client, deal(client, buyer, seller))
+
+
+def test_a_price_that_no_sum_can_hold_is_refused(client: Client, seller: Partner, buyer: Partner) -> None:
+    trade = offer(seller)
+    path = f"/v1/trades/{trade['id']}/events"
+    (error,) = buyer.owner.post(path, bid(1, 2**53 - 1), expect=422).body["errors"]
+    assert error["pointer"] == "/event/price/paise"
+    buyer.owner.post(path, bid(1), expect=201)
+    counter = {"type": "price_countered", "counters_sequence": 2, "expected_version": 2}
+    answer = seller.owner.post(path, {"event": counter | {"price": {**ASK, "paise": 2**53 - 1}}}, expect=422)
+    assert answer.body["errors"][0]["pointer"] == "/event/price/paise"
+
+
+def test_a_correction_says_when_it_happened_within_what_can_be(contract: Deal) -> None:
+    contract.take("seller", "bales_weighed", bales=bales())
+    for occurred_at in ("1999-01-01T00:00:00Z", "2031-01-01T00:00:00Z"):
+        replacement = {"type": "bales_weighed", "bales": bales(), "occurred_at": occurred_at}
+        facts = {"corrects": 5, "reason": "incorrect_data", "replacement": replacement}
+        (error,) = contract.take("seller", "event_corrected", **facts, expect=422).body["errors"]
+        assert error["pointer"] == "/event/replacement/occurred_at"
+
+
+def test_a_batch_says_which_fields_of_a_refused_step_are_wrong(contract: Deal) -> None:
+    steps = [{"type": "bales_weighed", "bales": bales(2)}, {"type": "bales_weighed", "bales": wet_in_the_second()}]
+    kept = {"device_id": "sellers-scale-1", "events": [{"event_id": str(uuid4()), "event": step} for step in steps]}
+    path = f"/v1/trades/{contract.trade_id}/events:batch"
+    recorded, refused = contract.seller.owner.post(path, kept, expect=200).body["outcomes"]
+    assert (recorded["outcome"], recorded["problem"]) == ("recorded", None)
+    (error,) = refused["problem"]["errors"]
+    assert error["pointer"] == "/events/1/event/bales/1/moisture_pct"
+    assert "dry it" in error["message"]
+
+
+def wet_in_the_second() -> list[dict[str, str]]:
+    return [bale | {"mark": f"Q-{n}", "moisture_pct": ("7.5", "12.1")[n]} for n, bale in enumerate(bales(2))]
+
+
 def test_an_offer_ends_within_90_days(client: Client, seller: Partner) -> None:
     for expires_at in ("2026-01-01T00:00:00Z", "2031-01-01T00:00:00Z"):
         body = {"lot": lot(), "ask": ASK, "expires_at": expires_at}

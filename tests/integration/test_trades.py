@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -15,8 +15,9 @@ from functions.trade_events import service, store
 from functions.trade_events.moment import there
 from functions.trade_events.rules import rules
 from kapas import ids, outbox
+from kapas.clock import IST
 from kapas.db import PLATFORM, Database
-from kapas.errors import NotFound
+from kapas.errors import Conflict, NotFound
 from kapas.identity import Identity, Role, Tier
 from kapas.schemas.trade_steps import TradeEventAppend
 from kapas.schemas.trades import TradeQuery
@@ -72,6 +73,24 @@ def test_a_statement_is_read_as_it_was_invoiced(market: Market, monkeypatch: pyt
             payable,
             there(payable).paise,
         )
+
+
+def test_an_invoice_number_is_free_again_in_april(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    market.time.advance(days=(datetime(2027, 3, 31, tzinfo=IST) - START).days)  # the evening before
+    trades = [market.sampled() for _ in range(2)]
+    for trade_id in trades:
+        market.take(market.seller, trade_id, "bales_weighed", bales=scale(10))
+        market.take(INSPECTOR, trade_id, "quality_passed")
+    market.time.advance(hours=(datetime(2027, 4, 1, tzinfo=IST) - market.time.now).total_seconds() / 3600 - 1)
+    market.take(market.seller, trades[0], "payment_requested", **market.invoice())
+    with pytest.raises(Conflict, match="46"):
+        market.take(market.seller, trades[1], "payment_requested", **market.invoice())
+    with monkeypatch.context() as at_once:
+        at_once.setattr(store.SqlHistory, "number_given", lambda *_: False)
+        with pytest.raises(Conflict, match="46"):
+            market.take(market.seller, trades[1], "payment_requested", **market.invoice())
+    market.time.advance(hours=2)
+    assert market.take(market.seller, trades[1], "payment_requested", **market.invoice()).status == "PAYMENT_PENDING"
 
 
 @pytest.mark.parametrize("statement", ["UPDATE trade_events SET type = 'x'", "DELETE FROM trade_events"])

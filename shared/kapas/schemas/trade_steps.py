@@ -19,8 +19,11 @@ MAX_BATCH = 100
 MAX_BALES = 2000
 """Bales in one weighing; a larger lot is weighed in several."""
 
+HEAVIEST_BALE = 1000
+"""Kilograms."""
+
 Sequence = Annotated[int, Field(gt=0)]
-Kilograms = Annotated[Decimal, Field(gt=0, le=1000, decimal_places=3)]
+Kilograms = Annotated[Decimal, Field(gt=0, le=HEAVIEST_BALE, decimal_places=3)]
 StateCode = Annotated[str, Field(pattern=r"^[0-9]{2}$", description="GST state code, for example 24 for Gujarat")]
 DisputeReason = Literal["quality", "quantity", "payment", "delivery", "documents", "other"]
 CorrectionReason = Literal["did_not_occur", "incorrect_data"]
@@ -197,7 +200,10 @@ class PaymentRequested(Decision):
 
     type: Literal["payment_requested"]
     due_at: AwareDatetime = Field(description="At most 45 days ahead (MSMED Act 2006, section 15)")
-    invoice_number: str = Field(pattern=r"^[A-Za-z0-9/-]{1,16}$", description="CGST Rules 2017, rule 46(b)")
+    invoice_number: str = Field(
+        pattern=r"^[A-Za-z1-9][A-Za-z0-9/-]{0,15}$",
+        description="Of the seller's own, given once in a financial year (CGST Rules 2017, rule 46(b))",
+    )
     supplier_state: StateCode
     place_of_supply: StateCode = Field(description="Where the movement of the goods ends (IGST Act 2017, section 10)")
 

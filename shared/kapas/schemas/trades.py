@@ -132,11 +132,20 @@ class TradeEventPage(Resource):
     next: int | None = Field(None, description="Send as `after` to read on")
 
 
+class BatchError(Resource):
+    """One fault of a step of a batch."""
+
+    pointer: str = Field(description="Into the batch as it was sent")
+    code: str
+    message: str
+
+
 class BatchProblem(Resource):
-    """Why a step was not recorded: the `code` and `detail` that it would have been refused with alone."""
+    """Why a step was not recorded: the `code`, `detail` and `errors` that it would have been refused with alone."""
 
     code: str
     detail: str
+    errors: list[BatchError]
 
 
 class BatchOutcome(Resource):
