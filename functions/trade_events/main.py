@@ -128,7 +128,7 @@ def list_trades(query: TradeQuery) -> Response:
 
 @app.get("/v1/trades/<uuid:trade_id>/events", responses={200: TradeEventPage})
 def list_events(path: TradePath, query: TimelineQuery) -> Response:
-    """The steps of a trade, oldest first. Of the negotiations a bidder, and who has bought, sees its own only."""
+    """The steps of a trade, oldest first. Of the negotiations a bidder sees its own only, whoever got the lot."""
     with app.session() as db:
         return app.answer(service.timeline(db, path.trade_id, query))
 

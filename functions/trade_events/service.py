@@ -45,6 +45,8 @@ from .rules import rules
 OFFERED_FOR = timedelta(days=7)
 LONGEST_OFFER = timedelta(days=90)
 
+_HIDDEN = "There is no such trade, or it is between others"
+
 _SENT = {"type", "expected_version", "occurred_at"}
 """What of a step's body is not its data."""
 
@@ -118,14 +120,14 @@ def append(db: Session, caller: Identity, trade_id: UUID, body: TradeEventAppend
     """Take the next step of a trade.
 
     Raises:
-        NotFound: there is no such trade, or the caller may not see it.
+        NotFound: there is no such trade, or the caller may not see it (`Conflict` if it has bid for the lot).
         VersionConflict: the trade is not at `expected_version`.
         Conflict: the step is not possible in the trade's state, what it needs is missing, or the other side trades no more.
         Forbidden: it is another party's step.
         Invalid: what it says cannot be.
     """
     partner_id = _acting_partner(caller)
-    found = _require_found(store.find(db, trade_id, partner_id))
+    found = _require_found(db, trade_id, store.find(db, trade_id, partner_id))
     actor = _actor(caller, partner_id, found.partner_type)
     history = store.SqlHistory(db, trade_id)
     _require_counterparty(history, found.trade, actor, body.event, found.seller_trades)
@@ -142,7 +144,7 @@ def sync(db: Session, caller: Identity, trade_id: UUID, batch: TradeEventBatch) 
         NotFound: as for `append`; Forbidden: the caller acts for nobody.
     """
     partner_id = _acting_partner(caller)
-    found = _require_found(store.lock(db, trade_id, partner_id))
+    found = _require_found(db, trade_id, store.lock(db, trade_id, partner_id))
     actor = _actor(caller, partner_id, found.partner_type)
     known = dict(store.recorded(db, trade_id, partner_id, batch.device_id))
     trade, history, outcomes = found.trade, store.SqlHistory(db, trade_id), list[BatchOutcome]()
@@ -191,8 +193,8 @@ def take(history: History, trade: Trade, actor: Actor, body: Body, client: Clien
 
 
 def read(db: Session, trade_id: UUID) -> Trade:
-    """One trade that the session may see. Raises `NotFound` otherwise."""
-    return _require_found(store.find(db, trade_id, None)).trade
+    """One trade that the session may see. Raises `NotFound` otherwise, `Conflict` for a bidder that did not get the lot."""
+    return _require_found(db, trade_id, store.find(db, trade_id, None)).trade
 
 
 def list_page(db: Session, caller: Identity, query: TradeQuery) -> TradePage:
@@ -204,8 +206,12 @@ def list_page(db: Session, caller: Identity, query: TradeQuery) -> TradePage:
 
 
 def timeline(db: Session, trade_id: UUID, query: TimelineQuery) -> TradeEventPage:
-    """The steps of a trade that the session may see, oldest first. Raises `NotFound` if the trade is hidden."""
-    read(db, trade_id)
+    """The steps of a trade that the session may see, oldest first: of a lot that went to another, a bidder's own.
+
+    Raises `NotFound` if the trade is hidden, and the caller has not bid.
+    """
+    if store.find(db, trade_id, None) is None and not store.events(db, trade_id, limit=1):
+        raise NotFound(_HIDDEN)
     events = store.events(db, trade_id, query.after, query.limit + 1)
     more = len(events) > query.limit
     data = events[: query.limit]
@@ -221,7 +227,7 @@ def settle(db: Session, caller: Identity, trade_id: UUID) -> Settlement:
     """
     trade = read(db, trade_id)
     if caller.role.of_partner and caller.partner_id not in (trade.seller_id, trade.buyer_id):
-        raise NotFound("There is no such trade, or it is between others")
+        raise NotFound(_HIDDEN)
     return settlement.statement(trade, store.events(db, trade_id), rules())
 
 
@@ -276,7 +282,9 @@ def _bidder(history: History, trade: Trade, body: Body) -> UUID | None:
             return trade.buyer_id
 
 
-def _require_found(found: store.Found | None) -> store.Found:
-    if found is None:
-        raise NotFound("There is no such trade, or it is between others")
-    return found
+def _require_found(db: Session, trade_id: UUID, found: store.Found | None) -> store.Found:
+    if found is not None:
+        return found
+    if store.events(db, trade_id, limit=1):  # it has bid: of a hidden trade that is all that a session may see
+        raise Conflict("The lot is no longer on the market, and did not become the caller's")
+    raise NotFound(_HIDDEN)

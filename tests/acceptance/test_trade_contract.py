@@ -79,7 +79,7 @@ def test_both_sides_negotiate(client: Client, seller: Partner, buyer: Partner) -
     rival.owner.post(path, {"event": accept}, expect=422)
     matched = buyer.owner.post(path, {"event": accept}, expect=201).body
     assert (matched["status"], matched["price"]["paise"], matched["signed_by"]) == ("MATCHED", 61_000_00, "buyer")
-    rival.owner.get(path, expect=404)
+    assert [e["sequence"] for e in rival.owner.get(path).body["data"]] == [3]
     sign = {"type": "contract_signed", "expected_version": 5}
     assert seller.owner.post(path, {"event": sign}, expect=201).body["status"] == "CONTRACTED"
 

@@ -143,8 +143,34 @@ def test_a_repeated_request_is_answered_even_when_the_trade_is_hidden_by_now(cli
     first = loser.owner.post(events, bid(1), key=key, expect=201)
     winner.owner.post(events, bid(2), expect=201)
     seller.owner.post(events, {"event": {"type": "bid_accepted", "expected_version": 3, "bid_sequence": 3}}, expect=201)
-    loser.owner.get(f"/v1/trades/{trade['id']}", expect=404)
+    loser.owner.get(f"/v1/trades/{trade['id']}", expect=409)
     assert loser.owner.post(events, bid(1), key=key, expect=201).body == first.body
+
+
+@pytest.mark.parametrize("end", ["sold", "withdrawn"])
+def test_a_bidder_that_did_not_get_the_lot_is_told_so(
+    client: Client, seller: Partner, buyer: Partner, end: str
+) -> None:
+    trade, loser = offer(seller), active_partner(client)
+    path = f"/v1/trades/{trade['id']}"
+    loser.owner.post(f"{path}/events", bid(1), expect=201)
+    buyer.owner.post(f"{path}/events", bid(2), expect=201)
+    last = {"type": "bid_accepted", "bid_sequence": 3} if end == "sold" else {"type": "offer_withdrawn"}
+    seller.owner.post(f"{path}/events", {"event": last | {"expected_version": 3}}, expect=201)
+
+    read = loser.owner.get(path, expect=409)
+    assert "no longer on the market" in read.body["detail"]
+    again = loser.owner.post(f"{path}/events", bid(4), expect=409)
+    assert again.body["detail"] == read.body["detail"]
+    kept = {"device_id": "losers-phone-1", "events": [{"event_id": str(uuid4()), "event": bid(4)["event"]}]}
+    loser.owner.post(f"{path}/events:batch", kept, expect=409)
+    own = loser.owner.get(f"{path}/events").body
+    assert [(step["sequence"], step["type"]) for step in own["data"]] == [(2, "bid_placed")]
+    assert loser.owner.get(f"{path}/events?after=2").body["data"] == []
+    assert trade["id"] not in [one["id"] for one in loser.owner.get("/v1/trades?limit=100").body["data"]]
+    stranger = active_partner(client)
+    for hidden in (path, f"{path}/events"):
+        stranger.owner.get(hidden, expect=404)
 
 
 def test_a_creation_sent_many_times_at_once_happens_once(seller: Partner) -> None:

@@ -25,7 +25,7 @@ def place_bid(world: World, bidder: Partner, trade_id: str, name: str, paise: in
     """Bid at whatever version the trade is; the bid's sequence, None if the lot was gone."""
     for attempt in range(PATIENCE):
         trade = bidder.owner.get(f"looks at {name} {attempt}", f"/v1/trades/{trade_id}")
-        if trade.status == 404 or trade.body["status"] not in ("OFFERED", "BID"):
+        if trade.status != 200 or trade.body["status"] not in ("OFFERED", "BID"):
             return None
         told = _append(bidder, f"bids for {name} {attempt}", trade_id, bid(trade.body["version"], paise))
         if told.ok:
