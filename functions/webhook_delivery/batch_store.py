@@ -58,10 +58,11 @@ _RECORD_TAKEN = """WITH message AS (
 _RELEASE = """UPDATE webhook_messages SET lease_token = NULL, lease_until = NULL
   WHERE id = ANY(:ids::uuid[]) AND lease_token = :lease_token"""
 
-_NEXT = """SELECT id, attempt_count + 1 FROM webhook_messages
-  WHERE endpoint_id = :endpoint_id AND status = 'pending' AND next_attempt_at <= :now
-    AND (lease_until IS NULL OR lease_until < :now)
-  ORDER BY next_attempt_at, id LIMIT 1"""
+_NEXT = """SELECT m.id, m.attempt_count + 1, e.open_until FROM webhook_messages m
+  JOIN webhook_endpoints e ON e.id = m.endpoint_id
+  WHERE m.endpoint_id = :endpoint_id AND m.status = 'pending' AND m.next_attempt_at <= :now
+    AND (m.lease_until IS NULL OR m.lease_until < :now)
+  ORDER BY m.next_attempt_at, m.id LIMIT 1"""
 
 
 def waiting(db: Session, endpoint_ids: Sequence[UUID], now: datetime, since: datetime) -> set[UUID]:
@@ -105,7 +106,8 @@ def release(db: Session, leases: Sequence[Lease]) -> None:
         db.run(_RELEASE, ids=[lease.message_id for lease in leases], lease_token=leases[0].token)
 
 
-def following(db: Session, endpoint_id: UUID, now: datetime) -> tuple[UUID, int] | None:
-    """The first message due at an endpoint that nobody is sending, and the number of its next attempt."""
+def following(db: Session, endpoint_id: UUID, now: datetime) -> tuple[UUID, int, datetime | None] | None:
+    """The first message due at an endpoint that nobody is sending, the number of its next attempt, and until when the
+    endpoint is spared, if it is."""
     row = db.one(_NEXT, endpoint_id=endpoint_id, now=now)
-    return (row[0], row[1]) if row else None
+    return (row[0], row[1], row[2]) if row else None

@@ -13,7 +13,7 @@ from kapas.db import PLATFORM, Database
 from kapas.keys import Keyring
 from kapas.ports import Task
 
-from . import batch_store, dispatch, sending, store
+from . import batch_store, dispatch, schedule, sending, store
 from .sending import LEASE, Sender
 from .signatures import Secrets
 from .store import Lease, Result
@@ -50,11 +50,18 @@ def drain(
 
 
 def hand_on(database: Database, endpoint_id: UUID) -> list[Task | None]:
-    """A task for what is due next at an endpoint, if anything is."""
+    """A task for what is due next at an endpoint, if anything is; a spared one gets it when it is to be probed."""
     now = clock.now()
     with database.session(PLATFORM) as db:
         following = batch_store.following(db, endpoint_id, now)
-    return [dispatch.task(*following, again=now)] if following else []
+    if following is None:
+        return []
+    message_id, number, open_until = following
+    if open_until is not None and open_until > now:
+        return [
+            dispatch.probe(endpoint_id, message_id, number, open_until, schedule.probe(open_until, sending.chance()))
+        ]
+    return [dispatch.task(message_id, number, again=now)]
 
 
 def _attempts(sender: Sender, leases: Sequence[Lease], secrets: Secrets, until: datetime) -> list[tuple[Lease, Result]]:

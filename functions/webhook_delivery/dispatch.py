@@ -22,17 +22,30 @@ class AttemptTask(BaseModel):
 def task(message_id: UUID, number: int, *, at: datetime | None = None, again: datetime | None = None) -> Task:
     """The task of an attempt, due `at`. One that takes the place of an earlier task is named after `again`, its time: a
     name that was used stays taken for hours."""
+    return _task(message_id, f"-{number}{_digits(again)}", message_id, number, at)
+
+
+def probe(endpoint_id: UUID, message_id: UUID, number: int, open_until: datetime, at: datetime) -> Task:
+    """The task, due `at`, for all that waits at an endpoint that is spared until `open_until`: an attempt at one message,
+    after whose success the others are sent. Each that is turned away asks for it, and by its name there is one."""
+    return _task(endpoint_id, _digits(open_until), message_id, number, at)
+
+
+def _task(named: UUID, suffix: str, message_id: UUID, number: int, at: datetime | None) -> Task:
     current = trace.current()
-    suffix = "" if again is None else f"-{again:%Y%m%d%H%M%S%f}"
     return Task(
         queue=QUEUE,
         function=HANDLER,
         # Random digits first: Cloud Tasks is slow with names in sequence, which time-ordered ids are.
-        name=f"{message_id.hex[-8:]}-{message_id}-{number}{suffix}",
+        name=f"{named.hex[-8:]}-{named}{suffix}",
         body=AttemptTask(message_id=message_id, number=number).model_dump_json().encode(),
         schedule_time=at,
         headers={"traceparent": str(current)} if current else {},
     )
+
+
+def _digits(again: datetime | None) -> str:
+    return "" if again is None else f"-{again:%Y%m%d%H%M%S%f}"
 
 
 def enqueue(tasks: Tasks, wanted: Iterable[Task]) -> None:

@@ -23,6 +23,7 @@ _UPDATE = """UPDATE webhook_endpoints
     window_attempts = CASE WHEN :afresh THEN 0 ELSE window_attempts END,
     window_failures = CASE WHEN :afresh THEN 0 ELSE window_failures END,
     open_until = CASE WHEN NOT :afresh THEN open_until END,
+    open_seconds = CASE WHEN :afresh THEN 0 ELSE open_seconds END,
     probe_token = CASE WHEN NOT :afresh THEN probe_token END,
     probe_until = CASE WHEN NOT :afresh THEN probe_until END
   WHERE id = :id AND version = :version AND status <> 'deleted' RETURNING id"""

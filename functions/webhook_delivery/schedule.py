@@ -29,8 +29,8 @@ JITTER = 0.2
 BREAKER_WINDOW = timedelta(minutes=5)
 BREAKER_ATTEMPTS, BREAKER_SHARE = 10, 0.7
 """An endpoint is spared when so many attempts were made within a window, and this share of them failed."""
-BREAKER_OPEN = timedelta(seconds=30)
-"""How long nothing is sent to it; then one attempt finds out whether it is back."""
+BREAKER_OPEN, BREAKER_OPEN_MOST = timedelta(seconds=30), timedelta(minutes=10)
+"""How long nothing is sent to it; then one attempt finds out whether it is back. Twice as long after each that fails."""
 FAILING = timedelta(days=5)
 """An endpoint that took nothing for so long is disabled at its next failure."""
 BUSY = timedelta(seconds=1)
@@ -50,9 +50,14 @@ def delay(failed: int, asked: timedelta | None, throttled: bool, chance: float) 
     return base * (1 + JITTER * chance)
 
 
-def spared(open_until: datetime, now: datetime, chance: float) -> datetime:
-    """When to try a message whose endpoint is spared: some time after, so that not all come back at once."""
-    return max(open_until, now) + BREAKER_OPEN * (0.1 + chance)
+def probe(open_until: datetime, chance: float) -> datetime:
+    """When to find out whether a spared endpoint is back: seconds after, as clocks differ, and not all endpoints at once."""
+    return open_until + BREAKER_OPEN * 0.1 * (1 + chance)
+
+
+def probed(now: datetime, chance: float) -> datetime:
+    """When to try a message whose endpoint is being probed: once that has ended, and not all at once."""
+    return now + BREAKER_OPEN * (0.1 + chance)
 
 
 def busy(now: datetime, chance: float) -> datetime:

@@ -299,14 +299,16 @@ def _deliver(
     database: Database, keyring: Keyring, sender: Sender, lease: store.Lease, started: datetime
 ) -> list[Task | None]:
     """Send what is leased and record the result, then what else is due at its endpoint; the next tasks."""
+    if lease.open_until is not None and lease.open_until > started:
+        return [_turn_away(database, lease, lease.open_until)]
     with database.session(PLATFORM) as db:
         secrets = sending.secrets(keyring, db, lease)
         if secrets is None:
             store.discard(db, lease)
             return []
         sendable = lease.open_until is None or store.probe(db, lease, started)
-    if lease.open_until is not None and not sendable:
-        return [_postpone(database, lease, schedule.spared(lease.open_until, started, sending.chance()))]
+    if not sendable:
+        return [_postpone(database, lease, schedule.probed(started, sending.chance()))]
     result = sending.send(sender, lease, secrets, started)
     with database.session(PLATFORM) as db:
         recorded = store.record(db, lease, result)
@@ -315,6 +317,15 @@ def _deliver(
         return batches.drain(database, keyring, sender, lease.endpoint_id, started)
     again = sending.retry(lease, result) if recorded else None
     return [again, *batches.hand_on(database, lease.endpoint_id)]
+
+
+def _turn_away(database: Database, lease: store.Lease, open_until: datetime) -> Task:
+    """Let go of a message whose endpoint is spared: it stays due, and the endpoint's one task has it sent with the rest."""
+    with database.session(PLATFORM) as db:
+        batch_store.release(db, [lease])
+    log.info("webhook_turned_away", message_id=lease.message_id, endpoint_id=lease.endpoint_id)
+    at = schedule.probe(open_until, sending.chance())
+    return dispatch.probe(lease.endpoint_id, lease.message_id, lease.number, open_until, at)
 
 
 def _postpone(database: Database, lease: store.Lease, at: datetime) -> Task | None:

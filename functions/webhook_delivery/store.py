@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -72,14 +72,16 @@ _RECORD = """WITH message AS (
           CASE WHEN reason IS NULL THEN e.updated_at ELSE :ended_at END
         FROM (SELECT CASE WHEN :gone::boolean THEN 'gone'
           WHEN NOT :taken AND e.first_failed_at <= :failing_since::timestamptz THEN 'failing' END) AS a (reason)),
-      (open_until, probe_token, probe_until, window_started_at, window_attempts, window_failures) = (
-        SELECT CASE WHEN opens THEN :open_until::timestamptz WHEN NOT probe THEN e.open_until END,
+      (open_until, open_seconds, probe_token, probe_until, window_started_at, window_attempts, window_failures) = (
+        SELECT CASE WHEN opens THEN :ended_at + make_interval(secs => longer) WHEN NOT probe THEN e.open_until END,
+          CASE WHEN opens THEN longer WHEN open AND NOT probe THEN e.open_seconds ELSE 0 END,
           CASE WHEN NOT probe THEN e.probe_token END, CASE WHEN NOT probe THEN e.probe_until END,
           CASE WHEN counts THEN started_at END, CASE WHEN counts THEN attempts ELSE 0 END,
           CASE WHEN counts THEN failures ELSE 0 END
         FROM (SELECT coalesce(e.probe_token = :lease_token, false),
             e.open_until IS NOT NULL,
-            coalesce(e.window_started_at > :window_start::timestamptz, false)) AS a (probe, open, going),
+            coalesce(e.window_started_at > :window_start::timestamptz, false),
+            least(greatest(2 * e.open_seconds, :open_least::integer), :open_most::integer)) AS a (probe, open, going, longer),
           LATERAL (SELECT CASE WHEN going THEN e.window_started_at ELSE :ended_at END,
             CASE WHEN going THEN e.window_attempts ELSE 0 END + 1,
             CASE WHEN going THEN e.window_failures ELSE 0 END + (NOT :taken)::integer) AS b (started_at, attempts, failures),
@@ -120,9 +122,19 @@ _TEST = """INSERT INTO webhook_messages
     :at::timestamptz
   FROM webhook_endpoints WHERE id = :endpoint_id AND status = 'enabled' RETURNING id"""
 
-_DUE = """SELECT id, attempt_count + 1 FROM webhook_messages
+_DUE = """SELECT id, attempt_count + 1 FROM webhook_messages m
   WHERE status = 'pending' AND next_attempt_at <= :due AND (lease_until IS NULL OR lease_until < :now)
+    AND NOT EXISTS (SELECT FROM webhook_endpoints e
+      WHERE e.id = m.endpoint_id AND e.status = 'enabled' AND e.open_until IS NOT NULL)
   ORDER BY next_attempt_at, id LIMIT :limit"""
+
+# For all that waits at a spared endpoint one task is enough.
+_PROBES = """SELECT m.id, m.number FROM webhook_endpoints e, LATERAL (
+    SELECT id, attempt_count + 1 AS number FROM webhook_messages
+    WHERE endpoint_id = e.id AND status = 'pending' AND next_attempt_at <= :due
+      AND (lease_until IS NULL OR lease_until < :now)
+    ORDER BY next_attempt_at, id LIMIT 1) AS m
+  WHERE e.status = 'enabled' AND e.open_until <= :due ORDER BY e.id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +324,8 @@ def record(db: Session, lease: Lease, result: Result) -> bool:
         ended_at=result.ended_at,
         failing_since=result.ended_at - schedule.FAILING,
         window_start=result.ended_at - schedule.BREAKER_WINDOW,
-        open_until=result.ended_at + schedule.BREAKER_OPEN,
+        open_least=schedule.BREAKER_OPEN // timedelta(seconds=1),
+        open_most=schedule.BREAKER_OPEN_MOST // timedelta(seconds=1),
         least=schedule.BREAKER_ATTEMPTS,
         share=schedule.BREAKER_SHARE,
         milliseconds=result.milliseconds,
@@ -329,8 +342,10 @@ def discard(db: Session, lease: Lease) -> None:
 
 
 def due(db: Session, now: datetime, overdue_since: datetime, limit: int) -> list[tuple[UUID, int]]:
-    """At most `limit` messages due since `overdue_since` that nobody is sending, and the number of their next attempt."""
-    return [(row[0], row[1]) for row in db.run(_DUE, now=now, due=overdue_since, limit=limit)]
+    """At most `limit` messages due since `overdue_since` that nobody is sending, and the number of their next attempt; of
+    those that wait for a spared endpoint one, once it should have been probed."""
+    rows = db.run(_DUE, now=now, due=overdue_since, limit=limit) + db.run(_PROBES, now=now, due=overdue_since)
+    return [(row[0], row[1]) for row in rows]
 
 
 def storable(text: str) -> str:

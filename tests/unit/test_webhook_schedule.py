@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.webhook_delivery.schedule import BREAKER_OPEN, CAP, FLOOR, SCHEDULE, busy, delay, retry_after, spared
+from functions.webhook_delivery.schedule import (
+    BREAKER_OPEN,
+    CAP,
+    FLOOR,
+    SCHEDULE,
+    busy,
+    delay,
+    probe,
+    probed,
+    retry_after,
+)
 
 NOW = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 
@@ -45,11 +55,10 @@ def test_a_throttled_endpoint_is_given_a_minute_and_longer_where_the_schedule_is
     assert waits == [timedelta(seconds=60), timedelta(minutes=5)]
 
 
-@given(open_for=st.integers(-600, 600), chance=chances)
-def test_what_waits_for_a_spared_endpoint_comes_back_spread_after_it_opens(open_for: int, chance: float) -> None:
-    open_until = NOW + timedelta(seconds=open_for)
-    start = max(open_until, NOW)
-    assert start + BREAKER_OPEN * 0.1 <= spared(open_until, NOW, chance) <= start + BREAKER_OPEN * 1.1
+@given(chance=chances)
+def test_a_spared_endpoint_is_probed_seconds_later_and_what_meets_the_probe_waits_for_its_end(chance: float) -> None:
+    assert NOW + BREAKER_OPEN * 0.1 <= probe(NOW, chance) <= NOW + BREAKER_OPEN * 0.2
+    assert NOW + BREAKER_OPEN * 0.1 <= probed(NOW, chance) <= NOW + BREAKER_OPEN * 1.1
 
 
 @given(chance=chances)

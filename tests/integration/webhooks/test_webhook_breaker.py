@@ -111,30 +111,16 @@ def test_while_open_messages_wait_and_use_no_attempt_up(system: System, caller: 
     later = system.queue.take()
     message = system.message_of(caller, task)
     assert system.partner.posts == []
-    assert (message.status, message.attempt_count, message.next_attempt_at) == ("pending", 0, later.schedule_time)
+    assert (message.status, message.attempt_count) == ("pending", 0)
     assert later.body == task.body
     assert later.name != task.name
     assert later.schedule_time is not None
-    assert START + OPEN < later.schedule_time <= START + OPEN * 2.1
+    assert START + OPEN * 1.1 <= later.schedule_time <= START + OPEN * 1.2
     system.time.now = later.schedule_time
     system.partner.reply = Reply(200)
     system.attempt(later)
     message = system.message_of(caller, task)
     assert (message.status, message.attempt_count) == ("delivered", 1)
-
-
-def test_killed_between_waiting_and_its_task_the_reaper_has_it_sent(system: System, caller: Identity) -> None:
-    spared(system, caller)
-    [task] = fan_out(system, caller, 1)
-    system.queue.down = True
-    system.attempt(task)
-    system.queue.down = False
-    system.time.advance(minutes=3)
-    system.partner.reply = Reply(200)
-    assert system.reap() >= 1
-    for queued in system.queue.tasks:
-        system.attempt(queued)
-    assert system.message_of(caller, task).status == "delivered"
 
 
 def test_one_probe_at_a_time_decides(system: System, caller: Identity, admin: Connection) -> None:
@@ -190,7 +176,7 @@ def test_a_probe_that_fails_opens_again(system: System, caller: Identity, admin:
     first, second = fan_out(system, caller, 2)
     system.time.advance(seconds=30)
     attempt(system, [first], 500)
-    assert open_until(admin) == START + 2 * OPEN
+    assert open_until(admin) == START + 3 * OPEN
     attempt(system, [second], 200)
     assert len(system.partner.posts) == 1
 

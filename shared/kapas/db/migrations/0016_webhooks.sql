@@ -1,0 +1,3 @@
+-- How long the breaker was last open: twice as long after each probe that fails.
+ALTER TABLE webhook_endpoints ADD COLUMN open_seconds integer NOT NULL DEFAULT 0 CHECK (open_seconds >= 0);
+GRANT UPDATE (open_seconds) ON webhook_endpoints TO webhook_delivery;
