@@ -11,6 +11,7 @@ from kapas.db import Row, Session
 from kapas.errors import Conflict
 from kapas.events import Event
 from kapas.outbox import Change
+from kapas.restrictions import UNRESTRICTED
 from kapas.schemas.partners import (
     CheckKind,
     PartnerDecision,
@@ -53,12 +54,9 @@ _INSERT = f"""INSERT INTO partners (id, version, status, type, constitution, sub
     {", ".join(f":{column}" for column in _COLUMNS)})
   RETURNING id"""
 
-# Also asked in the statement that writes: a request that was held up may come after the partner's erasure.
-_NOT_ERASED = "NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = {})"
-
 _CHANGE = f"""UPDATE partners SET version = version + 1, clarifications = :clarifications, updated_at = :at,
     {", ".join(f"{column} = :{column}" for column in _COLUMNS)}
-  WHERE id = :id AND version = :version AND {_NOT_ERASED.format("partners.id")} RETURNING id"""
+  WHERE id = :id AND version = :version AND {UNRESTRICTED.format("partners.id")} RETURNING id"""
 
 _MOVE = """UPDATE partners SET version = version + 1, status = :status, submission = :submission,
     clarifications = :clarifications, due_at = :due_at, updated_at = :at
@@ -76,10 +74,10 @@ _ADD_DECISION = """INSERT INTO partner_decisions
 _ADD_DOCUMENT = f"""INSERT INTO partner_documents
     (id, version, partner_id, kind, content_type, size, sha256, status, created_at)
   SELECT :id::uuid, 1, :partner_id::uuid, :kind, :content_type, :size::bigint, :sha256, :status, :at::timestamptz
-  WHERE {_NOT_ERASED.format(":partner_id::uuid")} RETURNING id"""
+  WHERE {UNRESTRICTED.format(":partner_id::uuid")} RETURNING id"""
 
 _UPLOADED = f"""UPDATE partner_documents SET version = version + 1, status = 'uploaded'
-  WHERE id = :id AND version = :version AND {_NOT_ERASED.format("partner_documents.partner_id")} RETURNING id"""
+  WHERE id = :id AND version = :version AND {UNRESTRICTED.format("partner_documents.partner_id")} RETURNING id"""
 
 _CONFLICTS = {
     "partners_pkey": Conflict("This partner is registered already"),
@@ -180,7 +178,7 @@ def overdue(db: Session, before: datetime, limit: int) -> list[Account]:
     """At most `limit` partners whose checks should have ended `before`, those waiting longest first."""
     rows = db.run(
         f"""SELECT {_ACCOUNT} FROM partners
-            WHERE status IN ('submitted', 'verifying') AND updated_at < :before AND {_NOT_ERASED.format("partners.id")}
+            WHERE status IN ('submitted', 'verifying') AND updated_at < :before AND {UNRESTRICTED.format("partners.id")}
             ORDER BY updated_at, id LIMIT :limit""",
         before=before,
         limit=limit,

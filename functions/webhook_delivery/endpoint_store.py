@@ -6,16 +6,19 @@ from uuid import UUID
 from kapas.db import Row, Session
 from kapas.keys import Field
 from kapas.outbox import Change
+from kapas.restrictions import UNRESTRICTED
 from kapas.schemas.webhooks import EndpointDisabled, WebhookEndpoint
 
 _ENDPOINT = "id, version, url, event_types, status, disabled_reason, disabled_at, created_at, updated_at"
 
-_INSERT = """INSERT INTO webhook_endpoints
+_INSERT = f"""INSERT INTO webhook_endpoints
     (id, version, partner_id, url, event_types, secret, status, created_at, updated_at)
-  VALUES (:id, 1, :partner_id, :url, :event_types, :secret, :status, :at, :at) RETURNING id"""
+  SELECT :id::uuid, 1, :partner_id::uuid, :url, :event_types::text[], :secret::bytea, :status, :at::timestamptz,
+    :at::timestamptz
+  WHERE {UNRESTRICTED.format(":partner_id::uuid")} RETURNING id"""
 
 # With `afresh` the failures of before are forgotten, and a probe that is under way decides nothing.
-_UPDATE = """UPDATE webhook_endpoints
+_UPDATE = f"""UPDATE webhook_endpoints
   SET version = version + 1, url = :url, event_types = :event_types, status = :status, updated_at = :at,
     disabled_reason = :disabled_reason, disabled_at = :disabled_at,
     first_failed_at = CASE WHEN NOT :afresh::boolean THEN first_failed_at END,
@@ -26,10 +29,10 @@ _UPDATE = """UPDATE webhook_endpoints
     open_seconds = CASE WHEN :afresh THEN 0 ELSE open_seconds END,
     probe_token = CASE WHEN NOT :afresh THEN probe_token END,
     probe_until = CASE WHEN NOT :afresh THEN probe_until END
-  WHERE id = :id AND version = :version AND status <> 'deleted' RETURNING id"""
+  WHERE id = :id AND version = :version AND status <> 'deleted' AND {UNRESTRICTED.format("partner_id")} RETURNING id"""
 
-_ROTATE = """UPDATE webhook_endpoints SET version = version + 1, secret = :secret, updated_at = :at
-  WHERE id = :id AND version = :version AND status <> 'deleted' RETURNING id"""
+_ROTATE = f"""UPDATE webhook_endpoints SET version = version + 1, secret = :secret, updated_at = :at
+  WHERE id = :id AND version = :version AND status <> 'deleted' AND {UNRESTRICTED.format("partner_id")} RETURNING id"""
 
 _DELETE = """UPDATE webhook_endpoints SET version = version + 1, status = 'deleted', secret = NULL, updated_at = :at
   WHERE id = :id AND status <> 'deleted' RETURNING id"""

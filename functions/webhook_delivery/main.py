@@ -33,7 +33,7 @@ from kapas.schemas.webhooks import (
 )
 from kapas.settings import ApiSettings, CallerSettings, DatabaseSettings, KeySettings, Settings, TaskSettings, load
 
-from . import dispatch, guard, resend, service
+from . import dispatch, guard, resend, service, subscribable
 from .slots import Slots
 
 
@@ -195,13 +195,13 @@ def recover_webhook_messages(path: EndpointPath, body: WebhookRecover) -> Respon
 @app.get("/v1/webhook-event-types", responses={200: WebhookEventTypes})
 def list_webhook_event_types() -> Response:
     """The types of event that an endpoint can subscribe to, with the JSON Schema of each."""
-    return app.answer(service.event_types())
+    return app.answer(subscribable.event_types())
 
 
 @app.get("/v1/webhook-event-types/<string:event_type>/schema", responses={200: None})
 def read_webhook_event_schema(path: EventTypePath) -> Response:
     """The JSON Schema of what is sent of an event of this type, as application/schema+json."""
-    schema = service.event_schema(path.event_type)
+    schema = subscribable.event_schema(path.event_type)
     return Response(json.dumps(schema, ensure_ascii=False), content_type="application/schema+json")
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from kapas import clock, ids
+from kapas import clock, ids, restrictions
 from kapas.api import Outcome
 from kapas.db import Session
 from kapas.errors import Conflict
@@ -22,9 +22,10 @@ def test(db: Session, caller: Identity, endpoint_id: UUID) -> Outcome:
 
     Raises:
         NotFound, Forbidden: as for reading the endpoint.
-        Conflict: it is disabled.
+        Conflict: it is disabled, or the partner is being erased.
     """
     _enabled(service.read(db, caller, endpoint_id))
+    restrictions.refuse(db, service.partner_of(caller))
     now, event_id = clock.now(), ids.uuid7()
     message = WebhookMessage(
         id=ids.uuid7(),
@@ -46,9 +47,11 @@ def redeliver(db: Session, caller: Identity, message_id: UUID) -> Outcome:
 
     Raises:
         NotFound, Forbidden: as for reading the message.
-        Conflict: it is being sent, its endpoint is disabled or deleted, or its body is too large.
+        Conflict: it is being sent, its endpoint is disabled or deleted, its body is too large, or the partner is being
+            erased.
     """
     message = service.read_message(db, caller, message_id)
+    restrictions.refuse(db, service.partner_of(caller))
     endpoint = endpoint_store.find(db, message.endpoint_id)
     if endpoint is None:
         raise Conflict("The webhook endpoint was deleted")
@@ -77,10 +80,11 @@ def recover(db: Session, caller: Identity, endpoint_id: UUID, body: WebhookRecov
 
     Raises:
         NotFound, Forbidden: as for reading the endpoint.
-        Conflict: it is disabled.
+        Conflict: it is disabled, or the partner is being erased.
     """
     endpoint = service.read(db, caller, endpoint_id)
     _enabled(endpoint)
+    restrictions.refuse(db, service.partner_of(caller))
     now = clock.now()
     found = store.recoverable(db, endpoint_id, body.since, service.MAX_PAYLOAD, now, RECOVER_LIMIT + 1)
     chosen = found[:RECOVER_LIMIT]

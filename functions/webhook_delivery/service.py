@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from kapas import clock, ids, inbox, log
+from kapas import clock, ids, inbox, log, restrictions
 from kapas.api import Outcome
 from kapas.db import PLATFORM, Database, Session
 from kapas.db.key_store import SqlKeyStore
@@ -17,7 +17,6 @@ from kapas.keys import Keyring, Shredded
 from kapas.ports import Task, Tasks
 from kapas.schemas.common import PageQuery, cursor
 from kapas.schemas.webhooks import (
-    EVENT_TYPES,
     EndpointDisabled,
     MessageQuery,
     WebhookEndpoint,
@@ -25,8 +24,6 @@ from kapas.schemas.webhooks import (
     WebhookEndpointCreate,
     WebhookEndpointCreated,
     WebhookEndpointPage,
-    WebhookEventType,
-    WebhookEventTypes,
     WebhookMessageDetail,
     WebhookMessagePage,
     WebhookSecretRotated,
@@ -62,9 +59,10 @@ def create(
     Raises:
         Forbidden: the caller is not an owner or a member of a partner.
         Invalid: webhooks may not go to the URL.
-        Conflict: the partner is not registered, or has as many endpoints as it may.
+        Conflict: the partner is not registered, is being erased, or has as many endpoints as it may.
     """
     partner_id = partner_of(caller)
+    restrictions.refuse(db, partner_id)
     _check_url(body.url, allowed)
     if endpoint_store.count(db, partner_id) >= MAX_ENDPOINTS:
         raise Conflict(f"A partner has at most {MAX_ENDPOINTS} webhook endpoints")
@@ -117,10 +115,12 @@ def change(
 
     Raises:
         NotFound, Forbidden: as for reading it.
+        Conflict: the partner is being erased; it may still delete the endpoint.
         PreconditionFailed: it is not at `version`.
         Invalid: webhooks may not go to the URL.
     """
     endpoint = read(db, caller, endpoint_id)
+    restrictions.refuse(db, partner_of(caller))
     if endpoint.version != version:
         raise PreconditionFailed(f"The webhook endpoint is at version {endpoint.version}")
     if body.url is not None:
@@ -141,12 +141,14 @@ def rotate_secret(db: Session, keyring: Keyring, caller: Identity, endpoint_id: 
 
     Raises:
         NotFound, Forbidden: as for reading it.
-        Conflict: it was rotated within the overlap. Another rotation would end the secret that the partner may still use.
+        Conflict: it was rotated within the overlap, and another rotation would end the secret that the partner may still
+            use; or the partner is being erased.
     """
     partner_id, field = partner_of(caller), endpoint_store.secret_field(endpoint_id)
     found = endpoint_store.secrets(db, endpoint_id)
     if found is None:
         raise NotFound("There is no such webhook endpoint")
+    restrictions.refuse(db, partner_id)
     version, sealed = found
     now, keys = clock.now(), SqlKeyStore(db)
     secrets = Secrets.load(keyring.decrypt(keys, partner_id, field, sealed))
@@ -188,27 +190,6 @@ def read_message(db: Session, caller: Identity, message_id: UUID) -> WebhookMess
     if message is None:
         raise NotFound("There is no such webhook message")
     return message
-
-
-def event_types() -> WebhookEventTypes:
-    """What endpoints can subscribe to."""
-    data = [WebhookEventType(type=name, json_schema=_schema_address(name)) for name in EVENT_TYPES]
-    return WebhookEventTypes(data=data, has_more=False, next=None)
-
-
-def event_schema(event_type: str) -> dict[str, Any]:
-    """The JSON Schema of what is sent of such an event. Raises `NotFound`."""
-    if event_type not in EVENT_TYPES:
-        raise NotFound("There is no such type of event; see /v1/webhook-event-types")
-    from kapas.schemas.events.json_schema import delivered_schema  # and all models, which only this needs
-    from kapas.schemas.events.registry import EVENTS
-
-    return delivered_schema(EVENTS[event_type], _schema_address(event_type))
-
-
-def _schema_address(event_type: str) -> str:
-    """Below the API, whose own address no function is told."""
-    return f"/v1/webhook-event-types/{event_type}/schema"
 
 
 def partner_of(caller: Identity) -> UUID:

@@ -9,6 +9,7 @@ from uuid import UUID
 from kapas.db import Row, Session
 from kapas.events import CloudEvent
 from kapas.outbox import Change
+from kapas.restrictions import UNRESTRICTED
 from kapas.schemas.webhooks import (
     ALL_EVENTS,
     AttemptFailure,
@@ -106,21 +107,23 @@ _RECOVERABLE = """SELECT id FROM webhook_messages
       AND (lease_until IS NULL OR lease_until < :now)))
   ORDER BY created_at, id LIMIT :limit FOR UPDATE"""
 
-_ANEW = """UPDATE webhook_messages m
+_ANEW = f"""UPDATE webhook_messages m
   SET status = 'pending', earlier_attempts = m.attempt_count, next_attempt_at = :now::timestamptz, lease_token = NULL,
     lease_until = NULL
   FROM webhook_endpoints e
   WHERE m.id = ANY(:ids::uuid[]) AND e.id = m.endpoint_id AND e.status = 'enabled'
-    AND (m.lease_until IS NULL OR m.lease_until < :now)
+    AND (m.lease_until IS NULL OR m.lease_until < :now) AND {UNRESTRICTED.format("e.partner_id")}
   RETURNING m.id"""
 
-_ENABLED = "SELECT id FROM webhook_endpoints WHERE id = :endpoint_id AND status = 'enabled' ORDER BY id"
+_ENABLED = f"""SELECT id FROM webhook_endpoints
+  WHERE id = :endpoint_id AND status = 'enabled' AND {UNRESTRICTED.format("partner_id")} ORDER BY id"""
 
-_TEST = """INSERT INTO webhook_messages
+_TEST = f"""INSERT INTO webhook_messages
     (id, endpoint_id, partner_id, event_id, event_type, payload, status, attempt_count, next_attempt_at, created_at)
   SELECT :id::uuid, id, partner_id, :event_id::uuid, :event_type, :payload, 'pending', 0, :at::timestamptz,
     :at::timestamptz
-  FROM webhook_endpoints WHERE id = :endpoint_id AND status = 'enabled' RETURNING id"""
+  FROM webhook_endpoints
+  WHERE id = :endpoint_id AND status = 'enabled' AND {UNRESTRICTED.format("partner_id")} RETURNING id"""
 
 _DUE = """SELECT id, attempt_count + 1 FROM webhook_messages m
   WHERE status = 'pending' AND next_attempt_at <= :due AND (lease_until IS NULL OR lease_until < :now)

@@ -1,12 +1,17 @@
 """Whose data may not be processed any further, because its erasure was asked for.
 
 restrictions.refuse(db, partner_id)
+
+A statement that writes asks as well, for a request that was held up may come after the erasure: `UNRESTRICTED.format(...)`.
 """
 
 from uuid import UUID
 
 from kapas.db import Session
 from kapas.errors import Conflict
+
+UNRESTRICTED = "NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = {})"
+"""The condition in SQL; in its braces whose data it is."""
 
 
 def restricted(db: Session, subject_id: UUID) -> bool:

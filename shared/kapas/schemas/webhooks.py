@@ -14,8 +14,8 @@ MessageStatus = Literal["pending", "delivered", "exhausted", "discarded"]
 AttemptFailure = Literal["url_refused", "address_refused", "dns", "connection", "tls", "timeout"]
 
 ALL_EVENTS = "*"
-EVENT_TYPES = PUBLIC_TYPES
-"""What an endpoint may subscribe to, apart from `*`."""
+EVENT_TYPES = tuple(name for name in PUBLIC_TYPES if name != "privacy.erased.v1")
+"""What an endpoint may subscribe to, apart from `*`: no endpoint of a partner is left that could be told of its erasure."""
 TEST_TYPE = "webhook.test"
 """What a message that a partner asks for is called. No event has this type, so nobody subscribes to it."""
 

@@ -1,6 +1,7 @@
 """Webhook endpoints, and the events fanned out to them, on a real PostgreSQL."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -8,14 +9,15 @@ import pytest
 from pg8000.native import Connection
 from standardwebhooks import Webhook
 
-from functions.webhook_delivery import service
+from functions.webhook_delivery import resend, service
 from kapas import ids, outbox
-from kapas.db import DatabaseFailure
+from kapas.api import Outcome
+from kapas.db import DatabaseFailure, Session
 from kapas.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, VersionConflict
 from kapas.events import SequenceGap
 from kapas.identity import Identity, Role, Tier
 from kapas.schemas.common import PageQuery
-from kapas.schemas.webhooks import MessageQuery, WebhookEndpointChange, WebhookEndpointCreate
+from kapas.schemas.webhooks import MessageQuery, WebhookEndpointChange, WebhookEndpointCreate, WebhookRecover
 from tests.integration.webhooks.system import NO_HOSTS, START, URL, System, matched
 
 # Endpoints
@@ -138,6 +140,53 @@ def test_pages_from_the_newest(system: System, caller: Identity) -> None:
         rest = service.list_page(db, caller, PageQuery(limit=2, after=first.next))
     assert [endpoint.id for endpoint in [*first.data, *rest.data]] == created[::-1]
     assert (first.has_more, rest.has_more, rest.next) == (True, False, None)
+
+
+# Erasure
+
+
+def restrict(admin: Connection, caller: Identity) -> None:
+    """Have the caller's erasure asked for."""
+    sql = "INSERT INTO restrictions (subject_id, reason, restricted_at) VALUES (:id, 'erasure', :at)"
+    admin.run(sql, id=caller.partner_id, at=START)
+
+
+def asks(system: System, caller: Identity, endpoint_id: UUID, message_id: UUID) -> list[Callable[[Session], Outcome]]:
+    """All that begins something."""
+    body = WebhookEndpointCreate(url="https://late.example.com/", event_types=["*"])
+    return [
+        lambda db: service.create(db, system.keyring, caller, body, NO_HOSTS),
+        lambda db: service.change(db, caller, endpoint_id, 1, WebhookEndpointChange(url=body.url), NO_HOSTS),
+        lambda db: service.rotate_secret(db, system.keyring, caller, endpoint_id),
+        lambda db: resend.test(db, caller, endpoint_id),
+        lambda db: resend.redeliver(db, caller, message_id),
+        lambda db: resend.recover(db, caller, endpoint_id, WebhookRecover(since=START)),
+    ]
+
+
+def test_who_is_being_erased_starts_nothing_new(system: System, caller: Identity, admin: Connection) -> None:
+    created = system.create(caller)
+    message = system.test(caller, created.id)
+    restrict(admin, caller)
+    with system.database.session(caller.partner_id) as db:
+        for ask in asks(system, caller, created.id, message.id):
+            with pytest.raises(Conflict, match="being erased"):
+                ask(db)
+    system.delete(caller, created.id)
+
+
+def test_what_an_erasure_overtook_is_not_written(system: System, caller: Identity, admin: Connection) -> None:
+    created = system.create(caller)
+    message = system.test(caller, created.id)
+    system.queue.tasks = []
+    with system.database.session(caller.partner_id) as db:
+        held_up = [ask(db) for ask in asks(system, caller, created.id, message.id)]
+        restrict(admin, caller)
+        for outcome in held_up:
+            with pytest.raises(VersionConflict):
+                outbox.commit(db, outcome.change)
+    assert admin.run("SELECT url, version FROM webhook_endpoints") == [[URL, 1]]
+    assert admin.run("SELECT id, earlier_attempts FROM webhook_messages") == [[message.id, 0]]
 
 
 # Fan-out

@@ -1,0 +1,27 @@
+"""What endpoints can subscribe to, and what they are sent of it."""
+
+from typing import Any
+
+from kapas.errors import NotFound
+from kapas.schemas.webhooks import EVENT_TYPES, WebhookEventType, WebhookEventTypes
+
+
+def event_types() -> WebhookEventTypes:
+    """All types, by name."""
+    data = [WebhookEventType(type=name, json_schema=_schema_address(name)) for name in EVENT_TYPES]
+    return WebhookEventTypes(data=data, has_more=False, next=None)
+
+
+def event_schema(event_type: str) -> dict[str, Any]:
+    """The JSON Schema of what is sent of such an event. Raises `NotFound`."""
+    if event_type not in EVENT_TYPES:
+        raise NotFound("There is no such type of event; see /v1/webhook-event-types")
+    from kapas.schemas.events.json_schema import delivered_schema  # and all models, which only this needs
+    from kapas.schemas.events.registry import EVENTS
+
+    return delivered_schema(EVENTS[event_type], _schema_address(event_type))
+
+
+def _schema_address(event_type: str) -> str:
+    """Below the API, whose own address no function is told."""
+    return f"/v1/webhook-event-types/{event_type}/schema"
