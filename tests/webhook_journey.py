@@ -69,3 +69,7 @@ def assert_refused(answer: Answer, status: int, problem: str, *pointers: str) ->
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.body
     assert answer.body["type"] == f"https://kapas.example.com/problems/{problem}"
     assert tuple(error["pointer"] for error in answer.body.get("errors", [])) == pointers
+
+
+def advance(client: Client, duration: str) -> None:
+    client.post("/_local/clock", {"advance": duration})

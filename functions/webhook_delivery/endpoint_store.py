@@ -9,7 +9,8 @@ from kapas.outbox import Change
 from kapas.restrictions import UNRESTRICTED
 from kapas.schemas.webhooks import EndpointDisabled, WebhookEndpoint
 
-_ENDPOINT = "id, version, url, event_types, status, disabled_reason, disabled_at, created_at, updated_at"
+_ENDPOINT = """id, version, url, event_types, status, disabled_reason, disabled_at, created_at, updated_at, first_failed_at,
+  CASE WHEN status = 'enabled' THEN open_until END"""
 
 _INSERT = f"""INSERT INTO webhook_endpoints
     (id, version, partner_id, url, event_types, secret, status, created_at, updated_at)
@@ -98,6 +99,12 @@ def find(db: Session, endpoint_id: UUID) -> WebhookEndpoint | None:
     return _endpoint(row) if row else None
 
 
+def owner(db: Session, endpoint_id: UUID) -> UUID | None:
+    """Whose an endpoint is, also one that was deleted."""
+    row = db.one("SELECT partner_id FROM webhook_endpoints WHERE id = :id", id=endpoint_id)
+    return row[0] if row else None
+
+
 def page(db: Session, partner_id: UUID, limit: int, after: UUID | None) -> list[WebhookEndpoint]:
     """The partner's `limit` newest endpoints older than `after`."""
     rows = db.run(
@@ -127,6 +134,8 @@ def _endpoint(row: Row) -> WebhookEndpoint:
         event_types=row[3],
         status=row[4],
         disabled=EndpointDisabled(reason=row[5], since=row[6]) if row[4] == "disabled" else None,
+        failing_since=row[9],
+        spared_until=row[10],
         created_at=row[7],
         updated_at=row[8],
     )

@@ -29,7 +29,9 @@ from kapas.schemas.webhooks import (
     WebhookMessagePage,
     WebhookRecover,
     WebhookRecovery,
+    WebhookRotation,
     WebhookSecretRotated,
+    WebhookTest,
 )
 from kapas.settings import ApiSettings, CallerSettings, DatabaseSettings, KeySettings, Settings, TaskSettings, load
 
@@ -166,17 +168,20 @@ def delete_endpoint(path: EndpointPath) -> Response:
 
 
 @app.post("/v1/webhook-endpoints/<uuid:endpoint_id>/rotate-secret", responses={200: WebhookSecretRotated})
-def rotate_webhook_secret(path: EndpointPath) -> Response:
-    """Replace the signing secret. For 24 hours every delivery carries a signature of each, separated by a space."""
+def rotate_webhook_secret(path: EndpointPath, body: WebhookRotation) -> Response:
+    """Replace the signing secret. For 24 hours every delivery carries a signature of each, separated by a space.
+
+    One that leaked is ended at once by `end_previous`.
+    """
     with app.session() as db:
-        return app.commit(db, service.rotate_secret(db, keyring(), app.caller, path.endpoint_id))
+        return app.commit(db, service.rotate_secret(db, keyring(), app.caller, path.endpoint_id, body))
 
 
 @app.post("/v1/webhook-endpoints/<uuid:endpoint_id>/test", responses={202: WebhookMessage})
-def send_test_webhook(path: EndpointPath) -> Response:
-    """Send a message of the type `webhook.test`, whatever the endpoint subscribes to."""
+def send_test_webhook(path: EndpointPath, body: WebhookTest) -> Response:
+    """Send a message of the type `webhook.test`, or an example of an event, whatever the endpoint subscribes to."""
     with app.session() as db:
-        outcome = resend.test(db, app.caller, path.endpoint_id)
+        outcome = resend.test(db, app.caller, path.endpoint_id, body)
         answer = app.commit(db, outcome, status=202)
     resend.send(tasks(), outcome)
     return answer
@@ -186,7 +191,7 @@ def send_test_webhook(path: EndpointPath) -> Response:
 def recover_webhook_messages(path: EndpointPath, body: WebhookRecover) -> Response:
     """Send anew what failed or was missed since a time: exhausted, discarded, or waiting for another attempt.
 
-    It takes a minute or two.
+    It takes a minute or two. Operations may ask for it too.
     """
     with app.session() as db, db.transaction():
         return app.commit(db, resend.recover(db, app.caller, path.endpoint_id, body), status=202)
@@ -207,7 +212,7 @@ def read_webhook_event_schema(path: EventTypePath) -> Response:
 
 @app.get("/v1/webhook-messages", responses={200: WebhookMessagePage})
 def list_messages(query: MessageQuery) -> Response:
-    """The messages of one endpoint, newest first."""
+    """The messages of one endpoint, newest first; by status, type and time."""
     with app.session() as db:
         return app.answer(service.list_messages(db, app.caller, query))
 
@@ -221,7 +226,7 @@ def read_message(path: MessagePath) -> Response:
 
 @app.post("/v1/webhook-messages/<uuid:message_id>/redeliver", responses={202: WebhookMessage})
 def redeliver_webhook_message(path: MessagePath) -> Response:
-    """Send a message once more, with the same webhook-id, also one that was delivered."""
+    """Send a message once more, with the same webhook-id, also one that was delivered. Operations may ask for it too."""
     with app.session() as db:
         outcome = resend.redeliver(db, app.caller, path.message_id)
         answer = app.commit(db, outcome, status=202)

@@ -1,4 +1,4 @@
-"""Messages that a partner asks for: a test, one once more, or all that failed since some time."""
+"""Messages that are asked for: by a partner a test, and by operations too one once more, or all that failed since a time."""
 
 from typing import Any
 from uuid import UUID
@@ -7,9 +7,17 @@ from kapas import clock, ids, restrictions
 from kapas.api import Outcome
 from kapas.db import Session
 from kapas.errors import Conflict
-from kapas.identity import Identity
+from kapas.identity import Identity, Role
 from kapas.ports import Tasks
-from kapas.schemas.webhooks import TEST_TYPE, WebhookEndpoint, WebhookMessage, WebhookRecover, WebhookRecovery
+from kapas.schemas.events.examples import example
+from kapas.schemas.webhooks import (
+    TEST_TYPE,
+    WebhookEndpoint,
+    WebhookMessage,
+    WebhookRecover,
+    WebhookRecovery,
+    WebhookTest,
+)
 
 from . import dispatch, endpoint_store, service, store
 
@@ -17,15 +25,16 @@ RECOVER_LIMIT = 1000
 """Messages that one request sends anew: what the reaper takes up in a minute."""
 
 
-def test(db: Session, caller: Identity, endpoint_id: UUID) -> Outcome:
+def test(db: Session, caller: Identity, endpoint_id: UUID, wanted: WebhookTest) -> Outcome:
     """A message of the type `TEST_TYPE` for an endpoint, whatever it subscribes to. `send` has it sent.
+
+    Its body is that of an example of the type that is wanted, if any. By its member `test` a receiver can tell.
 
     Raises:
         NotFound, Forbidden: as for reading the endpoint.
         Conflict: it is disabled, or the partner is being erased.
     """
-    _enabled(service.read(db, caller, endpoint_id))
-    restrictions.refuse(db, service.partner_of(caller))
+    _may_be_sent_to(db, service.read(db, caller, endpoint_id))
     now, event_id = clock.now(), ids.uuid7()
     message = WebhookMessage(
         id=ids.uuid7(),
@@ -35,10 +44,14 @@ def test(db: Session, caller: Identity, endpoint_id: UUID) -> Outcome:
         status="pending",
         attempt_count=0,
         next_attempt_at=now,
+        last_status_code=None,
+        last_failure=None,
         created_at=now,
     )
     # An aggregate of its own, so that who counts the events of a subject finds no gap.
-    body = service.text(event_id, TEST_TYPE, now, event_id, 1, {"endpoint_id": str(endpoint_id)})
+    told = wanted.event_type or TEST_TYPE
+    data = example(wanted.event_type) if wanted.event_type else {"endpoint_id": str(endpoint_id)}
+    body = service.text(event_id, told, now, event_id, 1, data, test=True)
     return Outcome(store.add_test(message, body), message, 1)
 
 
@@ -46,16 +59,17 @@ def redeliver(db: Session, caller: Identity, message_id: UUID) -> Outcome:
     """Send a message once more, also one that was delivered, with the whole schedule before it. `send` has it sent.
 
     Raises:
-        NotFound, Forbidden: as for reading the message.
+        NotFound: there is no such message.
+        Forbidden: the caller is neither of operations nor an owner or a member of a partner.
         Conflict: it is being sent, its endpoint is disabled or deleted, its body is too large, or the partner is being
             erased.
     """
-    message = service.read_message(db, caller, message_id)
-    restrictions.refuse(db, service.partner_of(caller))
+    _check_role(caller)
+    message = service.find_message(db, message_id)
     endpoint = endpoint_store.find(db, message.endpoint_id)
     if endpoint is None:
         raise Conflict("The webhook endpoint was deleted")
-    _enabled(endpoint)
+    _may_be_sent_to(db, endpoint)
     if len(message.payload.encode()) > service.MAX_PAYLOAD:
         raise Conflict(f"A webhook has at most {service.MAX_PAYLOAD} bytes")
     now = clock.now()
@@ -79,12 +93,13 @@ def recover(db: Session, caller: Identity, endpoint_id: UUID, body: WebhookRecov
     transaction, which locks the messages. The reaper has them sent.
 
     Raises:
-        NotFound, Forbidden: as for reading the endpoint.
+        NotFound: there is no such endpoint.
+        Forbidden: as for `redeliver`.
         Conflict: it is disabled, or the partner is being erased.
     """
-    endpoint = service.read(db, caller, endpoint_id)
-    _enabled(endpoint)
-    restrictions.refuse(db, service.partner_of(caller))
+    _check_role(caller)
+    endpoint = service.find(db, endpoint_id)
+    _may_be_sent_to(db, endpoint)
     now = clock.now()
     found = store.recoverable(db, endpoint_id, body.since, service.MAX_PAYLOAD, now, RECOVER_LIMIT + 1)
     chosen = found[:RECOVER_LIMIT]
@@ -92,6 +107,15 @@ def recover(db: Session, caller: Identity, endpoint_id: UUID, body: WebhookRecov
     return Outcome(store.send_all_anew(endpoint_id, chosen, now), answer, endpoint.version)
 
 
-def _enabled(endpoint: WebhookEndpoint) -> None:
+def _check_role(caller: Identity) -> None:
+    """Operations sends anew what failed for a reason of ours. It is told ids, no URL and no body."""
+    if caller.role is not Role.OPS:
+        service.partner_of(caller)
+
+
+def _may_be_sent_to(db: Session, endpoint: WebhookEndpoint) -> None:
     if endpoint.status != "enabled":
         raise Conflict("The webhook endpoint is disabled; enable it first")
+    owner = endpoint_store.owner(db, endpoint.id)
+    if owner is not None:
+        restrictions.refuse(db, owner)

@@ -26,10 +26,11 @@ from kapas.schemas.webhooks import (
     WebhookEndpointPage,
     WebhookMessageDetail,
     WebhookMessagePage,
+    WebhookRotation,
     WebhookSecretRotated,
 )
 
-from . import batch_store, batches, dispatch, endpoint_store, guard, schedule, sending, signatures, store
+from . import batch_store, batches, dispatch, endpoint_store, guard, message_store, schedule, sending, signatures, store
 from .dispatch import AttemptTask
 from .sending import LEASE, Sender
 from .signatures import Secrets
@@ -74,6 +75,8 @@ def create(
         event_types=body.event_types,
         status="enabled",
         disabled=None,
+        failing_since=None,
+        spared_until=None,
         created_at=now,
         updated_at=now,
         secret=signatures.new_secret(),
@@ -89,6 +92,11 @@ def create(
 def read(db: Session, caller: Identity, endpoint_id: UUID) -> WebhookEndpoint:
     """One endpoint of the caller's partner. Raises `NotFound` or `Forbidden`."""
     partner_of(caller)
+    return find(db, endpoint_id)
+
+
+def find(db: Session, endpoint_id: UUID) -> WebhookEndpoint:
+    """An endpoint that the session may see. Raises `NotFound`."""
     endpoint = endpoint_store.find(db, endpoint_id)
     if endpoint is None:
         raise NotFound("There is no such webhook endpoint")
@@ -133,11 +141,15 @@ def change(
         changes["disabled"] = EndpointDisabled(reason="requested", since=now)
     after = endpoint.model_copy(update=changes)
     afresh = body.status == "enabled" or after.url != endpoint.url
+    if afresh:
+        after = after.model_copy(update={"failing_since": None})
+    if afresh or after.status == "disabled":
+        after = after.model_copy(update={"spared_until": None})
     return Outcome(endpoint_store.update(after, version, afresh), after, after.version)
 
 
-def rotate_secret(db: Session, keyring: Keyring, caller: Identity, endpoint_id: UUID) -> Outcome:
-    """Give an endpoint another secret. Deliveries are signed with both for `signatures.OVERLAP`.
+def rotate_secret(db: Session, keyring: Keyring, caller: Identity, endpoint_id: UUID, body: WebhookRotation) -> Outcome:
+    """Give an endpoint another secret. Deliveries are signed with both for `signatures.OVERLAP`, or at once with it alone.
 
     Raises:
         NotFound, Forbidden: as for reading it.
@@ -152,15 +164,15 @@ def rotate_secret(db: Session, keyring: Keyring, caller: Identity, endpoint_id: 
     version, sealed = found
     now, keys = clock.now(), SqlKeyStore(db)
     secrets = Secrets.load(keyring.decrypt(keys, partner_id, field, sealed))
-    if secrets.previous_until is not None and secrets.overlapping(now):
+    if secrets.previous_until is not None and secrets.overlapping(now) and not body.end_previous:
         raise Conflict(
-            f"The secret was rotated; the one before it is valid until {clock.rfc3339(secrets.previous_until)}"
+            f"The secret was rotated; the one before it is valid until {clock.rfc3339(secrets.previous_until)}."
+            " To end both, send end_previous"
         )
-    rotated = secrets.rotated(now)
+    until = now if body.end_previous else now + signatures.OVERLAP
+    rotated = secrets.rotated(until)
     change = endpoint_store.rotate(endpoint_id, version, keyring.encrypt(keys, partner_id, field, rotated.dump()), now)
-    answer = WebhookSecretRotated(
-        id=endpoint_id, version=version + 1, secret=rotated.current, previous_until=now + signatures.OVERLAP
-    )
+    answer = WebhookSecretRotated(id=endpoint_id, version=version + 1, secret=rotated.current, previous_until=until)
     return Outcome(change, answer, answer.version)
 
 
@@ -175,9 +187,11 @@ def delete(db: Session, caller: Identity, endpoint_id: UUID) -> None:
 
 
 def list_messages(db: Session, caller: Identity, query: MessageQuery) -> WebhookMessagePage:
-    """The messages of an endpoint, newest first; of a deleted one as well. Raises `Forbidden`."""
+    """The messages of an endpoint that fit, newest first; of a deleted one as well. Raises `NotFound` or `Forbidden`."""
     partner_of(caller)
-    messages = store.messages(db, query.endpoint_id, query.limit + 1, query.after_id())
+    messages = message_store.page(db, query, query.limit + 1)
+    if not messages and endpoint_store.owner(db, query.endpoint_id) is None:
+        raise NotFound("There is no such webhook endpoint")
     more = len(messages) > query.limit
     data = messages[: query.limit]
     return WebhookMessagePage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
@@ -186,7 +200,12 @@ def list_messages(db: Session, caller: Identity, query: MessageQuery) -> Webhook
 def read_message(db: Session, caller: Identity, message_id: UUID) -> WebhookMessageDetail:
     """A message with its attempts. Raises `NotFound` or `Forbidden`."""
     partner_of(caller)
-    message = store.message(db, message_id)
+    return find_message(db, message_id)
+
+
+def find_message(db: Session, message_id: UUID) -> WebhookMessageDetail:
+    """A message that the session may see. Raises `NotFound`."""
+    message = message_store.find(db, message_id)
     if message is None:
         raise NotFound("There is no such webhook message")
     return message
@@ -237,8 +256,10 @@ def payload(event: CloudEvent) -> str:
     return text(event.id, event.type, event.time, event.subject, event.sequence, event.data)
 
 
-def text(event_id: UUID, event_type: str, time: datetime, subject: UUID, sequence: int, data: Mapping[str, Any]) -> str:
-    """The body of a webhook, as ASCII JSON. This exact text is stored and signed."""
+def text(
+    event_id: UUID, event_type: str, time: datetime, subject: UUID, sequence: int, data: Mapping[str, Any], **more: bool
+) -> str:
+    """The body of a webhook, as ASCII JSON, with `more` members. This exact text is stored and signed."""
     members = {
         "id": str(event_id),
         "type": event_type,
@@ -246,6 +267,7 @@ def text(event_id: UUID, event_type: str, time: datetime, subject: UUID, sequenc
         "subject": str(subject),
         "sequence": sequence,
         "data": data,
+        **more,
     }
     return json.dumps(members, separators=(",", ":"))
 

@@ -44,9 +44,9 @@ class Secrets:
         """Whether the previous secret is still signed with."""
         return self.previous_until is not None and now < self.previous_until
 
-    def rotated(self, now: datetime) -> "Secrets":
-        """With a new secret, the current one ending after `OVERLAP`."""
-        return Secrets(new_secret(), self.current, now + OVERLAP)
+    def rotated(self, until: datetime) -> "Secrets":
+        """With a new secret, the current one ending then, and the one before it now."""
+        return Secrets(new_secret(), self.current, until)
 
     def valid(self, now: datetime) -> list[str]:
         """Those to sign with, the newest first."""

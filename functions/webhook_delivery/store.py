@@ -1,27 +1,17 @@
-"""Webhook messages and attempts in SQL. Row level security decides which rows a session sees."""
+"""The delivery of webhook messages in SQL. Row level security decides which rows a session sees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from kapas.db import Row, Session
+from kapas.db import Session
 from kapas.events import CloudEvent
 from kapas.outbox import Change
 from kapas.restrictions import UNRESTRICTED
-from kapas.schemas.webhooks import (
-    ALL_EVENTS,
-    AttemptFailure,
-    MessageStatus,
-    WebhookAttempt,
-    WebhookMessage,
-    WebhookMessageDetail,
-)
+from kapas.schemas.webhooks import ALL_EVENTS, AttemptFailure, MessageStatus, WebhookMessage
 
 from . import schedule
-
-_MESSAGE = "id, endpoint_id, event_id, event_type, status, attempt_count, next_attempt_at, created_at"
 
 _SUBSCRIBERS = """SELECT id, status FROM webhook_endpoints
   WHERE partner_id = ANY(:partner_ids) AND status <> 'deleted' AND event_types && :wanted::text[] ORDER BY id"""
@@ -216,32 +206,6 @@ def add_messages(
     )
 
 
-def messages(db: Session, endpoint_id: UUID, limit: int, after: UUID | None) -> list[WebhookMessage]:
-    """The endpoint's `limit` newest messages older than `after`."""
-    rows = db.run(
-        f"""SELECT {_MESSAGE} FROM webhook_messages
-            WHERE endpoint_id = :endpoint_id AND (:after::uuid IS NULL OR id < :after::uuid)
-            ORDER BY id DESC LIMIT :limit""",
-        endpoint_id=endpoint_id,
-        after=after,
-        limit=limit,
-    )
-    return [WebhookMessage(**_message(row)) for row in rows]
-
-
-def message(db: Session, message_id: UUID) -> WebhookMessageDetail | None:
-    """A message with its attempts, oldest first."""
-    row = db.one(f"SELECT {_MESSAGE}, payload FROM webhook_messages WHERE id = :id", id=message_id)
-    if row is None:
-        return None
-    attempts = db.run(
-        """SELECT number, started_at, milliseconds, status_code, failure, response
-           FROM webhook_attempts WHERE message_id = :id ORDER BY number""",
-        id=message_id,
-    )
-    return WebhookMessageDetail(**_message(row), payload=row[8], attempts=[_attempt(attempt) for attempt in attempts])
-
-
 # Sent because a partner asks for it
 
 
@@ -354,28 +318,3 @@ def due(db: Session, now: datetime, overdue_since: datetime, limit: int) -> list
 def storable(text: str) -> str:
     """PostgreSQL's text holds no NUL."""
     return text.replace("\0", "\ufffd")
-
-
-def _message(row: Row) -> dict[str, Any]:
-    """What a message and its detail have in common."""
-    return {
-        "id": row[0],
-        "endpoint_id": row[1],
-        "event_id": row[2],
-        "event_type": row[3],
-        "status": row[4],
-        "attempt_count": row[5],
-        "next_attempt_at": row[6],
-        "created_at": row[7],
-    }
-
-
-def _attempt(row: Row) -> WebhookAttempt:
-    return WebhookAttempt(
-        number=row[0],
-        started_at=row[1],
-        milliseconds=row[2],
-        status_code=row[3],
-        failure=row[4],
-        response=row[5],
-    )

@@ -47,8 +47,9 @@ def test_the_previous_secret_is_signed_with_for_a_day_and_not_a_moment_longer() 
     rotated_at = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
     first = Secrets(signatures.new_secret())
     assert first.valid(rotated_at) == [first.current]
-    second = Secrets.load(first.rotated(rotated_at).dump().encode())
-    end = rotated_at + timedelta(hours=24)
+    end = rotated_at + signatures.OVERLAP
+    assert end == rotated_at + timedelta(hours=24)
+    second = Secrets.load(first.rotated(end).dump().encode())
     assert second == Secrets(second.current, first.current, end)
     assert second.valid(end - timedelta(microseconds=1)) == [second.current, first.current]
     assert second.valid(end) == [second.current]

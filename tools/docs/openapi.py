@@ -10,6 +10,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from kapas import idempotency
 from kapas.api import VERSIONS
 from kapas.events import EventData
+from kapas.schemas.common import OptionalRequest
 from kapas.schemas.events.json_schema import delivered, description
 from kapas.schemas.events.registry import EVENTS
 from kapas.schemas.json_schema import DIALECT, Schema, Schemas
@@ -160,7 +161,7 @@ def _operation(api: Api, operation: Operation, references: References) -> dict[s
     body = operation.model("body")
     if body:
         content = {"application/json": {"schema": references[body, "validation"]}}
-        made["requestBody"] = {"required": True, "content": content}
+        made["requestBody"] = {"required": not issubclass(body, OptionalRequest), "content": content}
     answers = {status: _answer(operation, status, model, references) for status, model in operation.answers.items()}
     failures = {
         str(status): {"$ref": f"#/components/responses/{problems.name(status)}"}

@@ -1,12 +1,14 @@
-"""The files of `docs/api`: what they should hold, and what they do."""
+"""The files of `docs/api`, and the examples of events that are sent as tests: what they should hold, and what they do."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kapas.schemas.events import examples
 from kapas.schemas.events.json_schema import event_schemas
 from kapas.schemas.json_schema import Schema
+from kapas.schemas.webhooks import EVENT_TYPES
 from tools.catalog import ROOT
 from tools.docs.compatibility import breaks, next_version
 from tools.docs.index import index
@@ -14,13 +16,21 @@ from tools.docs.openapi import document
 
 API = ROOT / "docs/api"
 EVENTS = API / "events"
+EXAMPLES = ROOT / "tests/examples"
 
 
 def rendered() -> dict[Path, str]:
     """Path -> what it should hold."""
     openapi = document()
     files = {API / "openapi.json": _text(openapi), API / "README.md": index(openapi)}
+    files[examples.PATH] = _text(_examples())
     return files | {EVENTS / f"{type_}.json": _text(schema) for type_, schema in event_schemas().items()}
+
+
+def _examples() -> dict[str, Any]:
+    """Type -> the data of the first example of each event that an endpoint can subscribe to."""
+    first = {type_: min((EXAMPLES / type_).glob("*.json")) for type_ in EVENT_TYPES}
+    return {type_: json.loads(path.read_text("utf-8"))["data"] for type_, path in first.items()}
 
 
 def stale(files: Mapping[Path, str]) -> list[Path]:

@@ -29,6 +29,15 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True)
 
 
+class OptionalRequest(Request):
+    """What a client may send or leave out: no body is an empty one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing(cls, body: Any) -> Any:
+        return {} if body is None else body
+
+
 class Query(Request):
     """What a request says after its `?`."""
 

@@ -1,11 +1,12 @@
 """Webhook endpoints, messages and attempts as the API shows them."""
 
+from functools import partial
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema, model_validator
 
-from kapas.schemas.common import Page, PageQuery, Request, Resource
+from kapas.schemas.common import OptionalRequest, Page, PageQuery, Request, Resource
 from kapas.schemas.events.types import PUBLIC_TYPES
 
 EndpointStatus = Literal["enabled", "disabled"]
@@ -20,14 +21,23 @@ TEST_TYPE = "webhook.test"
 """What a message that a partner asks for is called. No event has this type, so nobody subscribes to it."""
 
 
-def _known(event_type: str) -> str:
-    if event_type != ALL_EVENTS and event_type not in EVENT_TYPES:
-        raise ValueError(f"Must be * or one of {', '.join(EVENT_TYPES)}")
+def _known(event_type: str, also: str = "") -> str:
+    known = [also, *EVENT_TYPES] if also else EVENT_TYPES
+    if event_type not in known:
+        raise ValueError(f"Must be one of {', '.join(known)}")
     return event_type
 
 
 EventType = Annotated[
-    str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [ALL_EVENTS, *EVENT_TYPES]})
+    str,
+    AfterValidator(partial(_known, also=ALL_EVENTS)),
+    WithJsonSchema({"type": "string", "enum": [ALL_EVENTS, *EVENT_TYPES]}),
+]
+EventExample = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*EVENT_TYPES]})]
+MessageType = Annotated[
+    str,
+    AfterValidator(partial(_known, also=TEST_TYPE)),
+    WithJsonSchema({"type": "string", "enum": [TEST_TYPE, *EVENT_TYPES]}),
 ]
 EventTypes = Annotated[
     list[EventType], Field(min_length=1, max_length=100, description="Which events to send; * sends all, also new ones")
@@ -76,6 +86,12 @@ class WebhookEndpoint(Resource):
     event_types: list[str]
     status: EndpointStatus = Field(description="An endpoint that answers 410 Gone, or fails for days, becomes disabled")
     disabled: EndpointDisabled | None = Field(description="While disabled")
+    failing_since: AwareDatetime | None = Field(
+        description="While attempts fail: since when none has succeeded; a failure five days later disables it"
+    )
+    spared_until: AwareDatetime | None = Field(
+        description="While most attempts fail: nothing is sent before then, when one attempt finds out if it is back"
+    )
     created_at: AwareDatetime
     updated_at: AwareDatetime
 
@@ -90,6 +106,15 @@ class WebhookEndpointPage(Page[WebhookEndpoint]):
     """Endpoints, newest first."""
 
 
+class WebhookRotation(OptionalRequest):
+    """How to rotate a secret. Without a body as with an empty one."""
+
+    end_previous: bool = Field(
+        False,
+        description="For one that leaked: sign with the new secret alone from now on, also within 24 hours of a rotation",
+    )
+
+
 class WebhookSecretRotated(Resource):
     """The new secret of an endpoint. Until `previous_until` every delivery carries the signature of both."""
 
@@ -97,6 +122,15 @@ class WebhookSecretRotated(Resource):
     version: int
     secret: str = Field(description="whsec_ and base64 (Standard Webhooks). It is not shown again")
     previous_until: AwareDatetime = Field(description="When the secret before it is no longer signed with")
+
+
+class WebhookTest(OptionalRequest):
+    """What to send as a test. Without a body as with an empty one."""
+
+    event_type: EventExample | None = Field(
+        None,
+        description="Send an example of this type, with `test` true in its body; else a message of the type webhook.test",
+    )
 
 
 class WebhookRecover(Request):
@@ -124,9 +158,13 @@ class WebhookEventTypes(Page[WebhookEventType]):
 
 
 class MessageQuery(PageQuery):
-    """The messages of one endpoint."""
+    """The messages of one endpoint, all or those that fit."""
 
     endpoint_id: UUID
+    status: MessageStatus | None = None
+    event_type: MessageType | None = None
+    since: AwareDatetime | None = Field(None, description="Those created at this time or later")
+    until: AwareDatetime | None = Field(None, description="Those created before this time")
 
 
 class WebhookMessage(Resource):
@@ -141,6 +179,8 @@ class WebhookMessage(Resource):
     )
     attempt_count: int
     next_attempt_at: AwareDatetime | None = Field(description="While pending; later if the endpoint is being spared")
+    last_status_code: int | None = Field(description="What the endpoint answered to the last attempt, if it did")
+    last_failure: AttemptFailure | None = Field(description="Why the last attempt has no complete answer")
     created_at: AwareDatetime
 
 

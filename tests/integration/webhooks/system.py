@@ -16,7 +16,7 @@ from functions.webhook_delivery.dispatch import AttemptTask
 from functions.webhook_delivery.sending import Reply
 from functions.webhook_delivery.slots import Slots
 from kapas import clock, ids, outbox
-from kapas.db import Database
+from kapas.db import PLATFORM, Database
 from kapas.db.key_store import SqlKeyStore
 from kapas.events import CloudEvent
 from kapas.identity import Identity, Role, Tier
@@ -32,7 +32,9 @@ from kapas.schemas.webhooks import (
     WebhookMessageDetail,
     WebhookRecover,
     WebhookRecovery,
+    WebhookRotation,
     WebhookSecretRotated,
+    WebhookTest,
 )
 from tests.unit.fake_keys import Kms
 from tests.unit.fake_tasks import Queue
@@ -114,29 +116,31 @@ class System:
     def reap(self) -> int:
         return service.reap(self.database, self.queue)
 
-    def rotate(self, caller: Identity, endpoint_id: UUID) -> WebhookSecretRotated:
+    def rotate(self, caller: Identity, endpoint_id: UUID, *, end_previous: bool = False) -> WebhookSecretRotated:
         with self.database.session(caller.partner_id) as db:
-            outcome = service.rotate_secret(db, self.keyring, caller, endpoint_id)
+            outcome = service.rotate_secret(
+                db, self.keyring, caller, endpoint_id, WebhookRotation(end_previous=end_previous)
+            )
             outbox.commit(db, outcome.change)
         assert isinstance(outcome.resource, WebhookSecretRotated)
         return outcome.resource
 
-    def test(self, caller: Identity, endpoint_id: UUID) -> WebhookMessage:
+    def test(self, caller: Identity, endpoint_id: UUID, event_type: str | None = None) -> WebhookMessage:
         with self.database.session(caller.partner_id) as db:
-            outcome = resend.test(db, caller, endpoint_id)
+            outcome = resend.test(db, caller, endpoint_id, WebhookTest(event_type=event_type))
             outbox.commit(db, outcome.change)
         resend.send(self.queue, outcome)
         assert isinstance(outcome.resource, WebhookMessage)
         return outcome.resource
 
     def redeliver(self, caller: Identity, message_id: UUID) -> None:
-        with self.database.session(caller.partner_id) as db:
+        with self.database.session(caller.partner_id or PLATFORM) as db:
             outcome = resend.redeliver(db, caller, message_id)
             outbox.commit(db, outcome.change)
         resend.send(self.queue, outcome)
 
     def recover(self, caller: Identity, endpoint_id: UUID, since: datetime) -> WebhookRecovery:
-        with self.database.session(caller.partner_id) as db, db.transaction():
+        with self.database.session(caller.partner_id or PLATFORM) as db, db.transaction():
             outcome = resend.recover(db, caller, endpoint_id, WebhookRecover(since=since))
             outbox.commit(db, outcome.change)
         assert isinstance(outcome.resource, WebhookRecovery)

@@ -116,6 +116,17 @@ def test_the_secrets_are_stored_sealed(system: System, caller: Identity, admin: 
     assert rotated.secret.encode() not in bytes(stored)
 
 
+def test_a_secret_that_leaked_signs_nothing_more(system: System, caller: Identity) -> None:
+    created = system.create(caller)
+    first = system.rotate(caller, created.id)
+    second = system.rotate(caller, created.id, end_previous=True)
+    assert second.previous_until == START
+    system.fan_out(matched(caller))
+    system.attempt(system.queue.take())
+    assert [verifies(one.secret, system) for one in (created, first, second)] == [False, False, True]
+    system.rotate(caller, created.id)  # and no overlap is left that would forbid it
+
+
 # A test
 
 
@@ -336,11 +347,32 @@ def test_two_recoveries_at_once_count_each_message_once(system: System, caller: 
 # Whose
 
 
+def test_operations_sends_anew_but_not_for_who_is_being_erased(
+    system: System, caller: Identity, admin: Connection
+) -> None:
+    created = system.create(caller)
+    message = failed(system, caller)
+    ops = Identity("user-2", None, Role.OPS, Tier.FREE)
+    system.redeliver(ops, message.id)
+    system.partner.reply = Reply(200)
+    system.attempt(system.queue.take())
+    assert system.message(caller, created.id).status == "delivered"
+    assert system.recover(ops, created.id, START).messages == 0
+    for refused in (lambda: system.rotate(ops, created.id), lambda: system.test(ops, created.id)):
+        with pytest.raises(Forbidden):
+            refused()
+    sql = "INSERT INTO restrictions (subject_id, reason, restricted_at) VALUES (:id, 'erasure', :at)"
+    admin.run(sql, id=caller.partner_id, at=START)
+    for refused in (lambda: system.redeliver(ops, message.id), lambda: system.recover(ops, created.id, START)):
+        with pytest.raises(Conflict, match="being erased"):
+            refused()
+
+
 def test_another_partner_and_other_roles_are_told_nothing(system: System, caller: Identity) -> None:
     created = system.create(caller)
     message = failed(system, caller)
     other = system.register()
-    for stranger, error in ((other, NotFound), (Identity("user-2", None, Role.OPS, Tier.FREE), Forbidden)):
+    for stranger, error in ((other, NotFound), (Identity("user-2", None, Role.DPO, Tier.FREE), Forbidden)):
         for asked in (
             lambda who: system.rotate(who, created.id),
             lambda who: system.test(who, created.id),

@@ -48,6 +48,7 @@ def delivered(model: type[EventData], data: Schema) -> Schema:
     """What a webhook is sent around `data`, the schema of the event's own part."""
     whole = envelope(model, data)
     properties = {name: whole["properties"][name] for name in DELIVERED}
+    properties["test"] = {"const": True, "description": "Only in a test that was asked for: nothing has happened"}
     return whole | {"properties": properties, "required": list(DELIVERED)}
 
 

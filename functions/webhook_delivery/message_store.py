@@ -1,0 +1,91 @@
+"""What partners read of messages and attempts, in SQL. Row level security decides which rows a session sees."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from kapas.db import Row, Session
+from kapas.schemas.webhooks import MessageQuery, WebhookAttempt, WebhookMessage, WebhookMessageDetail
+
+LATE = timedelta(minutes=1)
+"""By how much the time in a message's id may be later than `created_at`: a fan-out that waits draws its ids afterwards."""
+
+_MESSAGE = """m.id, m.endpoint_id, m.event_id, m.event_type, m.status, m.attempt_count, m.next_attempt_at, m.created_at,
+  a.status_code, a.failure"""
+_LAST = "LEFT JOIN webhook_attempts a ON a.message_id = m.id AND a.number = m.attempt_count"
+
+
+def page(db: Session, query: MessageQuery, limit: int) -> list[WebhookMessage]:
+    """The `limit` newest messages of an endpoint that fit the query."""
+    fits = ["endpoint_id = :endpoint_id"]
+    parameters: dict[str, Any] = {"endpoint_id": query.endpoint_id, "limit": limit}
+    after = query.after_id()
+    if after is not None:
+        fits.append("id < :after::uuid")
+        parameters["after"] = after
+    if query.status is not None:
+        # What failed is indexed: it is looked for among all that was delivered.
+        failed = query.status in ("exhausted", "discarded")
+        fits.append("status = :status" + (" AND status IN ('exhausted', 'discarded')" if failed else ""))
+        parameters["status"] = query.status
+    if query.event_type is not None:
+        fits.append("event_type = :event_type")
+        parameters["event_type"] = query.event_type
+    if query.since is not None:  # ids are ordered by time, and indexed
+        fits.append("created_at >= :since AND id >= :first::uuid")
+        parameters |= {"since": query.since, "first": _first(query.since)}
+    if query.until is not None:
+        fits.append("created_at < :until AND id < :last::uuid")
+        parameters |= {"until": query.until, "last": _first(query.until + LATE)}
+    rows = db.run(
+        f"""SELECT {_MESSAGE} FROM (
+              SELECT * FROM webhook_messages WHERE {" AND ".join(fits)} ORDER BY id DESC LIMIT :limit) AS m
+            {_LAST} ORDER BY m.id DESC""",
+        **parameters,
+    )
+    return [WebhookMessage(**_message(row)) for row in rows]
+
+
+def find(db: Session, message_id: UUID) -> WebhookMessageDetail | None:
+    """A message with its attempts, oldest first."""
+    row = db.one(f"SELECT {_MESSAGE}, m.payload FROM webhook_messages m {_LAST} WHERE m.id = :id", id=message_id)
+    if row is None:
+        return None
+    attempts = db.run(
+        """SELECT number, started_at, milliseconds, status_code, failure, response
+           FROM webhook_attempts WHERE message_id = :id ORDER BY number""",
+        id=message_id,
+    )
+    return WebhookMessageDetail(**_message(row), payload=row[10], attempts=[_attempt(attempt) for attempt in attempts])
+
+
+def _first(moment: datetime) -> UUID:
+    """The least UUIDv7 of a time."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+
+
+def _message(row: Row) -> dict[str, Any]:
+    """What a message and its detail have in common."""
+    return {
+        "id": row[0],
+        "endpoint_id": row[1],
+        "event_id": row[2],
+        "event_type": row[3],
+        "status": row[4],
+        "attempt_count": row[5],
+        "next_attempt_at": row[6],
+        "created_at": row[7],
+        "last_status_code": row[8],
+        "last_failure": row[9],
+    }
+
+
+def _attempt(row: Row) -> WebhookAttempt:
+    return WebhookAttempt(
+        number=row[0],
+        started_at=row[1],
+        milliseconds=row[2],
+        status_code=row[3],
+        failure=row[4],
+        response=row[5],
+    )
