@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .readings import Unreadable
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -26,6 +28,10 @@ MOST_MARKS = 8
 """Candidates that are tried as corners, those with the most support first."""
 MIN_UNIT = 1.5
 """Pixels of a mark's module below which its rings cannot be told apart."""
+MOST_CROSSINGS = 10_000
+"""Crossings, across or down, above which a picture shows no frame: a large and noisy photograph of one has some 6,000."""
+STRIP = 256
+"""Lines that are looked at together: their edges take 50 MB, and those of a whole picture of noise a gigabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +93,20 @@ class Mark:
     """Lines that crossed it in the right proportion."""
 
 
+def no_card(why: str) -> Unreadable:
+    """What to tell a photographer whose picture does not show the frame."""
+    return Unreadable("card_not_found", f"There is no colour without the card, and {why}: photograph the whole frame")
+
+
 def marks(grey: NDArray[np.uint8]) -> list[Mark]:
-    """The finder marks in a grey image, those with the most support first."""
+    """The finder marks in a grey image, those with the most support first.
+
+    Raises:
+        Unreadable: it is noise or a pattern that looks like marks all over.
+    """
     dark = _dark(grey)
-    across = _clusters(_crossings(dark))
-    down = [Mark(mark.y, mark.x, mark.unit, mark.support) for mark in _clusters(_crossings(dark.T))]
+    across = clusters(_crossings(dark))
+    down = [Mark(mark.y, mark.x, mark.unit, mark.support) for mark in clusters(_crossings(dark.T))]
     found: list[Mark] = []
     for one in across:
         for other in down:
@@ -142,7 +157,19 @@ def _dark(grey: NDArray[np.uint8]) -> Mask:
 
 
 def _crossings(dark: Mask) -> Floats:
-    """Where lines cross dark and white as a mark's centre does: [N, 3] of x, y and the module's size."""
+    """Where lines cross dark and white as a mark's centre does: [N, 3] of x, y and the module's size, line by line."""
+    found: list[Floats] = []
+    count = 0
+    for top in range(0, len(dark), STRIP):
+        strip = _crossings_of(dark[top : top + STRIP], top)
+        found.append(strip)
+        count += len(strip)
+        if count > MOST_CROSSINGS:
+            raise no_card("what can be seen looks like its corner marks all over")
+    return np.concatenate(found)
+
+
+def _crossings_of(dark: Mask, top: int) -> Floats:
     height, width = dark.shape
     framed = np.zeros((height, width + 2), bool)
     framed[:, 1:-1] = dark
@@ -160,20 +187,27 @@ def _crossings(dark: Mask) -> Floats:
     fits &= np.all(np.abs(runs[:, [0, 1, 3, 4]] - unit[:, None]) <= tolerance[:, None], axis=1)
     fits &= np.abs(runs[:, 2] - 3 * unit) <= 2 * tolerance
     centre = (edges[:, 2] + edges[:, 3] - 1) / 2
-    return np.column_stack([centre, row[first], unit])[fits]
+    return np.column_stack([centre, top + row[first], unit])[fits]
 
 
-def _clusters(crossings: Floats) -> list[Mark]:
-    """Crossings of neighbouring lines, put together."""
-    found: list[list[Floats]] = []
-    for crossing in crossings:
-        for cluster in found:
+def clusters(crossings: Floats) -> list[Mark]:
+    """Crossings of neighbouring lines, put together. They come line by line: a cluster that ended too far above is done."""
+    found: list[list[list[float]]] = []
+    near: list[list[list[float]]] = []
+    line = -1.0
+    for crossing in crossings.tolist():
+        x, y, _ = crossing
+        if y > line:
+            line = y
+            near = [cluster for cluster in near if y - cluster[-1][1] < 2 * cluster[-1][2] + 1]
+        for cluster in near:
             last = cluster[-1]
-            if abs(crossing[0] - last[0]) < last[2] and 0 < crossing[1] - last[1] < 2 * last[2] + 1:
+            if last[1] < y and abs(x - last[0]) < last[2]:
                 cluster.append(crossing)
                 break
         else:
-            found.append([crossing])
+            near.append([crossing])
+            found.append(near[-1])
     made: list[Mark] = []
     for cluster in found:
         x, y, unit = np.median(np.array(cluster), axis=0)

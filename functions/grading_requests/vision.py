@@ -50,19 +50,15 @@ def _find(
     """Where the frame lies and what its card says: of all ways to lay it on four marks, the one that fits the card best."""
     marks = frame.marks(grey)
     if len(marks) < 4:
-        raise _no_card(f"{len(marks)} of the four corner marks of the sampling frame can be seen")
+        raise frame.no_card(f"{len(marks)} of the four corner marks of the sampling frame can be seen")
     fits = [(fit, at) for at in frame.placements(marks) if (fit := calibrate(pixels, at, layout)) is not None]
     if not fits:
-        raise _no_card("the corner marks do not lie as those of a sampling frame")
+        raise frame.no_card("the corner marks do not lie as those of a sampling frame")
     calibration, placement = min(fits, key=lambda fit: fit[0].residual)
     if calibration.residual > limits.largest_card_residual and calibration.brightest < limits.over_exposed_from:
         detail = "The colour card is covered, shaded or not the 24-patch card: colours would be wrong"
         raise Unreadable("card_unreadable", detail)
     return placement, calibration
-
-
-def _no_card(why: str) -> Unreadable:
-    return Unreadable("card_not_found", f"There is no colour without the card, and {why}: photograph the whole frame")
 
 
 def _window(image: Image.Image, placement: Floats, layout: Layout, limits: ImageLimits) -> NDArray[np.uint8]:

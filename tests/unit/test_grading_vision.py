@@ -2,7 +2,11 @@
 
 import functools
 import io
+import sys
+from collections.abc import Callable
 from decimal import Decimal
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +107,68 @@ def test_finds_the_marks_to_a_pixel() -> None:
     true = corners_in_picture(SMALL)
     for x, y in true:
         assert min(np.hypot(mark.x - x, mark.y - y) for mark in marks) < 1.0
+
+
+@pytest.mark.parametrize(("side", "code"), [(480, "card_unreadable"), (1800, "card_not_found")])
+def test_noise_is_refused_before_it_takes_the_reader_s_time(side: int, code: str) -> None:
+    noise = np.random.default_rng(side).integers(0, 2, (side, side)).astype(np.uint8) * 255
+    data = encoded(Image.fromarray(noise), "PNG")
+    refused: list[Unreadable] = []
+
+    def read() -> None:
+        with pytest.raises(Unreadable) as caught:
+            vision.read(data)
+        refused.append(caught.value)
+
+    assert lines_of(frame.__file__, read) < 100 * frame.MOST_CROSSINGS
+    assert refused[0].code == code
+
+
+def test_twice_as_many_lines_are_twice_the_work() -> None:
+    random = np.random.default_rng(9)
+
+    def work(lines: int) -> int:
+        across = [(x, y, random.uniform(1.5, 4)) for y in range(lines) for x in random.uniform(0, 900, 8)]
+        return lines_of(frame.__file__, lambda: frame.clusters(np.array(across)))
+
+    assert work(400) < 2.5 * work(200)
+
+
+def test_crossings_are_put_together_whatever_lies_between_them() -> None:
+    """As if each were compared with everything before it: what is done with is never what would have matched."""
+    random = np.random.default_rng(10)
+    across = np.array([(x, y, random.uniform(1.5, 9)) for y in range(120) for x in random.uniform(0, 60, y % 4)])
+    together: list[list[Any]] = []
+    for crossing in across:
+        for cluster in together:
+            x, y, unit = cluster[-1]
+            if abs(crossing[0] - x) < unit and 0 < crossing[1] - y < 2 * unit + 1:
+                cluster.append(crossing)
+                break
+        else:
+            together.append([crossing])
+    expected = [np.median(np.array(cluster), axis=0) for cluster in together]
+    kept = [tuple(at) for at, cluster in zip(expected, together, strict=True) if len(cluster) >= at[2]]
+    assert [(mark.x, mark.y, mark.unit) for mark in frame.clusters(across)] == kept
+    assert kept
+
+
+def lines_of(path: str, work: Callable[[], object]) -> int:
+    """How many lines of the file `path` are executed by `work`: time that no other process changes."""
+    count = 0
+
+    def within(_: FrameType, event: str, __: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return within
+
+    before = sys.gettrace()
+    sys.settrace(lambda called, _, __: within if called.f_code.co_filename == path else None)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
 
 
 def test_a_homography_takes_its_corners_there_and_back() -> None:
