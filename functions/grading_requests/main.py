@@ -39,7 +39,7 @@ class TaskHandlerSettings(DatabaseSettings, CallerSettings, RelaySettings, Uploa
     """What the function that grades images is told."""
 
 
-class ReaperSettings(DatabaseSettings, CallerSettings, RelaySettings, TaskSettings):
+class ReaperSettings(DatabaseSettings, CallerSettings, TaskSettings):
     """What the reaper is told."""
 
 

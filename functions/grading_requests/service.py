@@ -45,8 +45,8 @@ QUEUE, HANDLER = "gradings", "grading-task"
 UPLOAD_LIFETIME = timedelta(minutes=15)
 OVERDUE = timedelta(minutes=2)
 """How long a grading is queued before the reaper looks after it: until then its task is on its way."""
-GIVE_UP = timedelta(hours=6)
-"""How long a grading is queued before it is refused: its image then has killed whoever read it."""
+ATTEMPTS = 5
+"""How often reading an image is begun before it is refused: it then has killed whoever read it."""
 REAP_LIMIT = 500
 
 UNSAMPLED: tuple[TradeStatus, ...] = ("OFFERED", "BID", "NEGOTIATING", "MATCHED", "CONTRACTED")
@@ -185,7 +185,8 @@ def grade(database: Database, files: Files, look: Read, task: GradingTask) -> bo
     """Grade a queued image, unless it was; whether this call did.
 
     Twice or killed midway it grades once: what is written is guarded by the grading's version. An image that was read
-    before, whoever sent it, is not read again.
+    before, whoever sent it, is not read again. Each reading is counted before it begins, for one that kills its reader
+    could not be counted after; what fails before it, as the storage may, does not count, and is tried until it works.
     """
     with database.session(PLATFORM) as db:
         queued = store.find_queued(db, task.grading_id)
@@ -200,10 +201,16 @@ def grade(database: Database, files: Files, look: Read, task: GradingTask) -> bo
         )
     if known is not None:
         return _finish(database, queued, known)
+    if queued.attempts >= ATTEMPTS:
+        return _finish(
+            database, queued, _refusal("image_unreadable", "The image could not be graded: take another one")
+        )
     try:
         data = _fetch(files, _path(queued.partner_id, queued.grading.id), image)
     except Unreadable as missing:
         return _finish(database, queued, _refusal(missing.code, missing.detail))
+    with database.session(PLATFORM) as db:
+        store.count_attempt(db, queued.grading.id)
     try:
         found: Reading | Refusal = look(data)
     except Unreadable as unreadable:
@@ -214,22 +221,17 @@ def grade(database: Database, files: Files, look: Read, task: GradingTask) -> bo
 
 
 def reap(database: Database, tasks: Tasks) -> int:
-    """Have those gradings graded that are still queued, and refuse those that nobody survived; how many there were.
+    """Have those gradings graded that are still queued, however long; how many there were.
 
     The task gets a name of its own: one that was used stays taken for hours.
     """
     now = clock.now()
     with database.session(PLATFORM) as db:
         due = store.overdue(db, now - OVERDUE, REAP_LIMIT)
-        hopeless = set(store.overdue(db, now - GIVE_UP, REAP_LIMIT))
-        lost = [queued for grading_id in sorted(hopeless) if (queued := store.find_queued(db, grading_id))]
-    for queued in lost:
-        _finish(database, queued, _refusal("image_unreadable", "The image could not be graded: take another one"))
-    waiting = [grading_id for grading_id in due if grading_id not in hopeless]
-    for grading_id in waiting:
+    for grading_id in due:
         enqueue(tasks, grading_id, f"-{now:%Y%m%d%H%M}")
     if due:
-        log.info("gradings_reaped", gradings=len(waiting), refused=len(lost))
+        log.info("gradings_reaped", gradings=len(due))
     return len(due)
 
 

@@ -46,6 +46,8 @@ class Queued:
 
     partner_id: UUID
     grading: Grading
+    attempts: int
+    """How often reading its image was begun."""
 
 
 def insert(grading: Grading, partner_id: UUID, request: str, tier: Tier, day: date, daily: int, event: Event) -> Change:
@@ -101,8 +103,15 @@ def find(db: Session, grading_id: UUID) -> Grading | None:
 
 def find_queued(db: Session, grading_id: UUID) -> Queued | None:
     """The grading, if it waits to be graded."""
-    row = db.one(f"SELECT {_GRADING}, partner_id FROM gradings WHERE id = :id AND status = 'queued'", id=grading_id)
-    return Queued(row[11], _grading(row)) if row else None
+    row = db.one(
+        f"SELECT {_GRADING}, partner_id, attempts FROM gradings WHERE id = :id AND status = 'queued'", id=grading_id
+    )
+    return Queued(row[11], _grading(row), row[12]) if row else None
+
+
+def count_attempt(db: Session, grading_id: UUID) -> None:
+    """That its image is about to be read. It is no version of the grading: nobody is told of it."""
+    db.run("UPDATE gradings SET attempts = attempts + 1 WHERE id = :id AND status = 'queued'", id=grading_id)
 
 
 def page(db: Session, trade_id: UUID | None, limit: int, after: UUID | None) -> list[Grading]:

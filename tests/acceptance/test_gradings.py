@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -440,3 +441,34 @@ def test_an_image_that_kills_its_reader_is_given_up(
     owner = client.as_user("owner", partner.id, "owner")  # the token of this morning has expired
     grading = owner.get(f"/v1/gradings/{grading_id}").body
     assert (grading["status"], grading["refusal"]["code"]) == ("refused", "image_unreadable")
+
+
+def test_an_outage_refuses_no_image(client: Client, partner: Partner, sql: Connection) -> None:
+    grading_id = uploaded(consent(partner), photo(Scene(seed=17)).data)
+    client.post("/_local/faults", {"edge": "task", "kind": "drop", "match": "grading-task", "times": 10_000})
+    partner.owner.post(f"/v1/gradings/{grading_id}/submit", expect=200)
+    client.post("/_local/clock", {"advance": "PT7H"})
+    partner = replace(partner, owner=client.as_user("owner", partner.id, "owner"))  # this morning's token has expired
+    assert partner.owner.get(f"/v1/gradings/{grading_id}").body["status"] == "queued"
+    client.call("DELETE", "/_local/faults")
+    client.post("/_local/clock", {"advance": "PT10M"})
+    assert_graded_once(client, partner, sql, grading_id)
+
+
+def test_a_storage_that_fails_costs_an_image_no_attempt(
+    cloud: LocalCloud, client: Client, partner: Partner, sql: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[int] = []
+
+    def failing(*_: Any) -> Any:
+        failures.append(1)
+        raise ConnectionResetError
+
+    grading_id = uploaded(consent(partner), photo(Scene(seed=18)).data)
+    with monkeypatch.context() as outage:
+        outage.setattr(cloud.functions.module("grading-task").service, "_fetch", failing)
+        partner.owner.post(f"/v1/gradings/{grading_id}/submit", expect=200)
+        client.post("/_local/clock", {"advance": "PT30M"})
+    assert len(failures) > 5
+    client.post("/_local/clock", {"advance": "PT10M"})
+    assert_graded_once(client, partner, sql, grading_id)
