@@ -97,15 +97,21 @@ def grade(measurements: Iterable[Measurement]) -> PlatformGrade:
     missing = [axis for axis in rules.bands if axis not in graded]
     if missing:
         reasons.append("not measured: " + ", ".join(missing))
-    # The grade is `worst` or better if every axis is, and better if every axis is better.
-    at_worst = math.prod(_probability(rules, axis, one, worst) for axis, one in graded.items())
-    better = 0.0
-    if worst != LABELS[0]:
-        above = LABELS[LABELS.index(worst) - 1]
-        better = math.prod(_probability(rules, axis, one, above) for axis, one in graded.items())
     coverage = sum(rules.weights[axis] for axis in graded) / sum(rules.weights.values())
-    confidence = coverage * (at_worst - better)
+    confidence = coverage * chances(graded.values())[worst]
     return PlatformGrade(grade=worst, confidence=Decimal(f"{confidence:.2f}"), policy=rules.version, reasons=reasons)
+
+
+def chances(graded: Iterable[Measurement]) -> dict[PlatformGradeLabel, float]:
+    """The probability of each grade if all that the policy grades of this were measured again; together they are 1."""
+    rules, found, better = policy(), dict[PlatformGradeLabel, float](), 0.0
+    measured = list(graded)
+    for label in LABELS:
+        # The grade is `label` or better if every axis is, and better if every axis is better.
+        reached = math.prod(_probability(rules, one.axis, one, label) for one in measured)
+        found[label] = reached - better
+        better = reached
+    return found
 
 
 def _label(rules: Policy, axis: AxisName, value: Decimal) -> PlatformGradeLabel:

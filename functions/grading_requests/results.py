@@ -1,7 +1,7 @@
 """Results, axis by axis: the value, its uncertainty by the policy, its classes by the tables, and the platform's grade."""
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import get_args
 
 from kapas.schemas.gradings import (
@@ -33,6 +33,21 @@ UNITS: Mapping[AxisName, str] = {
     "leaf": "USDA leaf grade",
     "moisture": "% weight",
 }
+STEPS: Mapping[AxisName, Decimal] = {
+    "micronaire": Decimal("0.1"),
+    "strength": Decimal("0.1"),
+    "length": Decimal("0.01"),
+    "uniformity": Decimal("0.1"),
+    "rd": Decimal("0.1"),
+    "plus_b": Decimal("0.1"),
+    "trash_area": Decimal("0.01"),
+    "trash_particles": Decimal(1),
+    "trash_weight": Decimal("0.01"),
+    "leaf": Decimal(1),
+    "moisture": Decimal("0.1"),
+}
+"""To what each axis is reported: as a classing record states it, and as tables and contracts have their bounds. The area of
+trash goes further, for an image measures it to a few hundredths."""
 
 
 def of_laboratory(figures: HviFigures, staple_32nds: AxisClass | None = None) -> GradingResult:
@@ -81,13 +96,15 @@ def of_device(figures: DeviceFigures, model_sha256: str) -> GradingResult:
 
 
 def _measurement(axis: AxisName, value: Decimal, source: Source, uncertainty: Decimal | None = None) -> Measurement:
+    """`value` is rounded here and nowhere else: what is shown, classed, graded, published and settled is one number."""
+    reported = value.quantize(STEPS[axis], ROUND_HALF_UP)
     return Measurement(
         axis=axis,
-        value=value,
+        value=reported,
         unit=UNITS[axis],
         uncertainty=policy().uncertainty[source][axis] if uncertainty is None else uncertainty,
         source=source,
-        classes=tables.classes(axis, value),
+        classes=tables.classes(axis, reported),
     )
 
 

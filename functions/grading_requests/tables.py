@@ -4,7 +4,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The bands of one axis. A value is rounded half up to `step` first, as the table's own figures are."""
+    """The bands of one axis, whose values are multiples of `step`."""
 
     name: str
     axis: AxisName
@@ -36,9 +36,8 @@ class Table:
     bands: tuple[Band, ...]
 
     def classify(self, value: Decimal) -> AxisClass:
-        """The class of `value`: the bands leave no gap."""
-        rounded = (value / self.step).quantize(Decimal(1), ROUND_HALF_UP) * self.step
-        band = next(band for band in self.bands if band.high is None or rounded <= band.high)
+        """The class of `value`, as it is reported: between multiples of `step` the bands leave no gap."""
+        band = next(band for band in self.bands if band.high is None or value <= band.high)
         return self.named(band.label)
 
     def named(self, label: str) -> AxisClass:
@@ -80,7 +79,7 @@ def color_codes() -> ColorCodes:
 
 
 def classes(axis: AxisName, value: Decimal) -> list[AxisClass]:
-    """Where `value` falls in every table of `axis`."""
+    """Where `value`, as it is reported, falls in every table of `axis`."""
     return [table.classify(value) for table in tables() if table.axis == axis]
 
 

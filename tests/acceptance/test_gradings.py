@@ -113,7 +113,7 @@ def test_a_classing_record(partner: Partner) -> None:
         "uniformity": "83.2",
         "rd": "76.4",
         "plus_b": "8.7",
-        "trash_area": "0.2",
+        "trash_area": "0.20",
         "leaf": "3",
     }
     assert result["color_grade"]["code"] == "31"

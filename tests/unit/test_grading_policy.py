@@ -4,7 +4,7 @@ import itertools
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from functions.grading_requests import budget, classing, results, tables
-from functions.grading_requests.policy import LABELS, grade, policy
+from functions.grading_requests.policy import LABELS, chances, grade, policy
+from functions.grading_requests.readings import Reading
+from functions.trade_events.rules import rules
 from kapas.clock import IST
 from kapas.errors import Invalid
 from kapas.identity import Tier
@@ -81,9 +83,16 @@ def test_better_bands_lie_within_worse_ones() -> None:
 def test_the_chances_of_all_grades_add_up_to_what_was_measured(
     values: dict[AxisName, Decimal], uncertainty: Decimal
 ) -> None:
-    given_grade = grade([measured(axis, str(value), str(uncertainty)) for axis, value in values.items()])
-    assert given_grade.grade in LABELS
-    assert 0 <= given_grade.confidence <= 1
+    made = [measured(axis, str(value), str(uncertainty)) for axis, value in values.items()]
+    of_each = chances(made)
+    assert list(of_each) == list(LABELS)
+    assert all(-1e-12 < chance < 1 + 1e-12 for chance in of_each.values())
+    assert sum(of_each.values()) == pytest.approx(1)
+    weights = policy().weights
+    share = sum(weights[axis] for axis in values) / sum(weights.values())
+    graded = grade(made)
+    assert graded.grade is not None
+    assert float(graded.confidence) == pytest.approx(share * of_each[graded.grade], abs=0.00501)
 
 
 # The tables
@@ -107,15 +116,15 @@ def test_bands_follow_each_other_without_a_gap() -> None:
     ("axis", "value", "labels"),
     [
         ("length", "0.79", ["24"]),
-        ("length", "0.855", ["28"]),
+        ("length", "0.86", ["28"]),
         ("length", "1.14", ["37"]),
         ("length", "1.36", ["44"]),
-        ("strength", "23.4", ["weak"]),
-        ("strength", "23.5", ["intermediate"]),
+        ("strength", "23.9", ["weak"]),
+        ("strength", "24.0", ["intermediate"]),
         ("strength", "31", ["very strong"]),
         ("uniformity", "77", ["low"]),
-        ("uniformity", "85.4", ["high"]),
-        ("uniformity", "85.5", ["very high"]),
+        ("uniformity", "85.9", ["high"]),
+        ("uniformity", "86.0", ["very high"]),
         ("micronaire", "3.7", ["premium", "discount"]),
         ("micronaire", "3.8", ["premium", "premium"]),
         ("micronaire", "4.9", ["base", "basic"]),
@@ -124,7 +133,8 @@ def test_bands_follow_each_other_without_a_gap() -> None:
         ("rd", "74.0", ["discount 1.5%"]),
         ("rd", "72.9", ["not deliverable"]),
         ("plus_b", "10.2", ["deliverable"]),
-        ("trash_weight", "3.04", ["basis"]),
+        ("trash_weight", "3.00", ["basis"]),
+        ("trash_weight", "3.04", ["rebate 1:1"]),
         ("moisture", "12.1", ["refused"]),
         ("trash_area", "0.4", []),
         ("leaf", "3", []),
@@ -134,6 +144,97 @@ def test_classes(axis: AxisName, value: str, labels: list[str]) -> None:
     found = tables.classes(axis, Decimal(value))
     assert [one.label for one in found] == labels
     assert all(one.source and one.version for one in found)
+
+
+def test_tables_and_policy_have_their_bounds_where_values_are_reported() -> None:
+    for table in tables.tables():
+        assert table.step == results.STEPS[table.axis], table.name
+    for axis, bands in policy().bands.items():
+        for bound in itertools.chain.from_iterable(bands.values()):
+            assert bound is None or bound % results.STEPS[axis] == 0, axis
+
+
+@pytest.mark.parametrize(
+    ("axis", "label", "classes", "low", "high"),
+    [
+        ("strength", "A", {"strong", "very strong"}, 20, 35),
+        ("uniformity", "A", {"high", "very high"}, 74, 90),
+        ("uniformity", "B", {"intermediate", "high", "very high"}, 74, 90),
+        ("uniformity", "C", {"low", "intermediate", "high", "very high"}, 74, 90),
+        ("length", "A", {str(staple) for staple in range(36, 45)}, 1, 2),
+        ("micronaire", "A", {"premium"}, 2, 8),
+        ("micronaire", "B", {"premium", "base"}, 2, 8),
+        ("plus_b", "B", {"deliverable"}, 6, 15),
+        ("moisture", "A", {"full price"}, 5, 15),
+        ("moisture", "C", {"full price", "deduction"}, 5, 15),
+    ],
+)
+def test_the_policy_draws_its_line_where_the_table_does(
+    axis: AxisName, label: Literal["A", "B", "C"], classes: set[str], low: int, high: int
+) -> None:
+    step, (least, most) = results.STEPS[axis], policy().bands[axis][label]
+    for number in range(int(low / step), int(high / step) + 1):
+        value = number * step
+        within = (least is None or value >= least) and (most is None or value <= most)
+        assert within == (tables.classes(axis, value)[0].label in classes), value
+
+
+MCX_RD = {"not deliverable": None, "discount 3.5%": "-3.5", "discount 1.5%": "-1.5", "basis": "0", "premium 1%": "1"}
+
+
+@given(
+    rd=st.decimals(70, 80, places=2),
+    plus_b=st.decimals("9.5", 11, places=2),
+    trash=st.decimals("2.5", 5, places=2),
+)
+def test_a_lot_is_settled_as_it_was_classed(rd: Decimal, plus_b: Decimal, trash: Decimal) -> None:
+    terms = rules().quality["mcx_2021_11"]
+    figures = HviFigures(rd=rd, plus_b=plus_b, trash_weight_pct=trash)
+    found = {one.axis: one for one in results.of_laboratory(figures).measured}
+    label = {axis: one.classes[0].label for axis, one in found.items()}
+    band = next((band for band in terms.rd if band.holds(found["rd"].value)), None)
+    expected = MCX_RD[label["rd"]]
+    assert (None if band is None else band.percent) == (None if expected is None else Decimal(expected))
+    assert (label["plus_b"] == "deliverable") == (found["plus_b"].value <= terms.plus_b_max)
+    excess = found["trash_weight"].value - terms.trash_basis
+    assert (label["trash_weight"] == "basis") == (excess <= 0)
+    assert (label["trash_weight"] == "not deliverable") == (excess > terms.trash_excess_max)
+
+
+@pytest.mark.parametrize(
+    ("figures", "axis", "value", "label", "grade_of_it"),
+    [
+        ({"rd": "75.46"}, "rd", "75.5", "basis", "B"),
+        ({"rd": "72.96"}, "rd", "73.0", "discount 3.5%", "C"),
+        ({"rd": "75.45"}, "rd", "75.5", "basis", "B"),
+        ({"plus_b": "10.24"}, "plus_b", "10.2", "deliverable", "B"),
+        ({"micronaire": "4.24"}, "micronaire", "4.2", "premium", "A"),
+        ({"upper_half_mean_length_in": "1.107"}, "length", "1.11", "36", "A"),
+        ({"strength_g_tex": "28.9"}, "strength", "28.9", "average", "B"),
+        ({"moisture_pct": "8.04"}, "moisture", "8.0", "full price", "A"),
+    ],
+)
+def test_a_value_is_rounded_once(
+    figures: dict[str, str], axis: AxisName, value: str, label: str, grade_of_it: str
+) -> None:
+    result = results.of_laboratory(HviFigures.model_validate(figures))
+    [found] = result.measured
+    assert (found.axis, str(found.value), found.classes[0].label) == (axis, value, label)
+    assert result.platform_grade.grade == grade_of_it
+
+
+def test_what_an_image_shows_is_rounded_as_well() -> None:
+    reading = Reading(
+        rd=Decimal("75.95"),
+        plus_b=Decimal("9.04"),
+        trash_area_pct=Decimal("0.21"),
+        trash_area_uncertainty=Decimal("0.03"),
+        trash_particles=12,
+        card_residual=Decimal("0.3"),
+    )
+    result = results.of_image(reading, "0" * 64)
+    assert [str(one.value) for one in result.measured] == ["76.0", "9.0", "0.21", "12"]
+    assert result.platform_grade.grade == "A"
 
 
 def test_color_grades_are_read_from_the_list_and_never_computed() -> None:

@@ -40,7 +40,10 @@ Particles = Annotated[int, Field(ge=0, le=10_000, description="Pieces of trash t
 
 
 class HviFigures(Request):
-    """What a laboratory reports of a sample, in the units of the USDA/AMS classing record. At least one of them."""
+    """What a laboratory reports of a sample, in the units of the USDA/AMS classing record. At least one of them.
+
+    Finer figures than a record states are rounded to that, half up.
+    """
 
     micronaire: Decimal | None = Field(None, ge=2, le=8, decimal_places=2, description="Micronaire reading")
     strength_g_tex: Decimal | None = Field(None, ge=10, le=60, decimal_places=1, description="Grams per tex")
@@ -141,7 +144,7 @@ class Measurement(Resource):
     """One property of the lint."""
 
     axis: AxisName
-    value: Decimal
+    value: Decimal = Field(description="As it is classed, graded and settled: rounded half up to what is reported")
     unit: str
     uncertainty: Decimal = Field(description="Standard uncertainty, in the same unit")
     source: Source
