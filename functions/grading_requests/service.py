@@ -125,10 +125,11 @@ def submit(db: Session, files: Files, caller: Identity, grading_id: UUID) -> Out
 
     Raises:
         NotFound, Forbidden: as for reading it; or consent to AI processing was withdrawn.
-        Conflict: it has no image, was submitted before, or the image is not uploaded.
+        Conflict: it has no image, was submitted before, or the image is not uploaded; or the partner is being erased.
     """
     partner_id = _partner(caller)
     grading = read(db, caller, grading_id)
+    restrictions.refuse(db, partner_id)
     if grading.image is None:
         raise Conflict("This grading has no image to submit")
     if grading.status != "awaiting_image":
@@ -197,7 +198,7 @@ def grade(database: Database, files: Files, look: Read, task: GradingTask) -> bo
         known = store.reading(db, image.sha256, model.current().sha256, policy().version) if consented else None
     if not consented:
         return _finish(
-            database, queued, _refusal("consent_missing", "Consent to AI processing of images was withdrawn")
+            database, queued, _refusal("consent_missing", "There is no consent to AI processing of images any more")
         )
     if known is not None:
         return _finish(database, queued, known)
@@ -251,7 +252,8 @@ def _finish(database: Database, queued: store.Queued, found: Reading | Refusal) 
     try:
         with database.session(PLATFORM) as db:
             outbox.commit(db, change)
-    except VersionConflict:  # another delivery of the task was faster
+    except VersionConflict:
+        # Another delivery of the task was faster, or an erasure was asked for meanwhile, which the next delivery finds.
         return False
     log.info("grading_finished", grading_id=after.id, status=after.status, code=found.code if refused else None)
     return True

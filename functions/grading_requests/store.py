@@ -30,12 +30,17 @@ _INSERT = """INSERT INTO gradings
 _USE = """INSERT INTO grading_usage (grading_id, partner_id, day, tier, used_at)
   SELECT :id::uuid, :partner_id::uuid, :day::date, :tier, :at::timestamptz FROM change"""
 
+# An erasure may have been asked for since: then nothing more is begun, and what was read meanwhile does not count.
 _QUEUE = """UPDATE gradings SET version = version + 1, status = 'queued', updated_at = :at
-  WHERE id = :id AND version = :version AND status = 'awaiting_image' RETURNING id"""
+  WHERE id = :id AND version = :version AND status = 'awaiting_image'
+    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = gradings.partner_id)
+  RETURNING id"""
 
 _FINISH = """UPDATE gradings
   SET version = version + 1, status = :status, result = :result, refusal = :refusal, updated_at = :at
-  WHERE id = :id AND version = :version AND status = 'queued' RETURNING id"""
+  WHERE id = :id AND version = :version AND status = 'queued'
+    AND (:status = 'refused' OR NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = gradings.partner_id))
+  RETURNING id"""
 
 _STATUS = """SELECT status FROM trades WHERE id = :trade_id AND (seller_id = :partner_id OR buyer_id = :partner_id)"""
 
@@ -81,7 +86,8 @@ def queue(grading: Grading, version: int, event: Event) -> Change:
 
 
 def finish(grading: Grading, version: int, event: Event) -> Change:
-    """The grading with what came of it, provided that nobody finished it first."""
+    """The grading with what came of it, provided that nobody finished it first, and that no result comes after an erasure
+    was asked for."""
     return Change(
         _FINISH,
         {

@@ -14,8 +14,9 @@ from kapas.schemas.consents import PURPOSES, Purpose
 def granted(db: Session, subject_id: UUID, purpose: Purpose) -> bool:
     """Whether the subject's last decision on `purpose` is a grant that is still valid (DPDP Act s.6).
 
-    Asked at each processing and never cached, so that a withdrawal stops the next one. A session that may not see the
-    subject's rows gets False.
+    While a partner is being erased nothing more may rest on its consents, whatever they say (GDPR art. 18). Asked at each
+    processing and never cached, so that a withdrawal stops the next one. A session that may not see the subject's rows
+    gets False.
 
     Raises:
         ValueError: there is no such purpose.
@@ -24,7 +25,8 @@ def granted(db: Session, subject_id: UUID, purpose: Purpose) -> bool:
     if purpose not in PURPOSES:
         raise ValueError(f"{purpose} is no purpose that consent is asked for")
     row = db.one(
-        "SELECT state, valid_until FROM consent_states WHERE subject_id = :subject_id AND purpose = :purpose",
+        """SELECT state, valid_until FROM consent_states WHERE subject_id = :subject_id AND purpose = :purpose
+           AND NOT EXISTS (SELECT FROM restrictions WHERE subject_id = :subject_id)""",
         subject_id=subject_id,
         purpose=purpose,
     )

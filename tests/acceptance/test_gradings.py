@@ -294,6 +294,25 @@ def test_a_consent_withdrawn_while_the_image_waits(client: Client, partner: Part
     assert (grading["status"], grading["refusal"]["code"]) == ("refused", "consent_missing")
 
 
+def test_nothing_is_submitted_once_an_erasure_is_asked_for(partner: Partner) -> None:
+    grading_id = uploaded(consent(partner), photo().data)
+    partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202)
+    assert "erased" in partner.owner.post(f"/v1/gradings/{grading_id}/submit", expect=409).body["detail"]
+    partner.owner.post("/v1/gradings", lab(), expect=409)
+    assert partner.owner.get(f"/v1/gradings/{grading_id}").body["status"] == "awaiting_image"
+
+
+def test_an_image_that_waits_when_an_erasure_is_asked_for(client: Client, partner: Partner, sql: Connection) -> None:
+    grading_id = uploaded(consent(partner), photo().data)
+    client.post("/_local/faults", {"edge": "task", "kind": "fail", "match": "grading-task", "times": 1, "status": 503})
+    partner.owner.post(f"/v1/gradings/{grading_id}/submit", expect=200)
+    partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202)
+    steps = ["requested", "submitted", "refused"]
+    assert events(client, sql, grading_id) == [[n, f"grading.{step}.v1"] for n, step in enumerate(steps, 1)]
+    grading = partner.owner.get(f"/v1/gradings/{grading_id}").body
+    assert (grading["status"], grading["refusal"]["code"]) == ("refused", "consent_missing")
+
+
 def test_a_grading_is_its_partner_s_alone(client: Client, partner: Partner) -> None:
     grading_id = partner.owner.post("/v1/gradings", lab()).body["id"]
     other = active_partner(client)

@@ -18,13 +18,18 @@ from kapas.errors import Conflict, VersionConflict
 from kapas.events import Event
 from kapas.identity import Identity, Role, Tier
 from kapas.outbox import Change
-from kapas.schemas.events.gradings import GradingCompleted, GradingRequested, GradingSubmitted
+from kapas.schemas.events.gradings import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
 from kapas.schemas.gradings import Grading, HviFigures, ImageUpload, Refusal
 
 NOW = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 DAY = NOW.date()
 IMAGE = ImageUpload(sha256="ab" * 32, size=10, content_type="image/png", card="colorchecker24")
 RESULT = results.of_laboratory(HviFigures(rd=Decimal("75.5")))
+REFUSED = {
+    "version": 3,
+    "status": "refused",
+    "refusal": Refusal(code="consent_missing", detail="There is none any more"),
+}
 READING = Reading(
     rd=Decimal(75),
     plus_b=Decimal(9),
@@ -68,6 +73,8 @@ def event(grading: Grading, partner_id: UUID) -> Event:
     about = {"grading_id": grading.id, "partner_id": partner_id, "kind": grading.kind, "trade_id": None}
     if grading.status == "completed":
         data = GradingCompleted(**about, result=RESULT)
+    elif grading.refusal is not None:
+        data = GradingRefused(**about, code=grading.refusal.code, detail=grading.refusal.detail)
     elif grading.status == "queued":
         data = GradingSubmitted(**about)
     else:
@@ -102,6 +109,26 @@ def test_nothing_is_charged_or_kept_once_the_partner_is_being_erased(database: D
             service.not_charged(db, caller)
     for table in ("gradings", "grading_usage", "grading_budgets"):
         assert admin.run(f"SELECT FROM {table} WHERE partner_id = :of", of=partner_id) == []
+
+
+def test_what_was_read_while_an_erasure_was_asked_for_does_not_count(database: Database, admin: Connection) -> None:
+    partner_id = ids.uuid7()
+    with database.session(PLATFORM) as db:
+        announced, waiting = new(partner_id, image=True), queued(db, partner_id)
+        outbox.commit(db, announced.change)
+        admin.run(
+            "INSERT INTO restrictions (subject_id, reason, restricted_at) VALUES (:of, 'erasure', now())", of=partner_id
+        )
+        submitted = announced.grading.model_copy(update={"version": 2, "status": "queued"})
+        read, refused = completed(waiting), waiting.model_copy(update=REFUSED)
+        for late in (
+            store.queue(submitted, 1, event(submitted, partner_id)),
+            store.finish(read, 2, event(read, partner_id)),
+        ):
+            with pytest.raises(VersionConflict):
+                outbox.commit(db, late)
+        outbox.commit(db, store.finish(refused, 2, event(refused, partner_id)))
+        assert store.find(db, waiting.id) == refused
 
 
 def test_of_many_at_once_no_more_than_the_day_allows(database: Database, admin: Connection) -> None:

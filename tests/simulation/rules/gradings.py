@@ -44,7 +44,7 @@ def _of_image(world: "World", partner_id: Any, grading_id: Any, code: str | None
     if code == "consent_missing":
         ended = world.server.admin.run(
             """SELECT FROM consent_entries WHERE subject_id = :of AND purpose = 'ai_processing' AND state <> 'granted'
-               LIMIT 1""",
+               UNION ALL SELECT FROM restrictions WHERE subject_id = :of LIMIT 1""",
             of=partner_id,
         )
         if not ended:
