@@ -120,6 +120,23 @@ def not_charged(db: Session, caller: Identity) -> RateLimited:
     return budget.spent(caller.tier, clock.now())
 
 
+def link(db: Session, files: Files, caller: Identity, grading_id: UUID) -> Outcome:
+    """Another URL for the image that is still to come, for the same bytes; nothing is charged for it.
+
+    Raises:
+        NotFound, Forbidden: as for submitting it.
+        Conflict: no image is awaited, or the partner is being erased.
+    """
+    partner_id = _partner(caller)
+    grading = read(db, caller, grading_id)
+    restrictions.refuse(db, partner_id)
+    if grading.image is None or grading.status != "awaiting_image":
+        raise Conflict("This grading awaits no image")
+    _require_consent(db, partner_id)
+    upload = _upload(files, partner_id, grading_id, grading.image)
+    return Outcome(store.still_awaited(grading), upload, grading.version)
+
+
 def submit(db: Session, files: Files, caller: Identity, grading_id: UUID) -> Outcome:
     """Have the uploaded image graded. To be followed by `enqueue` when it is committed.
 

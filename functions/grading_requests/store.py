@@ -36,6 +36,11 @@ _QUEUE = """UPDATE gradings SET version = version + 1, status = 'queued', update
     AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = gradings.partner_id)
   RETURNING id"""
 
+_STILL_AWAITED = """SELECT id FROM gradings
+  WHERE id = :id AND version = :version AND status = 'awaiting_image'
+    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = gradings.partner_id)
+  ORDER BY id"""
+
 _FINISH = """UPDATE gradings
   SET version = version + 1, status = :status, result = :result, refusal = :refusal, updated_at = :at
   WHERE id = :id AND version = :version AND status = 'queued'
@@ -83,6 +88,11 @@ def queue(grading: Grading, version: int, event: Event) -> Change:
     """The grading as it waits to be graded, provided that it still is at `version`."""
     parameters = {"id": grading.id, "version": version, "at": grading.updated_at}
     return Change(_QUEUE, parameters, events=(event,))
+
+
+def still_awaited(grading: Grading) -> Change:
+    """No change of the grading, provided that its image is still to come: what is answered may be kept."""
+    return Change(_STILL_AWAITED, {"id": grading.id, "version": grading.version})
 
 
 def finish(grading: Grading, version: int, event: Event) -> Change:

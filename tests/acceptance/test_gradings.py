@@ -11,7 +11,7 @@ import pytest
 from pg8000.native import Connection
 
 from tests.consent_journey import decide
-from tests.grading_journey import HVI, RECORD, SMALL, axis, consent, graded, image, photo, upload, uploaded
+from tests.grading_journey import HVI, RECORD, SMALL, axis, consent, graded, image, photo, send, upload, uploaded
 from tests.journey import Partner, active_partner, deal
 from tools.local.client import ANY, Client
 from tools.local.cloud import LocalCloud
@@ -219,6 +219,38 @@ def test_the_upload_takes_the_announced_bytes_only(partner: Partner) -> None:
     partner.owner.post(path, expect=409)
     figures = partner.owner.post("/v1/gradings", lab()).body["id"]
     partner.owner.post(f"/v1/gradings/{figures}/submit", expect=409)
+
+
+def test_an_upload_that_came_too_late_gets_another_link(client: Client, partner: Partner, sql: Connection) -> None:
+    data = photo(Scene(seed=19)).data
+    created = consent(partner).owner.post("/v1/gradings", {"kind": "image", **image(data)}, expect=201)
+    path = f"/v1/gradings/{created.body['id']}"
+    client.post("/_local/clock", {"advance": "PT20M"})
+    assert upload(created, data) == 400  # ExpiredToken
+    again = partner.owner.post(f"{path}/upload-link", expect=201, key="a-key-of-the-client-03")
+    assert partner.owner.post(f"{path}/upload-link", key="a-key-of-the-client-03").body == again.body
+    assert send(again.body, data + b"!") == 400
+    assert send(again.body, data) == 200
+    assert send(partner.owner.post(f"{path}/upload-link").body, data) == 412
+    partner.owner.post(f"{path}/submit", expect=200)
+    client.settle()
+    grading = partner.owner.get(path).body
+    assert (grading["status"], grading["version"]) == ("completed", 3)
+    assert sql.run("SELECT used FROM grading_budgets WHERE partner_id = :id", id=str(partner.id)) == [[1]]
+    assert "awaits no image" in partner.owner.post(f"{path}/upload-link", expect=409).body["detail"]
+
+
+def test_another_link_is_asked_for_as_an_image_is_announced(client: Client, partner: Partner) -> None:
+    created = consent(partner).owner.post("/v1/gradings", {"kind": "image", **image(photo().data)}, expect=201)
+    path = f"/v1/gradings/{created.body['id']}/upload-link"
+    active_partner(client).owner.post(path, expect=404)
+    client.as_user("viewer", partner.id, "viewer").post(path, expect=403)
+    figures = partner.owner.post("/v1/gradings", lab()).body["id"]
+    partner.owner.post(f"/v1/gradings/{figures}/upload-link", expect=409)
+    decide(partner, ai_processing="withdrawn")
+    partner.owner.post(path, expect=403)
+    partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202)
+    assert "erased" in partner.owner.post(path, expect=409).body["detail"]
 
 
 def test_the_same_image_is_read_once(
