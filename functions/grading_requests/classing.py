@@ -2,8 +2,9 @@
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from kapas.errors import FieldError, Invalid
-from kapas.schemas.gradings import HviFigures
+from kapas.schemas.gradings import Classing, ClassingCode, HviFigures
 
 UPLAND = "1"
-UNGRADED_STAPLE = "00"
+NOTHING = "00"
+"""How a record states that there is no staple, no extraneous matter or no remark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +34,20 @@ class ClassingRecord:
     """What one line says, apart from what gins and warehouses keep for themselves."""
 
     figures: HviFigures
-    staple_32nds: str | None
+    classing: Classing
 
 
 @functools.cache
 def columns() -> tuple[int, tuple[Column, ...]]:
     """The length of a record and its fields, read at the first use."""
-    data: Any = json.loads((Path(__file__).parent / "data" / "usda_classing_record.json").read_text("utf-8"))
+    data = _data()
     fields = tuple(Column(f["name"], f["first"], f["last"], f.get("decimals")) for f in data["fields"])
     return data["length"], fields
+
+
+@functools.cache
+def _data() -> Any:
+    return json.loads((Path(__file__).parent / "data" / "usda_classing_record.json").read_text("utf-8"))
 
 
 def parse(line: str) -> ClassingRecord:
@@ -57,7 +64,7 @@ def parse(line: str) -> ClassingRecord:
     found = {column.name: text[column.first - 1 : column.last] for column in fields}
     if found["growth"] != UPLAND:
         raise _invalid("growth", "Column 60 must be 1: only upland is graded, other tables hold for Pima")
-    _check_date(found["date_classed"])
+    classed = _date(found["date_classed"])
     figures: dict[str, Any] = {}
     for column in fields:
         value = found[column.name]
@@ -67,7 +74,7 @@ def parse(line: str) -> ClassingRecord:
             where = f"columns {column.first} to {column.last}"
             raise _invalid(column.name, f"{column.name} ({where}) must be digits or blank")
         figures[column.name] = Decimal(value).scaleb(-column.decimals) if column.decimals else value
-    staple = figures.pop("staple_32nds", UNGRADED_STAPLE)
+    staple = figures.pop("staple_32nds", NOTHING)
     try:
         made = HviFigures.model_validate(figures)
     except ValidationError as error:
@@ -79,15 +86,31 @@ def parse(line: str) -> ClassingRecord:
                 for fault in faults
             ],
         ) from None
-    return ClassingRecord(made, None if staple == UNGRADED_STAPLE else staple)
+    classing = Classing(
+        gin_code=found["gin_code"].strip() or None,
+        bale=found["gin_bale"].strip() or None,
+        date_classed=classed,
+        extraneous_matter=_code("extraneous_matter", found),
+        remarks=_code("remarks", found),
+        staple_32nds=None if staple == NOTHING else staple,
+        record_type=_code("record_type", found),
+        record_status=_code("record_status", found),
+    )
+    return ClassingRecord(made, classing)
 
 
-def _check_date(value: str) -> None:
-    if value.strip():
-        try:
-            datetime.strptime(value, "%Y%m%d")  # noqa: DTZ007 - a day, of no zone
-        except ValueError:
-            raise _invalid("date_classed", "date_classed (columns 13 to 20) must be a day, YYYYMMDD") from None
+def _code(name: str, found: Mapping[str, str]) -> ClassingCode | None:
+    code = found[name].strip()
+    return ClassingCode(code=code, name=_data()["codes"][name].get(code)) if code and code != NOTHING else None
+
+
+def _date(value: str) -> date | None:
+    if not value.strip():
+        return None
+    try:
+        return datetime.strptime(value, "%Y%m%d").date()  # noqa: DTZ007 - a day, of no zone
+    except ValueError:
+        raise _invalid("date_classed", "date_classed (columns 13 to 20) must be a day, YYYYMMDD") from None
 
 
 def _invalid(code: str, message: str) -> Invalid:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from kapas.schemas.gradings import AxisName, Measurement, PlatformGrade, PlatformGradeLabel, Source
+from kapas.schemas.gradings import AxisName, ClassingCode, Measurement, PlatformGrade, PlatformGradeLabel, Source
 
 LABELS: tuple[PlatformGradeLabel, ...] = ("A", "B", "C", "D")
 
@@ -38,12 +38,16 @@ class ImageLimits:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`bands` holds for each axis what A, B and C ask; whatever fits none of them is D."""
+    """`bands` holds for each axis what A, B and C ask; whatever fits none of them is D.
+
+    `caps` holds the codes of extraneous matter with which a lot is no better than the grade, whatever was measured.
+    """
 
     version: str
     source: str
     weights: Mapping[AxisName, int]
     bands: Mapping[AxisName, Mapping[Literal["A", "B", "C"], Band]]
+    caps: Mapping[str, PlatformGradeLabel]
     uncertainty: Mapping[Source, Mapping[AxisName, Decimal]]
     image: ImageLimits
 
@@ -59,6 +63,7 @@ def policy() -> Policy:
         source=data["source"],
         weights={name: axis["weight"] for name, axis in axes.items()},
         bands={name: {label: _band(b) for label, b in axis["bands"].items()} for name, axis in axes.items()},
+        caps=data["extraneous_matter"]["caps"],
         uncertainty={
             source: {axis: Decimal(value) for axis, value in data["uncertainty"][source].items()}
             for source in ("lab", "image", "device")
@@ -72,8 +77,9 @@ def _band(bounds: list[str | None]) -> Band:
     return low, high
 
 
-def grade(measurements: Iterable[Measurement]) -> PlatformGrade:
-    """The platform's grade of what was measured: the worst grade of any axis, for a lot is sold by its worst.
+def grade(measurements: Iterable[Measurement], extraneous: ClassingCode | None = None) -> PlatformGrade:
+    """The platform's grade of what was measured: the worst grade of any axis, for a lot is sold by its worst, and none
+    better than the extraneous matter that a classer found lets it have.
 
     `confidence` is the weight of the axes that were measured, as a share of all, times the probability that a repeated
     measurement gives the same grade, for independent normal errors of the stated uncertainties.
@@ -85,21 +91,32 @@ def grade(measurements: Iterable[Measurement]) -> PlatformGrade:
             grade=None,
             confidence=Decimal(0),
             policy=rules.version,
-            reasons=["nothing that the policy grades was measured"],
+            reasons=["nothing that the policy grades was measured", *_told(extraneous)],
         )
     labels: dict[AxisName, PlatformGradeLabel] = {axis: _label(rules, axis, one.value) for axis, one in graded.items()}
-    worst: PlatformGradeLabel = max(labels.values(), key=LABELS.index)
+    cap = rules.caps.get(extraneous.code, LABELS[0]) if extraneous else LABELS[0]
+    worst: PlatformGradeLabel = max([*labels.values(), cap], key=LABELS.index)
     reasons = [
         f"{axis} {graded[axis].value} {graded[axis].unit} is {label}"
         for axis, label in labels.items()
         if label == worst
     ]
+    reasons += [f"{told}: no better than {cap}" if cap != LABELS[0] else told for told in _told(extraneous)]
     missing = [axis for axis in rules.bands if axis not in graded]
     if missing:
         reasons.append("not measured: " + ", ".join(missing))
     coverage = sum(rules.weights[axis] for axis in graded) / sum(rules.weights.values())
-    confidence = coverage * chances(graded.values())[worst]
+    of_each = chances(graded.values())
+    # What a classer saw is there when it is measured again: of the grades that are better than the cap, each ends at it.
+    better = LABELS[: LABELS.index(worst)] if worst == cap else ()
+    confidence = coverage * (of_each[worst] + sum(of_each[label] for label in better))
     return PlatformGrade(grade=worst, confidence=Decimal(f"{confidence:.2f}"), policy=rules.version, reasons=reasons)
+
+
+def _told(extraneous: ClassingCode | None) -> list[str]:
+    if extraneous is None:
+        return []
+    return [f"extraneous matter {extraneous.code}" + (f", {extraneous.name}" if extraneous.name else "")]
 
 
 def chances(graded: Iterable[Measurement]) -> dict[PlatformGradeLabel, float]:

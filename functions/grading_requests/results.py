@@ -7,6 +7,7 @@ from typing import get_args
 from kapas.schemas.gradings import (
     AxisClass,
     AxisName,
+    Classing,
     DeviceFigures,
     GradingResult,
     HviFigures,
@@ -50,8 +51,10 @@ STEPS: Mapping[AxisName, Decimal] = {
 trash goes further, for an image measures it to a few hundredths."""
 
 
-def of_laboratory(figures: HviFigures, staple_32nds: AxisClass | None = None) -> GradingResult:
-    """What a laboratory reported. `staple_32nds` is the staple as the record states it, if it does."""
+def of_laboratory(
+    figures: HviFigures, classing: Classing | None = None, staple: AxisClass | None = None
+) -> GradingResult:
+    """What a laboratory reported, and what else its record says; `staple` is the class of the staple that it states."""
     values: dict[AxisName, Decimal | int | None] = {
         "micronaire": figures.micronaire,
         "strength": figures.strength_g_tex,
@@ -66,10 +69,10 @@ def of_laboratory(figures: HviFigures, staple_32nds: AxisClass | None = None) ->
         "moisture": figures.moisture_pct,
     }
     measured = [_measurement(axis, Decimal(value), "lab") for axis, value in values.items() if value is not None]
-    if staple_32nds is not None:
-        measured = [_with_staple(one, staple_32nds) if one.axis == "length" else one for one in measured]
+    if staple is not None:
+        measured = [_with_staple(one, staple) if one.axis == "length" else one for one in measured]
     missing = [NotMeasured(axis=axis, reason="not_reported") for axis, value in values.items() if value is None]
-    return _result(measured, missing, color_code=figures.color_grade)
+    return _result(measured, missing, color_code=figures.color_grade, classing=classing)
 
 
 def of_image(reading: Reading, model_sha256: str) -> GradingResult:
@@ -136,11 +139,13 @@ def _result(
     *,
     color_code: str | None = None,
     model_sha256: str | None = None,
+    classing: Classing | None = None,
 ) -> GradingResult:
     return GradingResult(
         measured=measured,
         not_measured=missing,
         color_grade=tables.color_grade(color_code),
-        platform_grade=grade(measured),
+        platform_grade=grade(measured, classing.extraneous_matter if classing else None),
         model_sha256=model_sha256,
+        classing=classing,
     )

@@ -315,7 +315,7 @@ def _of_figures(body: GradingBody) -> GradingResult | None:
     if isinstance(body, RecordGrading):
         record = classing.parse(body.record)
         _check_color(record.figures, "/record")
-        return results.of_laboratory(record.figures, _staple(record.staple_32nds))
+        return results.of_laboratory(record.figures, record.classing, _staple(record.classing.staple_32nds))
     return None
 
 

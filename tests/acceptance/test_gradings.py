@@ -124,6 +124,26 @@ def test_a_classing_record(partner: Partner) -> None:
     ]
 
 
+def test_what_a_classing_record_says_besides_figures(client: Client, partner: Partner, sql: Connection) -> None:
+    line = RECORD[:38] + "7176" + RECORD[42:53] + "   " + RECORD[56:]  # plastic, reginned, no length
+    grading = partner.owner.post("/v1/gradings", {"kind": "classing_record", "record": line}, expect=201).body
+    assert grading["result"]["classing"] == {
+        "gin_code": "12345",
+        "bale": "0012345",
+        "date_classed": "2026-11-10",
+        "extraneous_matter": {"code": "71", "name": "Plastic level 1"},
+        "remarks": {"code": "76", "name": "Reginned"},
+        "staple_32nds": "36",
+        "record_type": {"code": "0", "name": "Original"},
+        "record_status": {"code": "0", "name": None},
+    }
+    platform = grading["result"]["platform_grade"]
+    assert platform["grade"] == "D"
+    assert "extraneous matter 71, Plastic level 1: no better than D" in platform["reasons"]
+    assert events(client, sql, grading["id"]) == [[1, "grading.completed.v1"]]
+    assert partner.owner.post("/v1/gradings", lab()).body["result"]["classing"] is None
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

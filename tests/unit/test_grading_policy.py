@@ -18,7 +18,15 @@ from functions.trade_events.rules import rules
 from kapas.clock import IST
 from kapas.errors import Invalid
 from kapas.identity import Tier
-from kapas.schemas.gradings import AxisName, DeviceFigures, GradingBody, GradingCreate, HviFigures, Measurement
+from kapas.schemas.gradings import (
+    AxisName,
+    ClassingCode,
+    DeviceFigures,
+    GradingBody,
+    GradingCreate,
+    HviFigures,
+    Measurement,
+)
 from tests.grading_journey import HVI, RECORD
 
 
@@ -271,16 +279,45 @@ def test_the_layout_covers_each_of_67_columns_once() -> None:
 
 def test_a_record_is_read_by_column() -> None:
     record = classing.parse(RECORD + "\n")
-    assert record.staple_32nds == "36"
+    assert record.classing.staple_32nds == "36"
     assert record.figures.micronaire == Decimal("4.1")
     assert record.figures.upper_half_mean_length_in == Decimal("1.14")
     assert record.figures.trash_area_pct == Decimal("0.2")
     assert (record.figures.color_grade, record.figures.leaf_grade) == ("31", 3)
 
 
+def test_a_record_says_which_bale_it_is_of_and_what_is_wrong_with_it() -> None:
+    plain = classing.parse(RECORD).classing
+    assert (plain.gin_code, plain.bale, str(plain.date_classed)) == ("12345", "0012345", "2026-11-10")
+    assert (plain.extraneous_matter, plain.remarks) == (None, None)
+    assert plain.record_type == ClassingCode(code="0", name="Original")
+    found = classing.parse(" " * 20 + RECORD[20:38] + "7176" + RECORD[42:60] + "11" + RECORD[62:]).classing
+    assert (found.gin_code, found.bale, found.date_classed) == (None, None, None)
+    assert found.extraneous_matter == ClassingCode(code="71", name="Plastic level 1")
+    assert found.remarks == ClassingCode(code="76", name="Reginned")
+    assert found.record_type == ClassingCode(code="1", name="Review")
+    assert found.record_status == ClassingCode(code="1", name="Correction")
+    unnamed = classing.parse(RECORD[:38] + "3199" + RECORD[42:]).classing
+    assert unnamed.extraneous_matter == ClassingCode(code="31", name=None)
+    assert unnamed.remarks == ClassingCode(code="99", name=None)
+
+
+def test_extraneous_matter_is_told_and_plastic_caps_the_grade() -> None:
+    good = [measured("strength", "32", "0.9"), measured("length", "1.15", "0.012")]
+    bark = grade(good, ClassingCode(code="12", name="Bark level 2"))
+    assert (bark.grade, bark.confidence) == ("A", grade(good).confidence)
+    assert "extraneous matter 12, Bark level 2" in bark.reasons
+    plastic = grade(good, ClassingCode(code="72", name="Plastic level 2"))
+    assert plastic.grade == "D"
+    assert plastic.reasons[0] == "extraneous matter 72, Plastic level 2: no better than D"
+    assert plastic.confidence == Decimal("0.35")  # 6 of 17, and certain
+    assert grade([], ClassingCode(code="31", name=None)).reasons[-1] == "extraneous matter 31"
+    assert set(policy().caps.values()) <= set(LABELS)
+
+
 def test_blanks_are_not_measured() -> None:
     record = classing.parse(RECORD[:30] + "  " + RECORD[32:45] + "   " + RECORD[48:])
-    assert (record.staple_32nds, record.figures.rd) == (None, None)
+    assert (record.classing.staple_32nds, record.figures.rd) == (None, None)
 
 
 @pytest.mark.parametrize(

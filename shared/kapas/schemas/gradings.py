@@ -1,5 +1,6 @@
 """Gradings as the API shows them: what is asked for, and what came of it axis by axis."""
 
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 from uuid import UUID
@@ -179,6 +180,26 @@ class PlatformGrade(Resource):
     reasons: list[str]
 
 
+class ClassingCode(Resource):
+    """A code of a classing record, with its name where it is known."""
+
+    code: str
+    name: str | None
+
+
+class Classing(Resource):
+    """Which bale a classing record is of, and what the classer said of it besides figures. What is blank is null."""
+
+    gin_code: str | None
+    bale: str | None = Field(description="The gin's number of the bale")
+    date_classed: date | None
+    extraneous_matter: ClassingCode | None = Field(description="Null if there is none")
+    remarks: ClassingCode | None = Field(description="Null if there are none")
+    staple_32nds: str | None = Field(description="Staple as the classer stated it, in 32nds of an inch")
+    record_type: ClassingCode | None
+    record_status: ClassingCode | None
+
+
 class GradingResult(Resource):
     """What is known of the lint."""
 
@@ -187,6 +208,7 @@ class GradingResult(Resource):
     color_grade: ColorGrade
     platform_grade: PlatformGrade
     model_sha256: str | None = Field(None, description="The model that measured, for images")
+    classing: Classing | None = Field(None, description="What else a classing record says")
 
 
 class Refusal(Resource):
