@@ -49,16 +49,19 @@ STEPS: Mapping[AxisName, Decimal] = {
 }
 """To what each axis is reported: as a classing record states it, and as tables and contracts have their bounds. The area of
 trash goes further, for an image measures it to a few hundredths."""
+MM_PER_INCH = Decimal("25.4")
+MM_STEP = Decimal("0.1")
 
 
 def of_laboratory(
     figures: HviFigures, classing: Classing | None = None, staple: AxisClass | None = None
 ) -> GradingResult:
     """What a laboratory reported, and what else its record says; `staple` is the class of the staple that it states."""
+    inches, millimetres = _lengths(figures)
     values: dict[AxisName, Decimal | int | None] = {
         "micronaire": figures.micronaire,
         "strength": figures.strength_g_tex,
-        "length": figures.upper_half_mean_length_in,
+        "length": inches,
         "uniformity": figures.uniformity_index_pct,
         "rd": figures.rd,
         "plus_b": figures.plus_b,
@@ -68,11 +71,15 @@ def of_laboratory(
         "leaf": figures.leaf_grade,
         "moisture": figures.moisture_pct,
     }
-    measured = [_measurement(axis, Decimal(value), "lab") for axis, value in values.items() if value is not None]
+    measured = [
+        _measurement(axis, Decimal(value), "lab", length_mm=millimetres)
+        for axis, value in values.items()
+        if value is not None
+    ]
     if staple is not None:
         measured = [_with_staple(one, staple) if one.axis == "length" else one for one in measured]
     missing = [NotMeasured(axis=axis, reason="not_reported") for axis, value in values.items() if value is None]
-    return _result(measured, missing, color_code=figures.color_grade, classing=classing)
+    return _result(measured, missing, color_code=figures.color_grade, length_mm=millimetres, classing=classing)
 
 
 def of_image(reading: Reading, model_sha256: str) -> GradingResult:
@@ -98,7 +105,25 @@ def of_device(figures: DeviceFigures, model_sha256: str) -> GradingResult:
     return _result(measured, _unseen(), model_sha256=model_sha256)
 
 
-def _measurement(axis: AxisName, value: Decimal, source: Source, uncertainty: Decimal | None = None) -> Measurement:
+def _lengths(figures: HviFigures) -> tuple[Decimal | None, Decimal | None]:
+    """The length in inches, and in millimetres as they are reported, from whichever the laboratory sent."""
+    inches, millimetres = figures.upper_half_mean_length_in, figures.upper_half_mean_length_mm
+    if millimetres is not None:
+        return millimetres / MM_PER_INCH, millimetres.quantize(MM_STEP, ROUND_HALF_UP)
+    if inches is None:
+        return None, None
+    reported = inches.quantize(STEPS["length"], ROUND_HALF_UP)
+    return inches, (reported * MM_PER_INCH).quantize(MM_STEP, ROUND_HALF_UP)
+
+
+def _measurement(
+    axis: AxisName,
+    value: Decimal,
+    source: Source,
+    uncertainty: Decimal | None = None,
+    *,
+    length_mm: Decimal | None = None,
+) -> Measurement:
     """`value` is rounded here and nowhere else: what is shown, classed, graded, published and settled is one number."""
     reported = value.quantize(STEPS[axis], ROUND_HALF_UP)
     return Measurement(
@@ -107,7 +132,7 @@ def _measurement(axis: AxisName, value: Decimal, source: Source, uncertainty: De
         unit=UNITS[axis],
         uncertainty=policy().uncertainty[source][axis] if uncertainty is None else uncertainty,
         source=source,
-        classes=tables.classes(axis, reported),
+        classes=tables.classes(axis, reported, length_mm),
     )
 
 
@@ -138,11 +163,13 @@ def _result(
     missing: list[NotMeasured],
     *,
     color_code: str | None = None,
+    length_mm: Decimal | None = None,
     model_sha256: str | None = None,
     classing: Classing | None = None,
 ) -> GradingResult:
     return GradingResult(
         measured=measured,
+        length_mm=length_mm,
         not_measured=missing,
         color_grade=tables.color_grade(color_code),
         platform_grade=grade(measured, classing.extraneous_matter if classing else None),

@@ -34,6 +34,14 @@ class Table:
     source: str
     step: Decimal
     bands: tuple[Band, ...]
+    length_mm: tuple[Decimal, Decimal] | None
+    """The table is of lint of such a length only, both within."""
+
+    def holds_for(self, length_mm: Decimal | None) -> bool:
+        if self.length_mm is None:
+            return True
+        shortest, longest = self.length_mm
+        return length_mm is not None and shortest <= length_mm <= longest
 
     def classify(self, value: Decimal) -> AxisClass:
         """The class of `value`, as it is reported: between multiples of `step` the bands leave no gap."""
@@ -64,6 +72,7 @@ def tables() -> tuple[Table, ...]:
             source=table["source"],
             step=Decimal(table["step"]),
             bands=tuple(Band(b["label"], _bound(b["from"]), _bound(b["to"])) for b in table["bands"]),
+            length_mm=_lengths(table["length_mm"]) if "length_mm" in table else None,
         )
         for data in (_read("usda_tables.json"), _read("india_tables.json"))
         for name, table in data["tables"].items()
@@ -78,9 +87,9 @@ def color_codes() -> ColorCodes:
     return ColorCodes(data["version"], table["source"], table["codes"])
 
 
-def classes(axis: AxisName, value: Decimal) -> list[AxisClass]:
-    """Where `value`, as it is reported, falls in every table of `axis`."""
-    return [table.classify(value) for table in tables() if table.axis == axis]
+def classes(axis: AxisName, value: Decimal, length_mm: Decimal | None = None) -> list[AxisClass]:
+    """Where `value`, as it is reported, falls in every table of `axis` that is of lint of this length, if it is known."""
+    return [table.classify(value) for table in tables() if table.axis == axis and table.holds_for(length_mm)]
 
 
 def staple(code: str) -> AxisClass | None:
@@ -105,3 +114,7 @@ def _read(name: str) -> Any:
 
 def _bound(value: str | None) -> Decimal | None:
     return None if value is None else Decimal(value)
+
+
+def _lengths(bounds: list[str]) -> tuple[Decimal, Decimal]:
+    return Decimal(bounds[0]), Decimal(bounds[1])

@@ -82,6 +82,14 @@ def test_figures_of_a_laboratory(client: Client, partner: Partner, sql: Connecti
     assert events(client, sql, grading.body["id"]) == [[1, "grading.completed.v1"]]
 
 
+def test_figures_of_a_laboratory_in_india(partner: Partner) -> None:
+    figures = {"micronaire": 4.0, "strength_g_tex": 30.1, "upper_half_mean_length_mm": 29.8}
+    result = partner.owner.post("/v1/gradings", {"kind": "lab", "figures": figures}, expect=201).body["result"]
+    assert (axis(result, "length")["value"], result["length_mm"]) == ("1.17", "29.8")
+    classes = {one["table"]: one["label"] for one in axis(result, "micronaire")["classes"]}
+    assert classes == {"usda_micronaire": "premium", "india_msp_long_micronaire": "premium"}
+
+
 def test_trash_by_area_and_by_weight_are_never_mixed(partner: Partner) -> None:
     result = partner.owner.post("/v1/gradings", lab(trash_area_pct=4.8, trash_weight_pct=4.8)).body["result"]
     assert axis(result, "trash_area")["unit"] == "% area"
@@ -149,6 +157,8 @@ def test_what_a_classing_record_says_besides_figures(client: Client, partner: Pa
     [
         (lab(micronaire=42), "/figures/micronaire"),
         (lab(color_grade="14"), "/figures/color_grade"),
+        (lab(upper_half_mean_length_mm=29.4), "/figures/upper_half_mean_length_mm"),
+        ({"kind": "lab", "figures": {"upper_half_mean_length_mm": 1.14}}, "/figures/upper_half_mean_length_mm"),
         (lab(moisture_pct="wet"), "/figures/moisture_pct"),
         (lab(trash_pct=3), "/figures/trash_pct"),
         ({"kind": "lab", "figures": {}}, "/figures"),

@@ -133,10 +133,10 @@ def test_bands_follow_each_other_without_a_gap() -> None:
         ("uniformity", "77", ["low"]),
         ("uniformity", "85.9", ["high"]),
         ("uniformity", "86.0", ["very high"]),
-        ("micronaire", "3.7", ["premium", "discount"]),
-        ("micronaire", "3.8", ["premium", "premium"]),
-        ("micronaire", "4.9", ["base", "basic"]),
-        ("micronaire", "5.2", ["discount", "discount"]),
+        ("micronaire", "3.4", ["discount"]),
+        ("micronaire", "3.7", ["premium"]),
+        ("micronaire", "4.9", ["base"]),
+        ("micronaire", "5.2", ["discount"]),
         ("rd", "77.0", ["basis"]),
         ("rd", "74.0", ["discount 1.5%"]),
         ("rd", "72.9", ["not deliverable"]),
@@ -185,6 +185,48 @@ def test_the_policy_draws_its_line_where_the_table_does(
         value = number * step
         within = (least is None or value >= least) and (most is None or value <= most)
         assert within == (tables.classes(axis, value)[0].label in classes), value
+
+
+@pytest.mark.parametrize(
+    ("micronaire", "length_mm", "label"),
+    [
+        ("4.3", "24.5", "basic"),
+        ("3.7", "25.5", "discount"),
+        ("4.2", "25.0", "premium"),
+        ("5.1", "25.0", "basic"),
+        ("5.2", "25.0", "discount"),
+        ("3.4", "30.0", "discount"),
+        ("3.5", "29.5", "basic"),
+        ("4.3", "30.5", "basic"),
+        ("4.4", "30.0", "not basic"),
+        ("4.3", "24.4", None),
+        ("4.3", "25.6", None),
+        ("4.3", "27.0", None),
+        ("4.3", None, None),
+    ],
+)
+def test_the_support_price_asks_for_length_and_micronaire(
+    micronaire: str, length_mm: str | None, label: str | None
+) -> None:
+    length = {} if length_mm is None else {"upper_half_mean_length_mm": length_mm}
+    result = results.of_laboratory(HviFigures.model_validate({"micronaire": micronaire, **length}))
+    labels = [one.label for one in result.measured[0].classes if one.table.startswith("india_msp_")]
+    assert labels == ([] if label is None else [label])
+
+
+@pytest.mark.parametrize(
+    ("figure", "value", "inches", "millimetres"),
+    [
+        ("upper_half_mean_length_mm", "29.0", "1.14", "29.0"),
+        ("upper_half_mean_length_mm", "28.12", "1.11", "28.1"),
+        ("upper_half_mean_length_mm", "28.15", "1.11", "28.2"),
+        ("upper_half_mean_length_in", "1.14", "1.14", "29.0"),
+        ("upper_half_mean_length_in", "1.107", "1.11", "28.2"),
+    ],
+)
+def test_a_length_is_told_in_inches_and_in_millimetres(figure: str, value: str, inches: str, millimetres: str) -> None:
+    result = results.of_laboratory(HviFigures.model_validate({figure: value}))
+    assert (str(result.measured[0].value), str(result.length_mm)) == (inches, millimetres)
 
 
 MCX_RD = {"not deliverable": None, "discount 3.5%": "-3.5", "discount 1.5%": "-1.5", "basis": "0", "premium 1%": "1"}

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field, RootModel, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, RootModel, ValidationInfo, field_validator, model_validator
 
 from kapas.schemas.common import Page, PageQuery, Request, Resource
 
@@ -51,6 +51,13 @@ class HviFigures(Request):
     upper_half_mean_length_in: Decimal | None = Field(
         None, ge=Decimal("0.5"), le=2, decimal_places=3, description="Inches"
     )
+    upper_half_mean_length_mm: Decimal | None = Field(
+        None,
+        ge=Decimal("12.7"),
+        le=Decimal("50.8"),
+        decimal_places=2,
+        description="Millimetres, as laboratories in India report it, instead of inches",
+    )
     uniformity_index_pct: Decimal | None = Field(None, ge=60, le=100, decimal_places=1)
     rd: Rd | None = None
     plus_b: PlusB | None = None
@@ -64,6 +71,13 @@ class HviFigures(Request):
     color_grade: str | None = Field(
         None, pattern="^[1-8][1-5]$", description="USDA upland color grade as the laboratory gave it, 31 is Middling"
     )
+
+    @field_validator("upper_half_mean_length_mm")
+    @classmethod
+    def _one_length(cls, value: Decimal | None, info: ValidationInfo) -> Decimal | None:
+        if value is not None and info.data.get("upper_half_mean_length_in") is not None:
+            raise ValueError("Report the length in inches or in millimetres, not both")
+        return value
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -208,6 +222,7 @@ class GradingResult(Resource):
     color_grade: ColorGrade
     platform_grade: PlatformGrade
     model_sha256: str | None = Field(None, description="The model that measured, for images")
+    length_mm: Decimal | None = Field(None, description="Upper half mean length in millimetres too, to a tenth")
     classing: Classing | None = Field(None, description="What else a classing record says")
 
 
