@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
@@ -20,9 +20,9 @@ from kapas.events import CloudEvent
 from kapas.keys import Field, Keyring, Shredded
 from kapas.ports import Task, Tasks
 from kapas.schemas.events.partners import PartnerSubmitted
-from kapas.schemas.partners import CheckKind, CheckResult, Clarification, PartnerProfile
+from kapas.schemas.partners import BankAccount, CheckKind, CheckResult, Clarification, PartnerProfile
 
-from . import decisions, lifecycle, names, profiles, requirements, service, store
+from . import aadhaar, decisions, lifecycle, names, profiles, requirements, service, store
 from .providers import BankRecord, GstRecord, Providers, ScreeningRecord
 from .records import Account, Check, Verdict
 
@@ -108,10 +108,19 @@ def ask(providers: Providers, profile: PartnerProfile, one: Check) -> Verdict:
     if one.kind == "gst_registry" and gstin is not None:
         return of_registry(profile, providers.gst_registry.lookup(gstin, profile.legal_name, one.id))
     if one.kind == "bank_account" and account is not None:
-        record = providers.bank.penny_drop(account.ifsc, account.number, profile.legal_name, one.id)
-        return of_bank(profile, record)
+        return of_bank(profile, _drop_penny(providers, account, profile.legal_name, one))
     people = [profile.legal_name, *(owner.name for owner in profile.beneficial_owners)]
     return of_screening(providers.screening.search(people, one.id))
+
+
+def _drop_penny(providers: Providers, account: BankAccount, name: str, one: Check) -> BankRecord:
+    """Ask for the number as the bank has it, which may be another than a client could send."""
+    number = aadhaar.without_added_zero(account.number)
+    record = providers.bank.penny_drop(account.ifsc, number, name, one.id)
+    if record.status != "unknown" or number == account.number:
+        return record
+    # The zero was the bank's own. Another number is another request, and has a key of its own each time it is made.
+    return providers.bank.penny_drop(account.ifsc, account.number, name, uuid5(one.id, "as typed"))
 
 
 def of_registry(profile: PartnerProfile, record: GstRecord) -> Verdict:

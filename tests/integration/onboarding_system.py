@@ -37,6 +37,10 @@ class World:
     """Whoever is asked: answers honestly, or as told; each call is noted with its check."""
 
     calls: list[UUID] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    """The numbers of accounts that a penny was dropped on."""
+    unknown: set[str] = field(default_factory=set)
+    """The numbers that the bank does not know: it compares exactly."""
     down: set[str] = field(default_factory=set)
     holder: str | None = None
     hits: list[Hit] = field(default_factory=list)
@@ -49,6 +53,9 @@ class World:
 
     def penny_drop(self, ifsc: str, number: str, name: str, check_id: UUID) -> BankRecord:
         self._call("bank_account", check_id)
+        self.dropped.append(number)
+        if number in self.unknown:
+            return BankRecord(reference="drop-1", status="unknown")
         return BankRecord(reference="drop-1", status="credited", registered_name=self.holder or name)
 
     def search(self, names: Sequence[str], check_id: UUID) -> ScreeningRecord:

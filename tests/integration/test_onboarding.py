@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from pg8000.native import Connection
+from stdnum import verhoeff
 
 from functions.partner_onboarding import decisions, documents, service, store, verification
 from functions.partner_onboarding.providers import Hit
-from kapas import clock, outbox
+from kapas import clock, ids, outbox
 from kapas.db import PLATFORM, Database
 from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict, Unavailable, VersionConflict
@@ -263,6 +264,29 @@ def test_a_bank_account_is_known_by_bank_and_number(system: System, changes: dic
         system.register(bank_account=again)
 
 
+def test_a_zero_that_was_added_for_the_aadhaar_guard_is_not_sent_to_the_bank(system: System) -> None:
+    number = _like_an_aadhaar_number()
+    system.world.unknown = {f"0{number}"}
+    caller = system.checked(bank_account={"ifsc": "EXAM0000001", "number": f"0{number}"})
+    assert system.world.dropped == [number]
+    assert system.status(caller)[0] == "under_review"
+
+
+def test_a_zero_that_belongs_to_the_number_is_sent_where_the_bank_knows_it_so(system: System) -> None:
+    number = _like_an_aadhaar_number()
+    system.world.unknown = {number}
+    caller = system.checked(bank_account={"ifsc": "EXAM0000001", "number": f"0{number}"})
+    assert system.world.dropped == [number, f"0{number}"]
+    assert len(set(system.world.calls)) == len(system.world.calls) == 4  # each drop has a key of its own
+    assert system.status(caller)[0] == "under_review"
+
+
+@pytest.mark.parametrize("number", ["0234123412347", "00234123412346", "023412341234"])
+def test_another_number_is_sent_as_it_was_typed(system: System, number: str) -> None:
+    system.checked(bank_account={"ifsc": f"{_series()}0000001", "number": number})
+    assert system.world.dropped == [number]
+
+
 def test_what_a_provider_answered_is_kept_encrypted(system: System) -> None:
     system.world.holder = "EXAMPLE HOLDER PRIVATE LIMITED"
     caller = system.checked(legal_name="Example Holder Private Limited")
@@ -312,3 +336,14 @@ def test_an_erased_partner_is_not_checked(system: System, admin: Connection) -> 
     system.keyring = Keyring(Kms())
     assert not any(system.check(task) for task in tasks)
     assert system.world.calls == []
+
+
+def _like_an_aadhaar_number() -> str:
+    """Made up, and of the form: an account that the guard does not take without a zero before it."""
+    digits = f"5{ids.uuid7().int % 10**10:010d}"
+    return digits + verhoeff.calc_check_digit(digits)
+
+
+def _series() -> str:
+    """A bank of its own, so that the same numbers can be registered again."""
+    return "".join(chr(65 + ids.uuid7().int // 26**power % 26) for power in range(4))

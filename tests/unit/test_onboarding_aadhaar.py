@@ -1,5 +1,6 @@
 """Aadhaar numbers are found however they are written, and other numbers are left alone."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -93,3 +94,23 @@ def test_an_id_in_a_path_is_no_aadhaar_number_whatever_its_digits() -> None:
     assert aadhaar.contains(unlucky)
     assert not aadhaar.in_path(f"/v1/partners/{unlucky}/submit")
     assert aadhaar.in_path("/v1/partners/9511-7183-8870")
+
+
+def test_a_files_hash_is_no_aadhaar_number_whatever_its_digits() -> None:
+    unlucky = hashlib.sha256(b"deed 453").hexdigest()
+    assert aadhaar.contains(unlucky)
+    aadhaar.refuse({"kind": "partnership_deed", "sha256": unlucky})
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"sha256": NUMBER}, "/sha256"),
+        ({"sha256": hashlib.sha256(b"deed 453").hexdigest().upper()}, "/sha256"),
+        ({"legal_name": hashlib.sha256(b"deed 453").hexdigest()}, "/legal_name"),
+    ],
+)
+def test_what_is_no_hash_or_stands_elsewhere_is_looked_through(body: Any, pointer: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        aadhaar.refuse(body)
+    assert [fault.pointer for fault in refused.value.errors] == [pointer]
