@@ -12,20 +12,17 @@ from kapas.db import Session
 from kapas.errors import Conflict, FieldError, Invalid
 from kapas.identity import Identity, Role
 from kapas.keys import Keyring
-from kapas.schemas.partners import (
+from kapas.schemas.partner_reviews import (
     Activate,
-    CheckKind,
     Clarification,
     ClarificationRequest,
     DecisionAction,
-    DocumentKind,
-    Identifiers,
     PartnerCheck,
     PartnerDecision,
-    PartnerProfile,
     PartnerReview,
     Reason,
 )
+from kapas.schemas.partners import CheckKind, DocumentKind, Identifiers, PartnerProfile
 
 from . import lifecycle, requirements, risk, service, store
 from .records import Account, Asked, Check

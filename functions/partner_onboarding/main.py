@@ -17,9 +17,8 @@ from kapas.keys import Keyring
 from kapas.once import once
 from kapas.ports import Files, Tasks
 from kapas.schemas.common import Request as Model
+from kapas.schemas.partner_reviews import Activate, ClarificationRequest, PartnerReview, Reason
 from kapas.schemas.partners import (
-    Activate,
-    ClarificationRequest,
     DocumentCreate,
     Partner,
     PartnerChange,
@@ -30,9 +29,7 @@ from kapas.schemas.partners import (
     PartnerDocumentRead,
     PartnerPage,
     PartnerQuery,
-    PartnerReview,
     PartnerSummary,
-    Reason,
 )
 from kapas.settings import (
     ApiSettings,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kapas.schemas.partners import PartnerProfile, Risk, RiskFactor
+from kapas.schemas.partner_reviews import Risk, RiskFactor
+from kapas.schemas.partners import PartnerProfile
 
 from . import identifiers
 from .records import Account, Check

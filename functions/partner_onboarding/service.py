@@ -25,13 +25,13 @@ from kapas.schemas.events.partners import (
     PartnerRequirementsDue,
     PartnerSubmitted,
 )
+from kapas.schemas.partner_reviews import PartnerDecision
 from kapas.schemas.partners import (
     CheckKind,
     Identifiers,
     Partner,
     PartnerChange,
     PartnerCreate,
-    PartnerDecision,
     PartnerPage,
     PartnerProfile,
     PartnerQuery,

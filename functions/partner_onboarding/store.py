@@ -12,13 +12,8 @@ from kapas.errors import Conflict
 from kapas.events import Event
 from kapas.outbox import Change
 from kapas.restrictions import UNRESTRICTED
-from kapas.schemas.partners import (
-    CheckKind,
-    PartnerDecision,
-    PartnerQuery,
-    PartnerSummary,
-    Risk,
-)
+from kapas.schemas.partner_reviews import PartnerDecision, Risk
+from kapas.schemas.partners import CheckKind, PartnerQuery, PartnerSummary
 
 from .records import Account, Asked, Check, Document, Stored, Verdict
 

@@ -20,7 +20,8 @@ from kapas.events import CloudEvent
 from kapas.keys import Field, Keyring, Shredded
 from kapas.ports import Task, Tasks
 from kapas.schemas.events.partners import PartnerSubmitted
-from kapas.schemas.partners import BankAccount, CheckKind, CheckResult, Clarification, PartnerProfile
+from kapas.schemas.partner_reviews import CheckResult, Clarification
+from kapas.schemas.partners import BankAccount, CheckKind, PartnerProfile
 
 from . import aadhaar, decisions, lifecycle, names, profiles, requirements, service, store
 from .providers import BankRecord, GstRecord, Providers, ScreeningRecord

@@ -19,7 +19,8 @@ from kapas.events import CloudEvent
 from kapas.identity import Identity, Role, Tier
 from kapas.keys import Keyring
 from kapas.ports import Task
-from kapas.schemas.partners import PartnerCreate, PartnerReview
+from kapas.schemas.partner_reviews import PartnerReview
+from kapas.schemas.partners import PartnerCreate
 from tests.journey import registration
 from tests.unit.fake_keys import Kms
 from tests.unit.times import Time

@@ -20,7 +20,8 @@ from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict, Unavailable, VersionConflict
 from kapas.keys import Field, Keyring
 from kapas.ports import SignedUpload, StoredFile
-from kapas.schemas.partners import Activate, ContactChange, DocumentCreate, PartnerChange, Reason
+from kapas.schemas.partner_reviews import Activate, Reason
+from kapas.schemas.partners import ContactChange, DocumentCreate, PartnerChange
 from tests.integration.conftest import Login
 from tests.integration.export_system import Bucket, Faults
 from tests.integration.onboarding_system import OPERATIONS, START, Killed, System, identifier

@@ -12,7 +12,7 @@ from kapas.db import Database
 from kapas.errors import Unavailable
 from kapas.identity import Identity
 from kapas.ports import Task
-from kapas.schemas.partners import Reason
+from kapas.schemas.partner_reviews import Reason
 from tests.integration.conftest import Login
 from tests.integration.onboarding_system import OPERATIONS, START, Killed, Queue, System
 from tests.unit.times import moving_time

@@ -43,9 +43,6 @@ DocumentKind = Literal[
     "identity_proof",
 ]
 CheckKind = Literal["gst_registry", "bank_account", "screening"]
-CheckResult = Literal["clear", "review", "mismatch", "unavailable"]
-DecisionAction = Literal["activate", "reject", "request_clarification", "suspend", "reinstate", "recheck"]
-ReasonCode = Annotated[str, Field(pattern=r"^[a-z][a-z_]{2,49}$", examples=["illegible_document"])]
 
 Name = Annotated[str, Field(min_length=2, max_length=200)]
 
@@ -319,88 +316,3 @@ class PartnerDocumentList(Resource):
     """The documents of one partner, newest first."""
 
     data: list[PartnerDocument]
-
-
-class Activate(Request):
-    """Let the partner trade. A check that is not `clear` holds it up, unless the decision names it and says why."""
-
-    accepted_checks: list[CheckKind] = Field(default_factory=list[CheckKind])
-    reason_code: ReasonCode | None = Field(None, description="Why they are accepted")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_to_say(cls, body: object) -> object:
-        """Without a body, nothing is accepted."""
-        return {} if body is None else body
-
-
-class Reason(Request):
-    """Why."""
-
-    reason_code: ReasonCode
-
-
-class Clarification(BaseModel):
-    """A field or document that is asked about, and why."""
-
-    field: str = Field(pattern=r"^[a-z_]{1,40}(\.[a-z_]{1,40})?$", examples=["documents.address_proof"])
-    reason_code: ReasonCode
-
-
-class ClarificationRequest(Request):
-    """What the partner is asked to mend."""
-
-    clarifications: list[Clarification] = Field(min_length=1, max_length=20)
-
-
-class PartnerCheck(Resource):
-    """One check of one submission. `result` is null while it is under way; `unavailable` is never `clear`."""
-
-    kind: CheckKind
-    submission: int
-    result: CheckResult | None
-    explanation: list[str] = Field(description="Codes that say why")
-    provider: str | None
-    provider_reference: str | None
-    attempts: int
-    created_at: AwareDatetime
-    completed_at: AwareDatetime | None
-
-
-class RiskFactor(BaseModel):
-    name: str
-    points: int
-
-
-class Risk(BaseModel):
-    """How closely to look. The factors add up to the score."""
-
-    score: int
-    level: Literal["low", "medium", "high"]
-    factors: list[RiskFactor]
-    policy_version: str
-
-
-class PartnerDecision(Resource):
-    """What somebody of operations decided, with the risk as it stood."""
-
-    id: UUID
-    action: DecisionAction
-    reason_code: str | None
-    accepted_checks: list[CheckKind]
-    clarifications: list[Clarification]
-    risk: Risk
-    decided_by: str
-    decided_at: AwareDatetime
-
-
-class PartnerReview(Resource):
-    """What operations decide on: checks are evidence, the decision is a person's."""
-
-    partner_id: UUID
-    version: int
-    status: PartnerStatus
-    submission: int
-    checks: list[PartnerCheck] = Field(description="Of the current submission")
-    risk: Risk
-    decisions: list[PartnerDecision] = Field(description="Newest first")

@@ -4,7 +4,8 @@ from typing import ClassVar
 from uuid import UUID
 
 from kapas.events import EventData
-from kapas.schemas.partners import Clarification, PartnerType, ReasonCode
+from kapas.schemas.partner_reviews import Clarification, ReasonCode
+from kapas.schemas.partners import PartnerType
 
 
 class PartnerEvent(EventData):
