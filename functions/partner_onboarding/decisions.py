@@ -27,6 +27,14 @@ from kapas.schemas.partners import CheckKind, DocumentKind, Identifiers, Partner
 from . import lifecycle, requirements, risk, service, store
 from .records import Account, Asked, Check
 
+_MENDABLE = frozenset(
+    {
+        *(name for name in PartnerProfile.model_fields if name != "identifiers"),
+        *(f"identifiers.{name}" for name in Identifiers.model_fields),
+        *(f"documents.{kind}" for kind in get_args(DocumentKind)),
+    }
+)
+"""What a partner can be asked about: each is mended by a change, a confirmation or an upload of just this."""
 _STAFF = (Role.OPS, Role.DPO, Role.INSPECTOR)
 
 
@@ -104,9 +112,20 @@ def request_clarification(
 
 
 def recheck(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int) -> Outcome:
-    """Run all checks anew: a provider was not available, or its list was stale. Raises as every decision does."""
+    """Run all checks anew: a provider was not available, or its list was stale; what was asked is taken back.
+
+    Raises:
+        Forbidden, NotFound, PreconditionFailed: as for every decision.
+        Conflict: it is in another state, or something that everybody is asked for is missing or wrong.
+    """
     case = _case(db, keyring, caller, partner_id, version, "recheck")
-    after, change = service.submission(case.account, case.profile, "recheck", case.decision(caller))
+    if case.account.status in lifecycle.CHANGEABLE:
+        unasked = replace(case.account, clarifications=())
+        documents = store.documents(db, partner_id)
+        unmet = requirements.unmet(requirements.compute(unasked, case.profile, documents, [], clock.now()))
+        if unmet:
+            raise Conflict(f"Before it can be checked, this has to be mended: {', '.join(unmet)}")
+    after, change = service.submission(case.account, case.profile, "recheck", decision=case.decision(caller))
     return Outcome(change, service.summary(after), after.version)
 
 
@@ -187,11 +206,7 @@ def _move(
 
 
 def _faults(number: int, one: Clarification) -> Iterator[FieldError]:
-    group, _, name = one.field.partition(".")
-    names = {"documents": get_args(DocumentKind), "identifiers": tuple(Identifiers.model_fields)}
-    if (name and name not in names.get(group, ())) or (
-        group not in PartnerProfile.model_fields and group != "documents"
-    ):
+    if one.field not in _MENDABLE:
         message = "A partner has no such field or document"
         yield FieldError(f"/clarifications/{number}/field", "unknown", message)
     if one.reason_code not in requirements.reasons():

@@ -56,7 +56,13 @@ STEPS: dict[str, Step] = {
     "request_clarification": Step(
         ("under_review", "suspended"), "operations", "needs_clarification", PartnerNeedsClarification
     ),
-    "recheck": Step(("submitted", "verifying", "under_review"), "operations", "submitted", PartnerSubmitted),
+    # Where the partner was asked to mend something, this takes it back: it holds as it is, or was asked by mistake.
+    "recheck": Step(
+        ("requirements_due", "submitted", "verifying", "needs_clarification", "under_review"),
+        "operations",
+        "submitted",
+        PartnerSubmitted,
+    ),
     "activate": Step(("under_review",), "operations", "active", PartnerActivated),
     "reject": Step(_UNDECIDED, "operations", "rejected", PartnerRejected),
     "suspend": Step(("active",), "operations", "suspended", PartnerSuspended),

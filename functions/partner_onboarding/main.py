@@ -30,6 +30,7 @@ from kapas.schemas.partners import (
     PartnerPage,
     PartnerQuery,
     PartnerSummary,
+    Submit,
 )
 from kapas.settings import (
     ApiSettings,
@@ -164,10 +165,13 @@ def change_partner(path: PartnerPath, body: PartnerChange) -> Response:
 
 
 @app.post("/v1/partners/<uuid:partner_id>/submit", responses={200: Partner})
-def submit_partner(path: PartnerPath) -> Response:
-    """Have the partner checked; needs If-Match. Where something is due or wrong, it is `requirements_due` instead."""
+def submit_partner(path: PartnerPath, body: Submit) -> Response:
+    """Have the partner checked; needs If-Match. Where something is due or wrong, it is `requirements_due` instead.
+
+    What the partner was asked about and holds as it is, a restored GST registration say, is named in `confirmed`.
+    """
     with app.session() as db:
-        return app.commit(db, service.submit(db, keyring(), app.caller, path.partner_id, app.if_match()))
+        return app.commit(db, service.submit(db, keyring(), app.caller, path.partner_id, app.if_match(), body))
 
 
 @app.post("/v1/partners/<uuid:partner_id>/documents", responses={201: PartnerDocumentCreated})
@@ -237,7 +241,7 @@ def request_clarification(path: PartnerPath, body: ClarificationRequest) -> Resp
 
 @app.post("/v1/partners/<uuid:partner_id>/recheck", responses={200: PartnerSummary})
 def recheck(path: PartnerPath) -> Response:
-    """Run all checks anew. For the platform's operations staff; needs If-Match."""
+    """Run all checks anew, and take back what the partner was asked. For operations staff; needs If-Match."""
     with app.session() as db:
         return app.commit(db, decisions.recheck(db, keyring(), app.caller, path.partner_id, app.if_match()))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from kapas.errors import FieldError, Invalid
 from kapas.schemas.partners import (
     CheckKind,
     Constitution,
@@ -117,6 +118,21 @@ def still_asked(asked: Sequence[Asked], changed: Sequence[str]) -> list[Asked]:
         if not any(one.field == field or one.field.startswith(f"{field}.") for field in changed)
         and not (one.reason_code.endswith("_name_differs") and "legal_name" in changed)
     ]
+
+
+def confirmed(asked: Sequence[Asked], fields: Sequence[str]) -> tuple[Asked, ...]:
+    """What is still asked when the partner says that these fields hold as they are. Raises `Invalid` for any other."""
+    open_ = {one.field for one in asked if not one.field.startswith("documents.")}
+    message = "Nothing is asked about this field, or it is a document, which is uploaded anew"
+    faults = [FieldError(f"/confirmed/{n}", "unknown", message) for n, field in enumerate(fields) if field not in open_]
+    if faults:
+        raise Invalid("What is confirmed is not asked about", errors=faults)
+    return tuple(one for one in asked if one.field not in fields)
+
+
+def unmet(found: Requirements) -> list[str]:
+    """The fields and documents for which a partner is not checked yet."""
+    return sorted({*found.currently_due, *(error.field for error in found.errors)})
 
 
 def _asked_for(account: Account, profile: PartnerProfile) -> Iterator[str]:

@@ -36,6 +36,7 @@ from kapas.schemas.partners import (
     PartnerProfile,
     PartnerQuery,
     PartnerSummary,
+    Submit,
 )
 
 from . import identifiers, lifecycle, profiles, requirements, store
@@ -134,10 +135,11 @@ def change(
     return Outcome(store.change(after, columns, event(after, data)), _show(db, after, profile), after.version)
 
 
-def submit(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int) -> Outcome:
+def submit(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: Submit) -> Outcome:
     """Have a partner checked; where something is due or wrong, it is `requirements_due` instead.
 
     Raises:
+        Invalid: what is confirmed is not asked about.
         Forbidden: the caller is not the partner's owner.
         NotFound, PreconditionFailed: as for every change.
         Conflict: it is submitted already, or decided on.
@@ -146,14 +148,15 @@ def submit(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, ve
     account, profile = stored.account, open_profile(db, keyring, stored)
     step = lifecycle.step("submit", account.status)
     now = clock.now()
-    found = requirements.compute(account, profile, store.documents(db, partner_id), [], now)
-    fields = sorted({*found.currently_due, *(error.field for error in found.errors)})
+    asked = requirements.confirmed(account.clarifications, body.confirmed)
+    confirmed = replace(account, clarifications=asked)
+    fields = requirements.unmet(requirements.compute(confirmed, profile, store.documents(db, partner_id), [], now))
     if fields:
         step = lifecycle.step("submit_incomplete", account.status)
         after = replace(account, version=version + 1, status=step.target, updated_at=now)
         due = PartnerRequirementsDue(partner_id=partner_id, partner_type=account.type, fields=fields)
         return Outcome(store.move(after, event(after, due)), _show(db, after, profile), after.version)
-    after, change = submission(account, profile, "submit")
+    after, change = submission(account, profile, "submit", confirmed=body.confirmed)
     shown = profiles.show(after, profile, store.documents(db, partner_id), requirements.checks(profile), now)
     return Outcome(change, shown, after.version)
 
@@ -190,7 +193,12 @@ def event(account: Account, data: PartnerEvent) -> Event:
 
 
 def submission(
-    account: Account, profile: PartnerProfile, name: str, decision: PartnerDecision | None = None
+    account: Account,
+    profile: PartnerProfile,
+    name: str,
+    *,
+    confirmed: Sequence[str] = (),
+    decision: PartnerDecision | None = None,
 ) -> tuple[Account, Change]:
     """The step `name` that begins a submission, and the partner after it. Its checks run once its event arrives."""
     step = lifecycle.step(name, account.status)
@@ -203,7 +211,9 @@ def submission(
         due_at=None,
         updated_at=clock.now(),
     )
-    data = PartnerSubmitted(partner_id=account.id, partner_type=account.type, submission=after.submission)
+    data = PartnerSubmitted(
+        partner_id=account.id, partner_type=account.type, submission=after.submission, confirmed=list(confirmed)
+    )
     checks: dict[CheckKind, UUID] = {kind: ids.uuid7() for kind in requirements.checks(profile)}
     return after, store.move(after, event(after, data), checks=checks, decision=decision)
 

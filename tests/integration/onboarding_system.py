@@ -20,7 +20,7 @@ from kapas.identity import Identity, Role, Tier
 from kapas.keys import Keyring
 from kapas.ports import Task
 from kapas.schemas.partner_reviews import PartnerReview
-from kapas.schemas.partners import PartnerCreate
+from kapas.schemas.partners import PartnerCreate, Submit
 from tests.journey import registration
 from tests.unit.fake_keys import Kms
 from tests.unit.times import Time
@@ -113,7 +113,7 @@ class System:
         return caller
 
     def submit(self, caller: Identity, version: int = 1) -> CloudEvent:
-        self.run(caller, service.submit, caller.partner_id, version)
+        self.run(caller, service.submit, caller.partner_id, version, Submit())
         return self.event(caller, version + 1)
 
     def event(self, caller: Identity, sequence: int) -> CloudEvent:

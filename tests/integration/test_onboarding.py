@@ -21,7 +21,7 @@ from kapas.errors import Conflict, Unavailable, VersionConflict
 from kapas.keys import Field, Keyring
 from kapas.ports import SignedUpload, StoredFile
 from kapas.schemas.partner_reviews import Activate, Reason
-from kapas.schemas.partners import ContactChange, DocumentCreate, PartnerChange
+from kapas.schemas.partners import ContactChange, DocumentCreate, PartnerChange, Submit
 from tests.integration.conftest import Login
 from tests.integration.export_system import Bucket, Faults
 from tests.integration.onboarding_system import OPERATIONS, START, Killed, System, identifier
@@ -78,7 +78,7 @@ def test_an_account_in_another_name_holds_the_partner_until_it_is_mended(system:
 def test_submitted_again_without_mending_it_is_requirements_due(system: System) -> None:
     system.world.holder = "Somebody Else"
     caller = system.checked()
-    system.run(caller, service.submit, caller.partner_id, 4)
+    system.run(caller, service.submit, caller.partner_id, 4, Submit())
     assert system.status(caller) == ("requirements_due", 5)
     assert system.event(caller, 5).data["fields"] == ["bank_account"]
 

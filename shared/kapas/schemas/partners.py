@@ -174,6 +174,23 @@ class PartnerChange(Request):
     beneficial_owners: Owners | None = None
 
 
+class Submit(Request):
+    """Have the partner checked."""
+
+    confirmed: list[str] = Field(
+        default_factory=list[str],
+        max_length=20,
+        description="Fields that are asked about and hold as they are, for this submission. A document is uploaded instead",
+        examples=[["identifiers.gstin"]],
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_to_say(cls, body: object) -> object:
+        """Without a body, nothing is confirmed."""
+        return {} if body is None else body
+
+
 class RequirementError(BaseModel):
     """Something that is there and not right. `field` is a path into the partner: `identifiers.gstin`."""
 

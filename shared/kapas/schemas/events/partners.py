@@ -3,6 +3,8 @@
 from typing import ClassVar
 from uuid import UUID
 
+from pydantic import Field
+
 from kapas.events import EventData
 from kapas.schemas.partner_reviews import Clarification, ReasonCode
 from kapas.schemas.partners import PartnerType
@@ -44,6 +46,9 @@ class PartnerSubmitted(PartnerEvent):
     type: ClassVar[str] = "partner.submitted.v1"
 
     submission: int
+    confirmed: list[str] = Field(
+        default_factory=list[str], description="Fields that it was asked about and said that they hold as they are"
+    )
 
 
 class PartnerVerifying(PartnerEvent):
