@@ -88,13 +88,15 @@ def reinstate(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID,
 
 
 def reject(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: Reason) -> Outcome:
-    """Do not take a partner. The partner is told the reason. Raises as every decision does."""
+    """Do not take a partner. It is told the reason. Raises as every decision does, and `Invalid` for an unknown reason."""
+    _check_reason(body.reason_code)
     case = _case(db, keyring, caller, partner_id, version, "reject")
     return _move(case, case.decision(caller, reason_code=body.reason_code), reason_code=body.reason_code)
 
 
 def suspend(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: Reason) -> Outcome:
-    """Stop a partner from trading. The partner is told the reason. Raises as every decision does."""
+    """Stop a partner from trading. It is told the reason. Raises as for rejecting it."""
+    _check_reason(body.reason_code)
     case = _case(db, keyring, caller, partner_id, version, "suspend")
     return _move(case, case.decision(caller, reason_code=body.reason_code), reason_code=body.reason_code)
 
@@ -209,9 +211,19 @@ def _faults(number: int, one: Clarification) -> Iterator[FieldError]:
     if one.field not in _MENDABLE:
         message = "A partner has no such field or document"
         yield FieldError(f"/clarifications/{number}/field", "unknown", message)
-    if one.reason_code not in requirements.reasons():
-        message = f"The reason is one of {', '.join(requirements.reasons())}"
-        yield FieldError(f"/clarifications/{number}/reason_code", "unknown", message)
+    yield from _unknown_reason(one.reason_code, f"/clarifications/{number}/reason_code")
+
+
+def _check_reason(code: str) -> None:
+    """The partner reads why: of a reason that is not in the table nobody could tell it more."""
+    faults = list(_unknown_reason(code, "/reason_code"))
+    if faults:
+        raise Invalid("There is no such reason", errors=faults)
+
+
+def _unknown_reason(code: str, pointer: str) -> Iterator[FieldError]:
+    if code not in requirements.reasons():
+        yield FieldError(pointer, "unknown", f"The reason is one of {', '.join(requirements.reasons())}")
 
 
 def _show(check: Check) -> PartnerCheck:

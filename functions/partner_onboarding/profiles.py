@@ -10,6 +10,7 @@ from kapas.keys import Field, Keyring, KeyStore, SubjectCipher
 from kapas.schemas.partners import (
     CheckKind,
     Contact,
+    Disabled,
     Identifiers,
     MaskedAddress,
     MaskedBankAccount,
@@ -78,6 +79,7 @@ def show(
     documents: Sequence[Document],
     pending: Sequence[CheckKind],
     now: datetime,
+    disabled: Disabled | None = None,
 ) -> Partner:
     """The partner as an answer."""
     address, bank = profile.address, profile.bank_account
@@ -105,6 +107,7 @@ def show(
         ],
         requirements=requirements.compute(account, profile, documents, pending, now),
         warnings=requirements.warnings(profile),
+        disabled=disabled,
         created_at=account.created_at,
         updated_at=account.updated_at,
     )

@@ -70,6 +70,11 @@ def reasons() -> Mapping[str, tuple[str, str]]:
     return {code: (message, mend) for code, (message, mend) in data["reasons"].items()}
 
 
+def explain(code: str, otherwise: str) -> tuple[str, str]:
+    """What a code says to the partner, and how it is mended; of a code that is no longer known, what `otherwise` says."""
+    return reasons().get(code, reasons()[otherwise])
+
+
 def compute(
     account: Account,
     profile: PartnerProfile,
@@ -165,5 +170,5 @@ def _is_answered(asked: Asked, documents: Sequence[Document]) -> bool:
 
 
 def _error(finding: Finding) -> RequirementError:
-    message, mend = reasons().get(finding.code, reasons()["details_differ"])
+    message, mend = explain(finding.code, "details_differ")
     return RequirementError(field=finding.field, code=finding.code, message=message, how_to_mend=mend)

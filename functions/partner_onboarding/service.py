@@ -28,6 +28,7 @@ from kapas.schemas.events.partners import (
 from kapas.schemas.partner_reviews import PartnerDecision
 from kapas.schemas.partners import (
     CheckKind,
+    Disabled,
     Identifiers,
     Partner,
     PartnerChange,
@@ -243,7 +244,20 @@ def _show(db: Session, account: Account, profile: PartnerProfile) -> Partner:
     pending: list[CheckKind] = []
     if account.status in ("submitted", "verifying"):
         pending = [check.kind for check in store.checks(db, account.id, account.submission) if check.result is None]
-    return profiles.show(account, profile, store.documents(db, account.id), pending, clock.now())
+    documents, disabled = store.documents(db, account.id), _disabled(db, account)
+    return profiles.show(account, profile, documents, pending, clock.now(), disabled)
+
+
+def _disabled(db: Session, account: Account) -> Disabled | None:
+    if account.status not in ("suspended", "rejected"):
+        return None
+    for decision in store.decisions(db, account.id):
+        if decision.action in ("suspend", "reject") and decision.reason_code is not None:
+            message, mend = requirements.explain(decision.reason_code, "platform_decision")
+            return Disabled(
+                reason_code=decision.reason_code, message=message, how_to_mend=mend, since=decision.decided_at
+            )
+    return None
 
 
 def _check(profile: PartnerProfile) -> None:

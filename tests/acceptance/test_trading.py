@@ -25,7 +25,7 @@ def leave(client: Client, partner: Partner, how: str) -> None:
         partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202)
         return
     operations, path = client.as_user("operations", None, "ops"), f"/v1/partners/{partner.id}"
-    reason = {"reason_code": "fraud_suspected"}
+    reason = {"reason_code": "under_inquiry"}
     operations.post(f"{path}/suspend", reason, if_match=operations.get(path).etag, expect=200)
 
 

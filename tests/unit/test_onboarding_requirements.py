@@ -205,6 +205,11 @@ def test_a_possible_hit_weighs_as_one_whatever_its_score() -> None:
     assert "possible_screening_hit" in [factor.name for factor in found.factors]
 
 
+def test_no_reason_tells_a_partner_what_the_screening_found() -> None:
+    for code, told in requirements.reasons().items():
+        assert not any(word in f"{code} {told}".casefold() for word in ("listed", "screen", "sanction"))
+
+
 def test_every_table_carries_a_version() -> None:
     assert requirements.table().version
     assert risk.policy().version

@@ -27,7 +27,7 @@ class Activate(Request):
 
 
 class Reason(Request):
-    """Why."""
+    """Why, as the partner reads it in `disabled`: never what the screening found, for which there is `platform_decision`."""
 
     reason_code: ReasonCode
 

@@ -243,6 +243,15 @@ class MaskedOwner(Resource):
     pan: str | None
 
 
+class Disabled(Resource):
+    """Why a partner that is suspended or rejected does not trade."""
+
+    reason_code: str
+    message: str
+    how_to_mend: str
+    since: AwareDatetime
+
+
 class Partner(Resource):
     """A partner. Identifiers are masked: `******234K`."""
 
@@ -259,6 +268,7 @@ class Partner(Resource):
     beneficial_owners: list[MaskedOwner]
     requirements: Requirements
     warnings: list[PartnerWarning]
+    disabled: Disabled | None = Field(description="Why it does not trade, while it is suspended or rejected")
     created_at: AwareDatetime
     updated_at: AwareDatetime
 
