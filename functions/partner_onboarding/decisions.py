@@ -17,9 +17,7 @@ from kapas.schemas.partner_reviews import (
     Clarification,
     ClarificationRequest,
     DecisionAction,
-    PartnerCheck,
     PartnerDecision,
-    PartnerReview,
     Reason,
 )
 from kapas.schemas.partners import CheckKind, DocumentKind, Identifiers, PartnerProfile
@@ -35,29 +33,6 @@ _MENDABLE = frozenset(
     }
 )
 """What a partner can be asked about: each is mended by a change, a confirmation or an upload of just this."""
-_STAFF = (Role.OPS, Role.DPO, Role.INSPECTOR)
-
-
-def review(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID) -> PartnerReview:
-    """The checks, the risk and what was decided. What the screening found is for the platform's staff alone.
-
-    Raises:
-        Forbidden: the caller is not of the platform's staff.
-        NotFound: there is no such partner.
-    """
-    require(caller.role in _STAFF, "Reviews are for the platform's staff")
-    stored = service.find(db, partner_id)
-    account = stored.account
-    checks = store.checks(db, partner_id, account.submission)
-    return PartnerReview(
-        partner_id=partner_id,
-        version=account.version,
-        status=account.status,
-        submission=account.submission,
-        checks=[_show(check) for check in checks],
-        risk=risk.score(account, service.open_profile(db, keyring, stored), checks),
-        decisions=store.decisions(db, partner_id),
-    )
 
 
 def activate(
@@ -224,17 +199,3 @@ def _check_reason(code: str) -> None:
 def _unknown_reason(code: str, pointer: str) -> Iterator[FieldError]:
     if code not in requirements.reasons():
         yield FieldError(pointer, "unknown", f"The reason is one of {', '.join(requirements.reasons())}")
-
-
-def _show(check: Check) -> PartnerCheck:
-    return PartnerCheck(
-        kind=check.kind,
-        submission=check.submission,
-        result=check.result,
-        explanation=list(check.explanation),
-        provider=check.provider,
-        provider_reference=check.provider_reference,
-        attempts=check.attempts,
-        created_at=check.created_at,
-        completed_at=check.completed_at,
-    )

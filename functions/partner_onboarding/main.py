@@ -43,7 +43,7 @@ from kapas.settings import (
     load,
 )
 
-from . import aadhaar, decisions, documents, providers, service, verification
+from . import aadhaar, decisions, documents, providers, reviews, service, verification
 
 
 class Settings(ApiSettings, KeySettings, UploadSettings):
@@ -208,10 +208,13 @@ def confirm_document(path: DocumentPath) -> Response:
 
 @app.get("/v1/partners/<uuid:partner_id>/review", responses={200: PartnerReview})
 def review_partner(path: PartnerPath) -> Response:
-    """The checks, the risk and the decisions of a partner. For the platform's staff."""
+    """The checks, the risk and the decisions of a partner. For the platform's staff.
+
+    What the providers answered is shown to operations and the data protection officer, and the audit trail says so.
+    """
     with app.session() as db:
-        review = decisions.review(db, keyring(), app.caller, path.partner_id)
-        app.publish(db, service.access(app.caller, path.partner_id, ["checks", "risk"]))
+        review = reviews.review(db, keyring(), app.caller, path.partner_id)
+        app.publish(db, service.access(app.caller, path.partner_id, reviews.read_fields(review)))
         return app.answer(review, version=review.version)
 
 

@@ -36,12 +36,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The band and why: codes that may be shown, and pairs of words, which are personal data."""
+    """The band, and codes that say why."""
 
     band: Band
     explanation: tuple[str, ...]
-    pairs: tuple[tuple[str, str], ...]
-    """(word of the one, word of the other), empty where it has no counterpart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def compare(one: str, other: str) -> Comparison:
         band = "mismatch"
     elif explanation:
         band = "review"
-    return Comparison(band, tuple(sorted(explanation)), pairs)
+    return Comparison(band, tuple(sorted(explanation)))
 
 
 def _read(name: str) -> _Name:
@@ -140,7 +138,7 @@ def _likeness(one: str, other: str) -> float:
 
 
 def _align(ones: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Each word with its counterpart, the likest first; words are taken once."""
+    """Each word with its counterpart, the likest first; words are taken once, and what has none is beside ""."""
     likest = sorted(
         ((_likeness(a, b), -abs(n - m), n, m) for n, a in enumerate(ones) for m, b in enumerate(others)),
         key=lambda entry: (-entry[0], -entry[1], entry[2], entry[3]),

@@ -229,6 +229,17 @@ def checks(db: Session, partner_id: UUID, submission: int) -> list[Check]:
     return [_check(row) for row in rows]
 
 
+def evidence(db: Session, partner_id: UUID, submission: int) -> list[tuple[CheckKind, UUID, bytes]]:
+    """What the providers answered in one submission: the kind of each check, its id and the ciphertext."""
+    rows = db.run(
+        """SELECT kind, id, evidence FROM partner_checks
+           WHERE partner_id = :id AND submission = :submission AND evidence IS NOT NULL ORDER BY kind""",
+        id=partner_id,
+        submission=submission,
+    )
+    return [(row[0], row[1], bytes(row[2])) for row in rows]
+
+
 def decisions(db: Session, partner_id: UUID) -> list[PartnerDecision]:
     """What was decided, newest first."""
     rows = db.run(

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
-from functions.partner_onboarding import decisions, providers, service, verification
+from functions.partner_onboarding import providers, reviews, service, verification
 from functions.partner_onboarding.providers import BankRecord, GstRecord, Hit, Providers, ScreeningList, ScreeningRecord
 from functions.partner_onboarding.verification import CheckTask
 from kapas import clock, ids, outbox
@@ -164,7 +164,7 @@ class System:
 
     def review(self, caller: Identity) -> PartnerReview:
         with self.database.session(PLATFORM) as db:
-            return decisions.review(db, self.keyring, OPERATIONS, identifier(caller))
+            return reviews.review(db, self.keyring, OPERATIONS, identifier(caller))
 
     def types(self, caller: Identity) -> list[str]:
         rows = self.admin.run("SELECT type FROM outbox WHERE subject = :id ORDER BY sequence", id=caller.partner_id)

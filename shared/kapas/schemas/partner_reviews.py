@@ -45,6 +45,26 @@ class ClarificationRequest(Request):
     clarifications: list[Clarification] = Field(min_length=1, max_length=20)
 
 
+class ScreeningHit(Resource):
+    """Somebody listed who is like the partner or one of its owners; `score` from 0 to 1."""
+
+    name: str
+    score: float
+    features: dict[str, float] = Field(description="What is alike, and how much")
+
+
+class CheckEvidence(Resource):
+    """What the provider of a check answered: of a registry and a bank the first two, of a screening the others."""
+
+    status: str | None = Field(
+        default=None, description="Of the registration or the penny drop, in the provider's word"
+    )
+    registered_name: str | None = Field(default=None, description="Whom the provider names as the holder")
+    hits: list[ScreeningHit] = Field(default_factory=list[ScreeningHit])
+    list_version: str | None = None
+    list_published_at: AwareDatetime | None = None
+
+
 class PartnerCheck(Resource):
     """One check of one submission. `result` is null while it is under way; `unavailable` is never `clear`."""
 
@@ -52,6 +72,7 @@ class PartnerCheck(Resource):
     submission: int
     result: CheckResult | None
     explanation: list[str] = Field(description="Codes that say why")
+    evidence: CheckEvidence | None = Field(description="For operations and the data protection officer, else null")
     provider: str | None
     provider_reference: str | None
     attempts: int
