@@ -12,6 +12,7 @@ from kapas.db import Session
 from kapas.errors import Conflict, FieldError, Invalid
 from kapas.identity import Identity, Role
 from kapas.keys import Keyring
+from kapas.schemas.events.partners import PartnerChanged
 from kapas.schemas.partner_reviews import (
     Activate,
     Clarification,
@@ -19,6 +20,7 @@ from kapas.schemas.partner_reviews import (
     DecisionAction,
     PartnerDecision,
     Reason,
+    Reclassify,
 )
 from kapas.schemas.partners import CheckKind, DocumentKind, Identifiers, PartnerProfile
 
@@ -106,6 +108,32 @@ def recheck(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, v
     return Outcome(change, service.summary(after), after.version)
 
 
+def reclassify(
+    db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: Reclassify
+) -> Outcome:
+    """Correct the type or the constitution: what is asked for follows from them. The partner stays in its state.
+
+    Raises:
+        Forbidden, NotFound, PreconditionFailed: as for every decision.
+        Conflict: it is being checked or was decided on, or is of this kind already.
+    """
+    case = _case(db, keyring, caller, partner_id, version, "reclassify")
+    account, decision = case.account, case.decision(caller, kind=body)
+    after = replace(
+        account,
+        version=version + 1,
+        type=body.type or account.type,
+        constitution=body.constitution or account.constitution,
+        updated_at=decision.decided_at,
+    )
+    changed = [name for name in ("constitution", "type") if getattr(after, name) != getattr(account, name)]
+    if not changed:
+        raise Conflict("The partner is of this type and constitution already")
+    data = PartnerChanged(partner_id=partner_id, partner_type=after.type, fields=changed)
+    change = store.reclassify(after, service.event(after, data), decision)
+    return Outcome(change, service.summary(after), after.version)
+
+
 def held(account: Account, clarifications: Sequence[Clarification], now: datetime) -> Account:
     """The partner after it was asked to mend this."""
     return replace(
@@ -131,6 +159,7 @@ class _Case:
         reason_code: str | None = None,
         accepted_checks: Sequence[CheckKind] = (),
         clarifications: Sequence[Clarification] = (),
+        kind: Reclassify | None = None,
     ) -> PartnerDecision:
         return PartnerDecision(
             id=ids.uuid7(),
@@ -138,6 +167,8 @@ class _Case:
             reason_code=reason_code,
             accepted_checks=list(accepted_checks),
             clarifications=list(clarifications),
+            type=kind and kind.type,
+            constitution=kind and kind.constitution,
             risk=risk.score(self.account, self.profile, self.checks),
             decided_by=caller.subject,
             decided_at=clock.now(),
@@ -158,7 +189,7 @@ def _case(
     require(caller.role is Role.OPS, "Only operations decides on a partner")
     stored = service.find(db, partner_id, version)
     account = stored.account
-    lifecycle.step(action, account.status)
+    lifecycle.require(action, account.status)
     checks = store.checks(db, partner_id, account.submission)
     return _Case(action, account, service.open_profile(db, keyring, stored), checks)
 

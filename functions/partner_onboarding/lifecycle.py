@@ -70,10 +70,19 @@ STEPS: dict[str, Step] = {
 }
 
 
+_SOURCES = {name: step.sources for name, step in STEPS.items()} | {"reclassify": CHANGEABLE}
+"""What may be done from which states: the steps, and a correction of the kind of partner, which is none."""
+
+
+def require(name: str, status: PartnerStatus) -> None:
+    """Raise `Conflict` if what is called so cannot be done in `status`."""
+    sources = _SOURCES[name]
+    if status not in sources:
+        words = name.replace("_", " ")
+        raise Conflict(f"To {words} is possible when a partner is {' or '.join(sources)}; this one is {status}")
+
+
 def step(name: str, status: PartnerStatus) -> Step:
     """The step of that name from `status`. Raises `Conflict` if it cannot be taken from there."""
-    found = STEPS[name]
-    if status not in found.sources:
-        words = name.replace("_", " ")
-        raise Conflict(f"To {words} is possible when a partner is {' or '.join(found.sources)}; this one is {status}")
-    return found
+    require(name, status)
+    return STEPS[name]

@@ -17,7 +17,7 @@ from kapas.keys import Keyring
 from kapas.once import once
 from kapas.ports import Files, Tasks
 from kapas.schemas.common import Request as Model
-from kapas.schemas.partner_reviews import Activate, ClarificationRequest, PartnerReview, Reason
+from kapas.schemas.partner_reviews import Activate, ClarificationRequest, PartnerReview, Reason, Reclassify
 from kapas.schemas.partners import (
     DocumentCreate,
     Partner,
@@ -247,6 +247,14 @@ def recheck(path: PartnerPath) -> Response:
     """Run all checks anew, and take back what the partner was asked. For operations staff; needs If-Match."""
     with app.session() as db:
         return app.commit(db, decisions.recheck(db, keyring(), app.caller, path.partner_id, app.if_match()))
+
+
+@app.post("/v1/partners/<uuid:partner_id>/reclassify", responses={200: PartnerSummary})
+def reclassify(path: PartnerPath, body: Reclassify) -> Response:
+    """Correct the type or the constitution of a partner. For the platform's operations staff; needs If-Match."""
+    with app.session() as db:
+        outcome = decisions.reclassify(db, keyring(), app.caller, path.partner_id, app.if_match(), body)
+        return app.commit(db, outcome)
 
 
 @app.post("/v1/partners/<uuid:partner_id>/suspend", responses={200: PartnerSummary})

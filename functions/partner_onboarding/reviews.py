@@ -42,6 +42,7 @@ def review(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID) ->
         submission=account.submission,
         checks=[_show(check, evidence.get(check.kind)) for check in checks],
         risk=risk.score(account, profile, checks),
+        rejected_alike=store.rejected_alike(db, partner_id),
         decisions=store.decisions(db, partner_id),
     )
 

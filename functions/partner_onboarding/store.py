@@ -12,7 +12,7 @@ from kapas.errors import Conflict
 from kapas.events import Event
 from kapas.outbox import Change
 from kapas.restrictions import UNRESTRICTED
-from kapas.schemas.partner_reviews import PartnerDecision, Risk
+from kapas.schemas.partner_reviews import PartnerDecision, RejectedAlike, Risk
 from kapas.schemas.partners import CheckKind, PartnerQuery, PartnerSummary
 
 from .records import Account, Asked, Check, Document, Stored, Verdict
@@ -35,6 +35,7 @@ SEALED = (
 """The encrypted columns."""
 INDEXES = ("pan_index", "gstin_index", "bank_index")
 """The columns that duplicates are found by."""
+_INDEXED = ("identifiers.pan", "identifiers.gstin", "bank_account")
 
 _ACCOUNT = (
     "id, version, status, type, constitution, submission, clarifications, due_at, created_at, updated_at"  # of Account
@@ -57,13 +58,17 @@ _MOVE = """UPDATE partners SET version = version + 1, status = :status, submissi
     clarifications = :clarifications, due_at = :due_at, updated_at = :at
   WHERE id = :id AND version = :version RETURNING id"""
 
+_RECLASSIFY = """UPDATE partners SET version = version + 1, type = :type, constitution = :constitution, updated_at = :at
+  WHERE id = :id AND version = :version RETURNING id"""
+
 _ADD_CHECKS = """INSERT INTO partner_checks (id, partner_id, submission, kind, attempts, explanation, created_at)
   SELECT c.check_id, change.id, :submission, c.kind, 0, '{}', :at
   FROM change, unnest(:check_ids::uuid[], :check_kinds::text[]) AS c (check_id, kind)"""
 
 _ADD_DECISION = """INSERT INTO partner_decisions
-    (id, partner_id, action, reason_code, accepted_checks, clarifications, risk, decided_by, decided_at)
-  SELECT :decision_id, change.id, :action, :reason_code, :accepted_checks::text[], :asked, :risk, :decided_by, :at
+    (id, partner_id, action, reason_code, accepted_checks, clarifications, type, constitution, risk, decided_by, decided_at)
+  SELECT :decision_id, change.id, :action, :reason_code, :accepted_checks::text[], :asked, :decided_type,
+    :decided_constitution, :risk, :decided_by, :at
   FROM change"""
 
 _ADD_DOCUMENT = f"""INSERT INTO partner_documents
@@ -112,16 +117,35 @@ def move(
         parameters |= {"check_ids": list(checks.values()), "check_kinds": list(checks)}
     if decision:
         also.append(_ADD_DECISION)
-        parameters |= {
-            "decision_id": decision.id,
-            "action": decision.action,
-            "reason_code": decision.reason_code,
-            "accepted_checks": list(decision.accepted_checks),
-            "asked": json.dumps([one.model_dump() for one in decision.clarifications]),
-            "risk": decision.risk.model_dump_json(),
-            "decided_by": decision.decided_by,
-        }
+        parameters |= _decided(decision)
     return Change(_MOVE, parameters, events=(event,), also=tuple(also))
+
+
+def reclassify(account: Account, event: Event, decision: PartnerDecision) -> Change:
+    """Another type or constitution, provided that the partner still is at the version before `account`'s."""
+    parameters = {
+        "id": account.id,
+        "version": account.version - 1,
+        "type": account.type,
+        "constitution": account.constitution,
+        "at": account.updated_at,
+        **_decided(decision),
+    }
+    return Change(_RECLASSIFY, parameters, events=(event,), also=(_ADD_DECISION,))
+
+
+def _decided(decision: PartnerDecision) -> dict[str, Any]:
+    return {
+        "decision_id": decision.id,
+        "action": decision.action,
+        "reason_code": decision.reason_code,
+        "accepted_checks": list(decision.accepted_checks),
+        "asked": json.dumps([one.model_dump() for one in decision.clarifications]),
+        "decided_type": decision.type,
+        "decided_constitution": decision.constitution,
+        "risk": decision.risk.model_dump_json(),
+        "decided_by": decision.decided_by,
+    }
 
 
 def _moved(account: Account) -> dict[str, Any]:
@@ -243,7 +267,7 @@ def evidence(db: Session, partner_id: UUID, submission: int) -> list[tuple[Check
 def decisions(db: Session, partner_id: UUID) -> list[PartnerDecision]:
     """What was decided, newest first."""
     rows = db.run(
-        """SELECT id, action, reason_code, accepted_checks, clarifications, risk, decided_by, decided_at
+        """SELECT id, action, reason_code, accepted_checks, clarifications, type, constitution, risk, decided_by, decided_at
            FROM partner_decisions WHERE partner_id = :id ORDER BY id DESC""",
         id=partner_id,
     )
@@ -254,11 +278,29 @@ def decisions(db: Session, partner_id: UUID) -> list[PartnerDecision]:
             reason_code=r[2],
             accepted_checks=r[3],
             clarifications=r[4],
-            risk=Risk.model_validate(r[5]),
-            decided_by=r[6],
-            decided_at=r[7],
+            type=r[5],
+            constitution=r[6],
+            risk=Risk.model_validate(r[7]),
+            decided_by=r[8],
+            decided_at=r[9],
         )
         for r in rows
+    ]
+
+
+def rejected_alike(db: Session, partner_id: UUID) -> list[RejectedAlike]:
+    """Who was rejected with the same PAN, GSTIN or bank account, the first registered first."""
+    rows = db.run(
+        """SELECT other.id, other.pan_index = p.pan_index, other.gstin_index = p.gstin_index,
+             other.bank_index = p.bank_index
+           FROM partners p JOIN partners other ON other.status = 'rejected' AND other.id <> p.id
+             AND (other.pan_index = p.pan_index OR other.gstin_index = p.gstin_index OR other.bank_index = p.bank_index)
+           WHERE p.id = :id ORDER BY other.id""",
+        id=partner_id,
+    )
+    return [
+        RejectedAlike(partner_id=other, same=[name for name, alike in zip(_INDEXED, same, strict=True) if alike])
+        for other, *same in rows
     ]
 
 

@@ -1,15 +1,15 @@
 """What the platform's operations sees of partners and decides on them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from kapas.schemas.common import Request, Resource
-from kapas.schemas.partners import CheckKind, PartnerStatus
+from kapas.schemas.partners import CheckKind, Constitution, PartnerStatus, PartnerType
 
 CheckResult = Literal["clear", "review", "mismatch", "unavailable"]
-DecisionAction = Literal["activate", "reject", "request_clarification", "suspend", "reinstate", "recheck"]
+DecisionAction = Literal["activate", "reject", "request_clarification", "suspend", "reinstate", "recheck", "reclassify"]
 ReasonCode = Annotated[str, Field(pattern=r"^[a-z][a-z_]{2,49}$", examples=["illegible_document"])]
 
 
@@ -30,6 +30,19 @@ class Reason(Request):
     """Why, as the partner reads it in `disabled`: never what the screening found, for which there is `platform_decision`."""
 
     reason_code: ReasonCode
+
+
+class Reclassify(Request):
+    """What kind of partner it is. What is left out stays."""
+
+    type: PartnerType | None = None
+    constitution: Constitution | None = None
+
+    @model_validator(mode="after")
+    def _something_is_corrected(self) -> Self:
+        if self.type is None and self.constitution is None:
+            raise ValueError("name the type, the constitution or both")
+        return self
 
 
 class Clarification(BaseModel):
@@ -102,9 +115,18 @@ class PartnerDecision(Resource):
     reason_code: str | None
     accepted_checks: list[CheckKind]
     clarifications: list[Clarification]
+    type: PartnerType | None = Field(description="What it was corrected to, as the constitution")
+    constitution: Constitution | None
     risk: Risk
     decided_by: str
     decided_at: AwareDatetime
+
+
+class RejectedAlike(Resource):
+    """Another partner, which was rejected, with the same details."""
+
+    partner_id: UUID
+    same: list[Literal["identifiers.pan", "identifiers.gstin", "bank_account"]]
 
 
 class PartnerReview(Resource):
@@ -116,4 +138,5 @@ class PartnerReview(Resource):
     submission: int
     checks: list[PartnerCheck] = Field(description="Of the current submission")
     risk: Risk
+    rejected_alike: list[RejectedAlike] = Field(description="Who was rejected with the same PAN, GSTIN or account")
     decisions: list[PartnerDecision] = Field(description="Newest first")

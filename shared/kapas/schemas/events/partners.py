@@ -25,7 +25,7 @@ class PartnerCreated(PartnerEvent):
 
 
 class PartnerChanged(PartnerEvent):
-    """A partner changed what it tells of itself: which of its fields, not what they say."""
+    """What is told of a partner changed, by itself or as operations corrected it: which fields, not what they say."""
 
     type: ClassVar[str] = "partner.changed.v1"
 

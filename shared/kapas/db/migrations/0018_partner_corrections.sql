@@ -1,0 +1,18 @@
+-- Operations corrects what kind of partner one is; the decision says what it was corrected to.
+ALTER TABLE partner_decisions
+  ADD COLUMN type text,
+  ADD COLUMN constitution text,
+  DROP CONSTRAINT partner_decisions_action_check,
+  ADD CONSTRAINT partner_decisions_action_check CHECK (action IN ('activate', 'reject', 'request_clarification', 'suspend',
+    'reinstate', 'recheck', 'reclassify'));
+GRANT SELECT (type, constitution) ON partner_decisions TO data_export;
+
+-- Who was rejected holds no PAN, GSTIN or account any more: whom they belong to registers with them, and whoever decides on
+-- that one is shown who was rejected with the same.
+ALTER TABLE partners DROP CONSTRAINT partners_pan, DROP CONSTRAINT partners_gstin, DROP CONSTRAINT partners_bank;
+CREATE UNIQUE INDEX partners_pan ON partners (pan_index) WHERE status <> 'rejected';
+CREATE UNIQUE INDEX partners_gstin ON partners (gstin_index) WHERE status <> 'rejected';
+CREATE UNIQUE INDEX partners_bank ON partners (bank_index) WHERE status <> 'rejected';
+CREATE INDEX partners_rejected_pan ON partners (pan_index) WHERE status = 'rejected';
+CREATE INDEX partners_rejected_gstin ON partners (gstin_index) WHERE status = 'rejected';
+CREATE INDEX partners_rejected_bank ON partners (bank_index) WHERE status = 'rejected';
