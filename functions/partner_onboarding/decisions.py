@@ -24,7 +24,7 @@ from kapas.schemas.partner_reviews import (
 )
 from kapas.schemas.partners import CheckKind, DocumentKind, Identifiers, PartnerProfile
 
-from . import lifecycle, requirements, risk, service, store
+from . import document_store, lifecycle, requirements, risk, service, store
 from .records import Account, Asked, Check
 
 _MENDABLE = frozenset(
@@ -100,7 +100,7 @@ def recheck(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, v
     case = _case(db, keyring, caller, partner_id, version, "recheck")
     if case.account.status in lifecycle.CHANGEABLE:
         unasked = replace(case.account, clarifications=())
-        documents = store.documents(db, partner_id)
+        documents = document_store.list_all(db, partner_id)
         unmet = requirements.unmet(requirements.compute(unasked, case.profile, documents, [], clock.now()))
         if unmet:
             raise Conflict(f"Before it can be checked, this has to be mended: {', '.join(unmet)}")

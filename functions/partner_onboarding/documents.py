@@ -1,17 +1,19 @@
-"""Use cases of a partner's documents: announce, upload by a signed URL, confirm, read.
+"""Use cases of a partner's documents: announce, upload by a signed URL, confirm, read, withdraw.
 
 The URL takes exactly the announced bytes: type, size and SHA-256 are signed with it. The file's name says nothing.
 """
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from kapas import clock, ids, restrictions
+from kapas import clock, ids, legal_holds, restrictions
 from kapas.api import Outcome, require
 from kapas.db import Session
 from kapas.errors import Conflict, NotFound
 from kapas.identity import Identity, Role
 from kapas.ports import Files
+from kapas.schemas.events.partners import PartnerChanged
 from kapas.schemas.partners import (
     DocumentCreate,
     PartnerDocument,
@@ -21,7 +23,7 @@ from kapas.schemas.partners import (
     Upload,
 )
 
-from . import service, store
+from . import document_store, lifecycle, service, store
 
 UPLOAD_LIFETIME = timedelta(minutes=15)
 READ_LIFETIME = timedelta(minutes=5)
@@ -37,7 +39,9 @@ def announce(db: Session, files: Files, caller: Identity, partner_id: UUID, body
         Conflict: it has as many documents as a partner may have, or is being erased.
     """
     _require_own(db, caller, partner_id)
-    if len(store.documents(db, partner_id)) >= MAX_DOCUMENTS:
+    now = clock.now()
+    known = document_store.list_all(db, partner_id)
+    if sum(one.status == "uploaded" or now < _upload_ends(one) for one in known) >= MAX_DOCUMENTS:
         raise Conflict(f"A partner has at most {MAX_DOCUMENTS} documents")
     document_id = ids.uuid7()
     signed = files.upload_url(
@@ -55,10 +59,10 @@ def announce(db: Session, files: Files, caller: Identity, partner_id: UUID, body
         size=body.size,
         sha256=body.sha256,
         status="awaiting_upload",
-        created_at=clock.now(),
+        created_at=now,
         upload=Upload(method=signed.method, url=signed.url, headers=dict(signed.headers), expires_at=signed.expires_at),
     )
-    return Outcome(store.add_document(document, partner_id), document, 1)
+    return Outcome(document_store.add(document, partner_id), document, 1)
 
 
 def confirm(db: Session, files: Files, caller: Identity, partner_id: UUID, document_id: UUID) -> Outcome:
@@ -67,16 +71,47 @@ def confirm(db: Session, files: Files, caller: Identity, partner_id: UUID, docum
     Raises:
         NotFound: there is no such partner or document.
         Forbidden: it is not the caller's.
-        Conflict: nothing was uploaded yet, it is confirmed already, or the partner is being erased.
+        Conflict: nothing was uploaded yet, it is confirmed already, or there are as many as may be; or the partner is being
+            erased.
     """
     _require_own(db, caller, partner_id)
     document = _find(db, partner_id, document_id)
     if document.status == "uploaded":
         raise Conflict("The document is confirmed already")
+    if sum(one.status == "uploaded" for one in document_store.list_all(db, partner_id)) >= MAX_DOCUMENTS:
+        raise Conflict(f"A partner has at most {MAX_DOCUMENTS} documents")
     if files.stat(_path(partner_id, document_id)) is None:
         raise Conflict("Nothing was uploaded yet: send the file as `upload` of the announcement says")
     after = document.model_copy(update={"version": document.version + 1, "status": "uploaded"})
-    return Outcome(store.set_uploaded(after), after, after.version)
+    return Outcome(document_store.set_uploaded(after), after, after.version)
+
+
+def withdraw(db: Session, files: Files, caller: Identity, partner_id: UUID, document_id: UUID) -> Outcome:
+    """Delete a document that is wrong, its file before its row: killed between, it is done again.
+
+    To be called in a transaction: no check begins and no hold is placed meanwhile.
+
+    Raises:
+        NotFound: there is no such partner or document.
+        Forbidden: it is not the caller's.
+        Conflict: the partner is being checked, erased or was decided on, the document has to be kept, or its URL works still.
+    """
+    _require_own(db, caller, partner_id)
+    account = store.lock(db, partner_id)
+    if account is None:
+        raise NotFound("There is no such partner, or it is another's")
+    lifecycle.require("withdraw_a_document", account.status)
+    document, now = _find(db, partner_id, document_id), clock.now()
+    if now < _upload_ends(document):
+        raise Conflict(f"The URL for its upload works until {clock.rfc3339(_upload_ends(document))}: withdraw it then")
+    legal_holds.share(db)
+    if document_store.is_kept(db, partner_id, document):
+        raise Conflict("This document has to be kept")  # no more than that: of a hold the partner may not be told
+    files.delete(_path(partner_id, document_id))
+    after = replace(account, version=account.version + 1, updated_at=now)
+    changed = PartnerChanged(partner_id=partner_id, partner_type=account.type, fields=[f"documents.{document.kind}"])
+    change = document_store.withdraw(after, document_id, service.event(after, changed))
+    return Outcome(change, service.summary(after), after.version)
 
 
 def read(db: Session, files: Files, partner_id: UUID, document_id: UUID) -> PartnerDocumentRead:
@@ -92,14 +127,19 @@ def read(db: Session, files: Files, partner_id: UUID, document_id: UUID) -> Part
 def list_all(db: Session, partner_id: UUID) -> PartnerDocumentList:
     """The documents of a partner that the session may see, newest first. Raises `NotFound`."""
     service.find(db, partner_id)
-    return PartnerDocumentList(data=store.documents(db, partner_id))
+    return PartnerDocumentList(data=document_store.list_all(db, partner_id))
 
 
 def _find(db: Session, partner_id: UUID, document_id: UUID) -> PartnerDocument:
-    document = store.document(db, partner_id, document_id)
+    document = document_store.find(db, partner_id, document_id)
     if document is None:
         raise NotFound("There is no such document")
     return document
+
+
+def _upload_ends(document: PartnerDocument) -> datetime:
+    """When the URL that was handed out for it takes nothing any more."""
+    return document.created_at + UPLOAD_LIFETIME
 
 
 def _require_own(db: Session, caller: Identity, partner_id: UUID) -> None:

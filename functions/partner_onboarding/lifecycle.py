@@ -70,8 +70,11 @@ STEPS: dict[str, Step] = {
 }
 
 
-_SOURCES = {name: step.sources for name, step in STEPS.items()} | {"reclassify": CHANGEABLE}
-"""What may be done from which states: the steps, and a correction of the kind of partner, which is none."""
+_SOURCES = {name: step.sources for name, step in STEPS.items()} | {
+    "reclassify": CHANGEABLE,
+    "withdraw_a_document": CHANGEABLE,
+}
+"""What may be done from which states: the steps, and what leads to no other state."""
 
 
 def require(name: str, status: PartnerStatus) -> None:

@@ -206,6 +206,13 @@ def confirm_document(path: DocumentPath) -> Response:
         return _commit(db, path.partner_id, outcome)
 
 
+@app.delete("/v1/partners/<uuid:partner_id>/documents/<uuid:document_id>", responses={200: PartnerSummary})
+def withdraw_document(path: DocumentPath) -> Response:
+    """Delete a document that is wrong, while details may be changed and once its URL for the upload has ended."""
+    with app.session() as db, db.transaction():
+        return app.commit(db, documents.withdraw(db, files(), app.caller, path.partner_id, path.document_id))
+
+
 @app.get("/v1/partners/<uuid:partner_id>/review", responses={200: PartnerReview})
 def review_partner(path: PartnerPath) -> Response:
     """The checks, the risk and the decisions of a partner. For the platform's staff.

@@ -40,7 +40,7 @@ from kapas.schemas.partners import (
     Submit,
 )
 
-from . import identifiers, lifecycle, profiles, requirements, store
+from . import document_store, identifiers, lifecycle, profiles, requirements, store
 from .records import Account, Stored
 
 READ_FIELDS = ["legal_name", "contact", "identifiers", "address", "bank_account", "beneficial_owners"]
@@ -151,14 +151,16 @@ def submit(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, ve
     now = clock.now()
     asked = requirements.confirmed(account.clarifications, body.confirmed)
     confirmed = replace(account, clarifications=asked)
-    fields = requirements.unmet(requirements.compute(confirmed, profile, store.documents(db, partner_id), [], now))
+    fields = requirements.unmet(
+        requirements.compute(confirmed, profile, document_store.list_all(db, partner_id), [], now)
+    )
     if fields:
         step = lifecycle.step("submit_incomplete", account.status)
         after = replace(account, version=version + 1, status=step.target, updated_at=now)
         due = PartnerRequirementsDue(partner_id=partner_id, partner_type=account.type, fields=fields)
         return Outcome(store.move(after, event(after, due)), _show(db, after, profile), after.version)
     after, change = submission(account, profile, "submit", confirmed=body.confirmed)
-    shown = profiles.show(after, profile, store.documents(db, partner_id), requirements.checks(profile), now)
+    shown = profiles.show(after, profile, document_store.list_all(db, partner_id), requirements.checks(profile), now)
     return Outcome(change, shown, after.version)
 
 
@@ -244,7 +246,7 @@ def _show(db: Session, account: Account, profile: PartnerProfile) -> Partner:
     pending: list[CheckKind] = []
     if account.status in ("submitted", "verifying"):
         pending = [check.kind for check in store.checks(db, account.id, account.submission) if check.result is None]
-    documents, disabled = store.documents(db, account.id), _disabled(db, account)
+    documents, disabled = document_store.list_all(db, account.id), _disabled(db, account)
     return profiles.show(account, profile, documents, pending, clock.now(), disabled)
 
 

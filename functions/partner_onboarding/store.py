@@ -15,7 +15,7 @@ from kapas.restrictions import UNRESTRICTED
 from kapas.schemas.partner_reviews import PartnerDecision, RejectedAlike, Risk
 from kapas.schemas.partners import CheckKind, PartnerQuery, PartnerSummary
 
-from .records import Account, Asked, Check, Document, Stored, Verdict
+from .records import Account, Asked, Check, Stored, Verdict
 
 SEALED = (
     "legal_name",
@@ -41,7 +41,6 @@ _ACCOUNT = (
     "id, version, status, type, constitution, submission, clarifications, due_at, created_at, updated_at"  # of Account
 )
 _CHECK = "id, kind, submission, attempts, result, explanation, provider, provider_reference, created_at, completed_at"
-_DOCUMENT = "id, version, kind, content_type, size, sha256, status, created_at"
 _COLUMNS = (*SEALED, *INDEXES)
 
 _INSERT = f"""INSERT INTO partners (id, version, status, type, constitution, submission, clarifications, due_at,
@@ -70,14 +69,6 @@ _ADD_DECISION = """INSERT INTO partner_decisions
   SELECT :decision_id, change.id, :action, :reason_code, :accepted_checks::text[], :asked, :decided_type,
     :decided_constitution, :risk, :decided_by, :at
   FROM change"""
-
-_ADD_DOCUMENT = f"""INSERT INTO partner_documents
-    (id, version, partner_id, kind, content_type, size, sha256, status, created_at)
-  SELECT :id::uuid, 1, :partner_id::uuid, :kind, :content_type, :size::bigint, :sha256, :status, :at::timestamptz
-  WHERE {UNRESTRICTED.format(":partner_id::uuid")} RETURNING id"""
-
-_UPLOADED = f"""UPDATE partner_documents SET version = version + 1, status = 'uploaded'
-  WHERE id = :id AND version = :version AND {UNRESTRICTED.format("partner_documents.partner_id")} RETURNING id"""
 
 _CONFLICTS = {
     "partners_pkey": Conflict("This partner is registered already"),
@@ -165,20 +156,6 @@ def _moved(account: Account) -> dict[str, Any]:
     }
 
 
-def add_document(document: Document, partner_id: UUID) -> Change:
-    """A document of a partner, provided that it is not being erased."""
-    parameters = document.model_dump(exclude={"version", "created_at", "upload"})
-    return Change(_ADD_DOCUMENT, {**parameters, "partner_id": partner_id, "at": document.created_at})
-
-
-def set_uploaded(document: Document) -> Change:
-    """The document is there, provided that its row is as it was and its partner is not being erased.
-
-    `document` is as it is after it.
-    """
-    return Change(_UPLOADED, {"id": document.id, "version": document.version - 1})
-
-
 # Reading
 
 
@@ -223,24 +200,6 @@ def page(db: Session, query: PartnerQuery, limit: int) -> list[PartnerSummary]:
         )
         for r in rows
     ]
-
-
-def documents(db: Session, partner_id: UUID) -> list[Document]:
-    """The partner's documents, newest first."""
-    rows = db.run(
-        f"SELECT {_DOCUMENT} FROM partner_documents WHERE partner_id = :partner_id ORDER BY id DESC",
-        partner_id=partner_id,
-    )
-    return [_document(row) for row in rows]
-
-
-def document(db: Session, partner_id: UUID, document_id: UUID) -> Document | None:
-    row = db.one(
-        f"SELECT {_DOCUMENT} FROM partner_documents WHERE partner_id = :partner_id AND id = :id",
-        partner_id=partner_id,
-        id=document_id,
-    )
-    return _document(row) if row else None
 
 
 def checks(db: Session, partner_id: UUID, submission: int) -> list[Check]:
@@ -354,19 +313,6 @@ def _account(row: Row) -> Account:
 def _stored(row: Row) -> Stored:
     sealed = {name: bytes(value) for name, value in zip(SEALED, row[10:], strict=True) if value is not None}
     return Stored(_account(row), sealed)
-
-
-def _document(row: Row) -> Document:
-    return Document(
-        id=row[0],
-        version=row[1],
-        kind=row[2],
-        content_type=row[3],
-        size=row[4],
-        sha256=row[5],
-        status=row[6],
-        created_at=row[7],
-    )
 
 
 def _check(row: Row) -> Check:

@@ -12,7 +12,7 @@ import pytest
 from pg8000.native import Connection
 from stdnum import verhoeff
 
-from functions.partner_onboarding import decisions, documents, service, store, verification
+from functions.partner_onboarding import decisions, document_store, documents, service, store, verification
 from functions.partner_onboarding.providers import Hit
 from kapas import clock, ids, outbox
 from kapas.db import PLATFORM, Database
@@ -318,8 +318,33 @@ def test_what_an_erasure_overtook_is_not_written(system: System) -> None:
         for outcome in held_up:
             with pytest.raises(VersionConflict):
                 outbox.commit(db, outcome.change)
-        assert [document.version for document in store.documents(db, partner_id)] == [1]
+        assert [document.version for document in document_store.list_all(db, partner_id)] == [1]
     assert system.status(caller) == ("created", 1)
+
+
+def test_killed_between_file_and_row_a_document_is_withdrawn_again(system: System) -> None:
+    caller = system.register()
+    partner_id = identifier(caller)
+    announced = DocumentCreate(kind="bank_proof", content_type="application/pdf", size=8, sha256="ab" * 32)
+    files = Uploads(Faults())
+    with system.database.session(partner_id) as db:
+        document = documents.announce(db, files, caller, partner_id, announced)
+        outbox.commit(db, document.change)
+        system.time.now += documents.UPLOAD_LIFETIME
+        place = (db, files, caller, partner_id, document.resource.id)
+
+        def killed() -> None:
+            with db.transaction():
+                documents.withdraw(*place)
+                raise Killed
+
+        with pytest.raises(Killed):
+            killed()
+        assert len(document_store.list_all(db, partner_id)) == 1
+        with db.transaction():
+            outbox.commit(db, documents.withdraw(*place).change)
+        assert document_store.list_all(db, partner_id) == []
+    assert system.types(caller) == ["created", "changed"]
 
 
 def test_a_partner_that_is_being_erased_is_not_checked(system: System) -> None:

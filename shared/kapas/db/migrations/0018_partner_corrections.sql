@@ -16,3 +16,7 @@ CREATE UNIQUE INDEX partners_bank ON partners (bank_index) WHERE status <> 'reje
 CREATE INDEX partners_rejected_pan ON partners (pan_index) WHERE status = 'rejected';
 CREATE INDEX partners_rejected_gstin ON partners (gstin_index) WHERE status = 'rejected';
 CREATE INDEX partners_rejected_bank ON partners (bank_index) WHERE status = 'rejected';
+
+-- A partner withdraws a document that was wrong, unless a legal hold keeps it.
+GRANT DELETE ON partner_documents TO partner_onboarding;
+GRANT SELECT (subject_id, table_name, row_id, released_at) ON legal_holds TO partner_onboarding;
