@@ -1,8 +1,8 @@
 """Use cases of onboarding: register a partner, read it, change it, have it checked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -103,7 +103,7 @@ def list_page(db: Session, query: PartnerQuery) -> PartnerPage:
 def change(
     db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, version: int, body: PartnerChange
 ) -> Outcome:
-    """Change what a partner tells of itself; once it was admitted, what was not checked.
+    """Change what a partner tells of itself; once it was admitted, what was not checked. What is so already is no change.
 
     Raises:
         Forbidden: the caller is not the partner's owner.
@@ -121,6 +121,8 @@ def change(
     before = open_profile(db, keyring, stored)
     profile = _merge(before, body)
     changed = _changed(before, profile)
+    if not changed:
+        return Outcome(store.nothing(), _show(db, account, profile), version)
     fixed = _fixed(before, profile, changed)
     if fixed and account.status in lifecycle.CORRECTABLE:
         raise Conflict(
@@ -270,23 +272,27 @@ def _check(profile: PartnerProfile) -> None:
 
 def _merge(before: PartnerProfile, body: PartnerChange) -> PartnerProfile:
     """The profile after a merge patch (RFC 7396) of it."""
-    patch = body.model_dump(exclude_unset=True)
-    merged: dict[str, Any] = before.model_dump()
-    for name, value in patch.items():
-        if name in ("contact", "identifiers") and value is not None:
-            merged[name] |= value
-        elif value is None and name in ("identifiers", "beneficial_owners"):
-            merged.pop(name)  # their default is none of them
-        else:
-            merged[name] = value
     try:
-        return PartnerProfile.model_validate(merged)
+        return PartnerProfile.model_validate(_patched(before.model_dump(), body.model_dump(exclude_unset=True)))
     except ValidationError as error:
         faults = [
             FieldError("".join(f"/{part}" for part in fault["loc"]), fault["type"], fault["msg"])
             for fault in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         raise Invalid("The partner would not be valid after this change", errors=faults) from None
+
+
+def _patched(target: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7396 section 2, for the objects of a partner."""
+    merged = dict(target)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, Mapping):
+            merged[name] = _patched(merged.get(name) or {}, cast(Mapping[str, Any], value))
+        else:
+            merged[name] = value
+    return merged
 
 
 def _changed(before: PartnerProfile, after: PartnerProfile) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pg8000.native import Connection
 
-from tests.journey import Partner, active_partner, registration, submit
+from tests.journey import Partner, active_partner, register, registration, submit
 from tools.local.client import Answer, Client
 from tools.local.cloud import LocalCloud
 from tools.local.environment import DATABASE
@@ -133,3 +133,57 @@ def test_what_an_erasure_overtakes_is_refused_as_it_is_from_then_on(cloud: Local
             time.sleep(0.01)
         sql.run("COMMIT")
         assert "being erased" in held_up.result(15).body["detail"]
+
+
+# A merge patch (RFC 7396)
+
+
+def test_a_part_of_the_address_or_account_is_changed_and_the_rest_stays(cloud: LocalCloud, client: Client) -> None:
+    partner, _ = register(client)
+    changed = correct(partner, 1, {"address": {"pin": "360002"}, "bank_account": {"ifsc": "EXAM0000009"}}).body
+    assert changed["address"] == {"city": "Rajkot", "pin": "360002", "state_code": "24"}
+    assert changed["bank_account"]["ifsc"] == "EXAM0000009"
+    assert changed["bank_account"]["number"].endswith(partner.body["bank_account"]["number"][-4:])
+    ((told,),) = rows(cloud, "SELECT data FROM outbox WHERE subject = :id AND sequence = 2", partner)
+    assert told["fields"] == ["address", "bank_account"]
+
+
+def test_what_is_not_there_yet_needs_all_of_it(client: Client) -> None:
+    partner, _ = register(client, address=None, bank_account=None)
+    missing = correct(partner, 1, {"address": {"pin": "360002", "city": "Rajkot"}}, expect=422).body
+    assert [error["pointer"] for error in missing["errors"]] == ["/address/line", "/address/state_code"]
+    assert correct(partner, 1, {"address": ADDRESS}).body["address"]["city"] == "Gondal"
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"address": {"line": None}}, "/address/line"),
+        ({"bank_account": {"number": None}}, "/bank_account/number"),
+        ({"contact": {"phone": None}}, "/contact/phone"),
+        ({"contact": None}, "/contact"),
+        ({"address": {"street": "1 Road"}}, "/address/street"),
+        ({}, ""),
+    ],
+)
+def test_what_has_to_be_there_is_not_removed(client: Client, change: dict[str, Any], pointer: str) -> None:
+    partner, _ = register(client)
+    refused = correct(partner, 1, change, expect=422).body
+    assert [error["pointer"] for error in refused["errors"]] == [pointer]
+
+
+def test_a_member_that_is_null_is_removed(client: Client) -> None:
+    partner, _ = register(client)
+    removed = correct(partner, 1, {"address": None, "bank_account": None, "identifiers": {"cin": None}}).body
+    assert (removed["address"], removed["bank_account"]) == (None, None)
+    assert sorted(removed["identifiers"]) == ["gstin", "pan"]
+    assert correct(partner, 2, {"identifiers": None}).body["identifiers"] == {}
+
+
+def test_a_change_of_nothing_changes_nothing(cloud: LocalCloud, client: Client) -> None:
+    partner, _ = register(client)
+    same = {name: partner.body[name] for name in ("address", "bank_account", "legal_name")}
+    answer = correct(partner, 1, same | {"contact": {"email": None}})
+    assert (answer.body["version"], answer.etag) == (1, '"1"')
+    assert rows(cloud, "SELECT count(*) FROM outbox WHERE subject = :id", partner) == [[1]]
+    correct(partner, 2, same, expect=412)

@@ -92,20 +92,29 @@ class Contact(Request):
     email: Email | None = None
 
 
+AddressLine = Annotated[str, Field(min_length=3, max_length=300)]
+City = Annotated[str, Field(min_length=2, max_length=100)]
+Pin = Annotated[str, Field(pattern=r"^[1-9][0-9]{5}$", description="Postal index number")]
+
+
 class Address(Request):
     """The principal place of business."""
 
-    line: str = Field(min_length=3, max_length=300)
-    city: str = Field(min_length=2, max_length=100)
-    pin: str = Field(pattern=r"^[1-9][0-9]{5}$", description="Postal index number")
+    line: AddressLine
+    city: City
+    pin: Pin
     state_code: StateCode
+
+
+Ifsc = Annotated[str, Compact, Field(pattern=r"^[A-Z]{4}0[A-Z0-9]{6}$", description="The branch")]
+AccountNumber = Annotated[str, Compact, Field(pattern=r"^[0-9A-Z]{6,20}$", description="With its leading zeros")]
 
 
 class BankAccount(Request):
     """Where the partner is paid. It has to be the partner's own: its bank's name for the holder is compared."""
 
-    ifsc: Annotated[str, Compact, Field(pattern=r"^[A-Z]{4}0[A-Z0-9]{6}$", description="The branch")]
-    number: Annotated[str, Compact, Field(pattern=r"^[0-9A-Z]{6,20}$", description="With its leading zeros")]
+    ifsc: Ifsc
+    number: AccountNumber
 
 
 class BeneficialOwner(Request):
@@ -160,6 +169,22 @@ class ContactChange(Request):
     email: Email | None = None
 
 
+class AddressChange(Request):
+    """What is left out stays, also of the line, which no answer shows."""
+
+    line: AddressLine | None = None
+    city: City | None = None
+    pin: Pin | None = None
+    state_code: StateCode | None = None
+
+
+class BankAccountChange(Request):
+    """What is left out stays."""
+
+    ifsc: Ifsc | None = None
+    number: AccountNumber | None = None
+
+
 class PartnerChange(Request):
     """What changes. A member that is left out stays as it is, null removes it (RFC 7396); lists are replaced.
 
@@ -169,9 +194,15 @@ class PartnerChange(Request):
     legal_name: Name | None = None
     contact: ContactChange | None = None
     identifiers: Identifiers | None = None
-    address: Address | None = None
-    bank_account: BankAccount | None = None
+    address: AddressChange | None = None
+    bank_account: BankAccountChange | None = None
     beneficial_owners: Owners | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("Name at least one member to change")
+        return self
 
 
 class Submit(Request):
