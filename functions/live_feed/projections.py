@@ -121,6 +121,7 @@ _FOLDS: dict[str, Fold] = {
     "partner.created.v1": _registered,
     "partner.changed.v1": _unchanged,
     "partner.requirements_due.v1": _reached("requirements_due"),
+    "partner.requirements_overdue.v1": _unchanged,
     "partner.submitted.v1": _reached("submitted"),
     "partner.verifying.v1": _reached("verifying"),
     "partner.needs_clarification.v1": _reached("needs_clarification"),

@@ -43,7 +43,7 @@ from kapas.settings import (
     load,
 )
 
-from . import aadhaar, decisions, documents, providers, reviews, service, verification
+from . import aadhaar, deadlines, decisions, documents, providers, reviews, service, verification
 
 
 class Settings(ApiSettings, KeySettings, UploadSettings):
@@ -316,7 +316,8 @@ def partner_check(request: Request) -> Response:
 @calls.entry_point
 def partner_reaper(request: Request) -> Response:
     def work() -> Response:
-        if verification.reap(database(), tasks()):
+        told = deadlines.tell(database())  # first: it needs no queue, which may be down
+        if verification.reap(database(), tasks()) or told:
             wake()()
         return Response(status=204)
 

@@ -94,7 +94,7 @@ def access(caller: Identity, partner_id: UUID, fields: Sequence[str]) -> Event:
 
 def list_page(db: Session, query: PartnerQuery) -> PartnerPage:
     """Partners that the session may see and that fit the query, newest first."""
-    partners = store.page(db, query, query.limit + 1)
+    partners = store.page(db, query, clock.now(), query.limit + 1)
     more = len(partners) > query.limit
     data = partners[: query.limit]
     return PartnerPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)

@@ -77,6 +77,13 @@ _CONFLICTS = {
     "partners_bank": Conflict("A partner with this bank account is registered already"),
 }
 
+# That it is asked for something, as `lifecycle.CHANGEABLE` says, and that its time is over.
+_IS_OVERDUE = "status IN ('created', 'requirements_due', 'needs_clarification') AND due_at <= :now"
+_IS_UNTOLD = f"overdue_told IS DISTINCT FROM due_at AND {NOT_ERASED.format('partners.id')}"
+
+_TOLD = f"""UPDATE partners SET version = version + 1, overdue_told = due_at, updated_at = :now
+  WHERE id = :id AND version = :version AND {_IS_OVERDUE} AND {_IS_UNTOLD} RETURNING id"""
+
 # Changes
 
 
@@ -128,6 +135,12 @@ def reclassify(account: Account, event: Event, decision: PartnerDecision) -> Cha
         **_decided(decision),
     }
     return Change(_RECLASSIFY, parameters, events=(event,), also=(_ADD_DECISION,))
+
+
+def set_told(account: Account, event: Event) -> Change:
+    """Its deadline has passed, which is told of once, provided that it is at the version before `account`'s."""
+    parameters = {"id": account.id, "version": account.version - 1, "now": account.updated_at}
+    return Change(_TOLD, parameters, events=(event,))
 
 
 def _decided(decision: PartnerDecision) -> dict[str, Any]:
@@ -187,16 +200,29 @@ def overdue(db: Session, before: datetime, limit: int) -> list[Account]:
     return [_account(row) for row in rows]
 
 
-def page(db: Session, query: PartnerQuery, limit: int) -> list[PartnerSummary]:
+def untold(db: Session, now: datetime, limit: int) -> list[Account]:
+    """At most `limit` partners whose deadline has passed without anybody being told, the longest overdue first."""
+    rows = db.run(
+        f"SELECT {_ACCOUNT} FROM partners WHERE {_IS_OVERDUE} AND {_IS_UNTOLD} ORDER BY due_at, id LIMIT :limit",
+        now=now,
+        limit=limit,
+    )
+    return [_account(row) for row in rows]
+
+
+def page(db: Session, query: PartnerQuery, now: datetime, limit: int) -> list[PartnerSummary]:
     """The `limit` newest partners that fit the query."""
     rows = db.run(
-        """SELECT id, version, status, type, constitution, created_at, updated_at FROM partners
+        f"""SELECT id, version, status, type, constitution, created_at, updated_at FROM partners
            WHERE (:after::uuid IS NULL OR id < :after::uuid) AND (:status::text IS NULL OR status = :status::text)
              AND (:type::text IS NULL OR type = :type::text)
+             AND (NOT :overdue::boolean OR ({_IS_OVERDUE}))
            ORDER BY id DESC LIMIT :limit""",
         after=query.after_id(),
         status=query.status,
         type=query.type,
+        overdue=query.overdue,
+        now=now,
         limit=limit,
     )
     return [

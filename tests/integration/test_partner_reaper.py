@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pg8000.native import Connection
 
-from functions.partner_onboarding import decisions, verification
+from functions.partner_onboarding import deadlines, decisions, requirements, service, verification
 from functions.partner_onboarding.verification import CheckTask
-from kapas.db import Database
+from kapas import outbox
+from kapas.db import PLATFORM, Database
 from kapas.errors import Unavailable
 from kapas.identity import Identity
 from kapas.ports import Task
-from kapas.schemas.partner_reviews import Reason
+from kapas.schemas.partner_reviews import Clarification, ClarificationRequest, Reason
+from kapas.schemas.partners import ContactChange, PartnerChange, PartnerQuery
 from tests.integration.conftest import Login
 from tests.integration.onboarding_system import OPERATIONS, START, Killed, Queue, System
 from tests.unit.times import moving_time
@@ -166,3 +169,77 @@ def test_those_that_wait_longest_come_first_and_no_more_than_it_may(
     system.time.now += LATE
     partners = {CheckTask.model_validate_json(task.body).partner_id for task in made(system)}
     assert partners == {first.partner_id}
+
+
+# Deadlines
+
+DUE = requirements.table().registration
+
+
+def test_a_deadline_that_passed_is_told_of_once(system: System) -> None:
+    caller = system.register()
+    system.time.now += DUE - timedelta(seconds=1)
+    assert deadlines.tell(system.database) == 0
+    system.time.now += timedelta(seconds=1)
+    assert [deadlines.tell(system.database) for _ in range(2)] == [1, 0]
+    system.time.now += timedelta(days=1)
+    assert deadlines.tell(system.database) == 0
+    assert system.types(caller) == ["created", "requirements_overdue"]
+    assert system.event(caller, 2).data["status"] == "created"
+    change = PartnerChange(contact=ContactChange(phone="+919812345678"))
+    system.run(caller, service.change, caller.partner_id, 2, change)  # it goes on as before
+    assert deadlines.tell(system.database) == 0
+
+
+def test_killed_after_the_commit_the_others_are_told_of_and_none_twice(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers = [system.register() for _ in range(3)]
+    system.time.now += DUE
+    commit = outbox.commit
+
+    def die(*arguments: Any) -> None:
+        commit(*arguments)
+        raise Killed
+
+    with monkeypatch.context() as dead:
+        dead.setattr(outbox, "commit", die)
+        with pytest.raises(Killed):
+            deadlines.tell(system.database)
+    assert deadlines.tell(system.database) == 2
+    assert [system.types(caller) for caller in callers] == [["created", "requirements_overdue"]] * 3
+
+
+def test_what_was_submitted_in_time_or_is_being_erased_is_not_overdue(system: System) -> None:
+    submitted, erased = system.register(), system.register()
+    system.submit(submitted)
+    system.restrict(erased)
+    system.time.now += DUE
+    assert deadlines.tell(system.database) == 0
+
+
+def test_another_deadline_is_told_of_as_well(system: System) -> None:
+    caller = system.register()
+    system.time.now += DUE
+    deadlines.tell(system.database)
+    system.world.published_at = system.time.now
+    for task in system.begin(system.submit(caller, 2)):
+        system.check(task)
+    asked = [Clarification(field="bank_account", reason_code="details_differ")]
+    system.run(
+        OPERATIONS, decisions.request_clarification, caller.partner_id, 5, ClarificationRequest(clarifications=asked)
+    )
+    assert deadlines.tell(system.database) == 0
+    system.time.now += requirements.table().clarification
+    assert deadlines.tell(system.database) == 1
+    assert system.types(caller)[-2:] == ["needs_clarification", "requirements_overdue"]
+
+
+def test_the_list_shows_who_is_overdue(system: System) -> None:
+    late = system.register()
+    system.time.now += timedelta(days=1)
+    system.register()
+    system.time.now += DUE - timedelta(days=1)
+    with system.database.session(PLATFORM) as db:
+        assert [one.id for one in service.list_page(db, PartnerQuery(overdue=True)).data] == [late.partner_id]
+        assert len(service.list_page(db, PartnerQuery()).data) == 2

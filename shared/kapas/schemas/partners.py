@@ -325,6 +325,7 @@ class PartnerQuery(PageQuery):
 
     status: PartnerStatus | None = None
     type: PartnerType | None = None
+    overdue: bool = Field(False, description="Only those that have not submitted by their deadline what is asked for")
 
 
 class DocumentCreate(Request):

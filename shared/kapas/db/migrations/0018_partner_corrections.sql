@@ -20,3 +20,8 @@ CREATE INDEX partners_rejected_bank ON partners (bank_index) WHERE status = 'rej
 -- A partner withdraws a document that was wrong, unless a legal hold keeps it.
 GRANT DELETE ON partner_documents TO partner_onboarding;
 GRANT SELECT (subject_id, table_name, row_id, released_at) ON legal_holds TO partner_onboarding;
+
+-- Of a deadline that has passed everybody is told once: the mark is the deadline that was told of.
+ALTER TABLE partners ADD COLUMN overdue_told timestamptz;
+CREATE INDEX partners_due ON partners (due_at, id) WHERE status IN ('created', 'requirements_due', 'needs_clarification');
+GRANT SELECT (overdue_told) ON partners TO data_export;

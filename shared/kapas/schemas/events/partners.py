@@ -3,11 +3,11 @@
 from typing import ClassVar
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from kapas.events import EventData
 from kapas.schemas.partner_reviews import Clarification, ReasonCode
-from kapas.schemas.partners import PartnerType
+from kapas.schemas.partners import PartnerStatus, PartnerType
 
 
 class PartnerEvent(EventData):
@@ -38,6 +38,15 @@ class PartnerRequirementsDue(PartnerEvent):
     type: ClassVar[str] = "partner.requirements_due.v1"
 
     fields: list[str]
+
+
+class PartnerRequirementsOverdue(PartnerEvent):
+    """A partner has not submitted by its deadline what it was asked for."""
+
+    type: ClassVar[str] = "partner.requirements_overdue.v1"
+
+    status: PartnerStatus
+    due_at: AwareDatetime
 
 
 class PartnerSubmitted(PartnerEvent):

@@ -19,6 +19,7 @@ PUBLIC_TYPES: tuple[str, ...] = (
     "partner.needs_clarification.v1",
     "partner.rejected.v1",
     "partner.requirements_due.v1",
+    "partner.requirements_overdue.v1",
     "partner.submitted.v1",
     "partner.suspended.v1",
     "partner.under_review.v1",
