@@ -41,6 +41,11 @@ def _reached(status: str) -> Fold:
     return lambda _, __: {"status": status}
 
 
+def _of_type(_: Document, event: CloudEvent) -> Document:
+    """Operations may have corrected what kind of partner it is."""
+    return {"type": event.data["partner_type"]}
+
+
 def _unchanged(_: Document, __: CloudEvent) -> Document:
     return {}
 
@@ -119,7 +124,7 @@ def _settled(_: Document, event: CloudEvent) -> Document:
 
 _FOLDS: dict[str, Fold] = {
     "partner.created.v1": _registered,
-    "partner.changed.v1": _unchanged,
+    "partner.changed.v1": _of_type,
     "partner.requirements_due.v1": _reached("requirements_due"),
     "partner.requirements_overdue.v1": _unchanged,
     "partner.submitted.v1": _reached("submitted"),

@@ -55,11 +55,16 @@ def test_a_wrong_constitution_is_corrected_and_the_partner_becomes_active(
     assert (kind, data["fields"], data["partner_type"]) == ("partner.changed.v1", ["constitution"], "ginner")
 
 
-def test_a_wrong_type_is_corrected_and_what_is_asked_for_follows(client: Client, operations: Client) -> None:
+def test_a_wrong_type_is_corrected_and_what_is_asked_for_follows(
+    cloud: LocalCloud, client: Client, operations: Client
+) -> None:
     partner, _ = register(client, type="farmer", identifiers={"pan": registration()["identifiers"]["pan"]})
     corrected = reclassify(operations, partner, 1, type="broker", constitution="proprietorship")
     assert (corrected["type"], corrected["constitution"]) == ("broker", "proprietorship")
     assert partner.owner.get(path(partner)).body["requirements"]["currently_due"] == ["identifiers.gstin"]
+    client.settle()
+    client.post("/_local/clock", {"advance": "PT2M"})
+    assert dict(cloud.firestore.documents("partners/"))[f"partners/{partner.id}"]["type"] == "broker"
 
 
 def test_the_kind_is_corrected_by_operations_while_nobody_checks_it(client: Client, operations: Client) -> None:
