@@ -68,7 +68,7 @@ def find(db: Session, partner_id: UUID, document_id: UUID) -> Document | None:
 
 
 def is_kept(db: Session, partner_id: UUID, document: Document) -> bool:
-    """Whether a legal hold keeps a document, or the partner was admitted while it had it (PML Act s.12: five years)."""
+    """Whether a legal hold keeps a document, or the partner was admitted by it: it goes with the proofs of who it is."""
     row = db.one(
         """SELECT EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND (h.subject_id = :partner_id
                OR h.table_name = 'partner_documents' AND h.row_id = :id::uuid::text))

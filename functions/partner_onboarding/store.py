@@ -79,7 +79,7 @@ _CONFLICTS = {
 
 # That it is asked for something, as `lifecycle.CHANGEABLE` says, and that its time is over.
 _IS_OVERDUE = "status IN ('created', 'requirements_due', 'needs_clarification') AND due_at <= :now"
-_IS_UNTOLD = f"overdue_told IS DISTINCT FROM due_at AND {NOT_ERASED.format('partners.id')}"
+_IS_UNTOLD = f"overdue_told IS DISTINCT FROM due_at AND {UNRESTRICTED.format('partners.id')}"
 
 _TOLD = f"""UPDATE partners SET version = version + 1, overdue_told = due_at, updated_at = :now
   WHERE id = :id AND version = :version AND {_IS_OVERDUE} AND {_IS_UNTOLD} RETURNING id"""

@@ -118,3 +118,18 @@ def test_operations_does_not_have_an_incomplete_partner_checked(client: Client, 
     assert again(partner, 1).body["status"] == "requirements_due"
     refused = operations.post(path(partner, "/recheck"), if_match='"2"', expect=409)
     assert refused.body["detail"] == "Before it can be checked, this has to be mended: bank_account"
+
+
+def test_who_lets_a_deadline_pass_is_told_of_it_and_listed(cloud: LocalCloud, client: Client) -> None:
+    partner, _ = register(client)
+    client.post("/_local/clock", {"advance": "P30D"})
+    client.post("/_local/clock", {"advance": "PT6M"})  # the reaper comes every five minutes
+    client.settle()
+    operations = client.as_user("operations", None, "ops")
+    listed = operations.get(f"/v1/partners?overdue=true&limit=100&type={partner.body['type']}").body["data"]
+    assert str(partner.id) in [one["id"] for one in listed]
+    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
+        told = sql.run("SELECT type FROM outbox WHERE subject = :id ORDER BY sequence", id=partner.id)
+    assert told == [["partner.created.v1"], ["partner.requirements_overdue.v1"]]
+    owner = client.as_user("owner", partner.id, "owner")
+    assert [one["id"] for one in owner.get("/v1/partners?overdue=true").body["data"]] == [str(partner.id)]
