@@ -1,12 +1,13 @@
-"""Consents over HTTP: notices, decisions, where each purpose stands, receipts, dispatches to processors."""
+"""Consents over HTTP: notices, decisions, where each purpose stands, receipts, dispatches to processors; and their ends."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from flask import Request, Response
 from pydantic import Field
 
+from kapas import calls, relay
 from kapas.api import App
-from kapas.calls import entry_point
 from kapas.db import Database
 from kapas.db.connect import open_database
 from kapas.gcp.kms import CloudKms
@@ -29,13 +30,25 @@ from kapas.schemas.consents import (
     NoticeQuery,
     ReceiptKeys,
 )
-from kapas.settings import ApiSettings, KeySettings, SigningSettings, load
+from kapas.settings import (
+    ApiSettings,
+    CallerSettings,
+    DatabaseSettings,
+    KeySettings,
+    RelaySettings,
+    SigningSettings,
+    load,
+)
 
-from . import notices, processors, service
+from . import expiry, notices, processors, service
 
 
 class Settings(ApiSettings, KeySettings, SigningSettings):
-    """What consent updates are told."""
+    """What the function for clients is told."""
+
+
+class ExpirySettings(DatabaseSettings, CallerSettings, RelaySettings):
+    """What ends consents is told."""
 
 
 @once
@@ -44,8 +57,13 @@ def settings() -> Settings:
 
 
 @once
+def expiry_settings() -> ExpirySettings:
+    return load(ExpirySettings)
+
+
+@once
 def database() -> Database:
-    return open_database(settings())
+    return open_database(load(DatabaseSettings))
 
 
 @once
@@ -62,6 +80,11 @@ def published() -> notices.Notices:
 def desk() -> service.Desk:
     signer = KmsSigner(settings().receipt_key, settings().kms_url)
     return service.Desk(keyring(), signer, published(), processors.load())
+
+
+@once
+def wake() -> Callable[[], None]:
+    return relay.waker(load(RelaySettings))
 
 
 app = App("Consents", settings=settings, database=database)
@@ -150,6 +173,16 @@ def acknowledge_dispatch(path: DispatchPath) -> Response:
         return app.commit(db, service.acknowledge(db, app.caller, path.dispatch_id))
 
 
-@entry_point
+@calls.entry_point
 def consent_updates(request: Request) -> Response:
     return app.serve(request)
+
+
+@calls.entry_point
+def consent_expiry(request: Request) -> Response:
+    def work() -> Response:
+        if expiry.end(database(), processors.load()):
+            wake()()
+        return Response(status=204)
+
+    return calls.answer(request, expiry_settings(), work)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from kapas import ids
 from kapas.db import Session
@@ -12,8 +13,8 @@ from kapas.events import Event
 from kapas.identity import Identity
 from kapas.keys import Keyring, Shredded
 from kapas.ports import Signer
-from kapas.schemas.consents import ConsentDecide, ConsentDispatch, ConsentRecord
-from kapas.schemas.events.consents import ConsentDenied, ConsentGranted, ConsentWithdrawn
+from kapas.schemas.consents import ConsentDecide, ConsentDispatch, ConsentRecord, EndReason
+from kapas.schemas.events.consents import ConsentDenied, ConsentExpired, ConsentGranted, ConsentWithdrawn
 
 from . import ledger, processors, receipts, store
 from .ledger import Entry, Head
@@ -77,8 +78,8 @@ def sign(signer: Signer, entries: Sequence[Entry]) -> tuple[store.Receipt, str]:
     return kept, receipts.compose(signed, signature)
 
 
-def dispatches(entry: Entry, known: Sequence[Processor]) -> list[ConsentDispatch]:
-    """One for each processor that has to stop because of this record."""
+def dispatches(entry: Entry, known: Sequence[Processor], reason: EndReason, at: datetime) -> list[ConsentDispatch]:
+    """One for each processor that has to stop: because of this record, or because the grant that it is has ended."""
     return [
         ConsentDispatch(
             id=ids.uuid7(),
@@ -86,11 +87,12 @@ def dispatches(entry: Entry, known: Sequence[Processor]) -> list[ConsentDispatch
             principal_id=entry.subject_id,
             record_id=entry.id,
             purpose=entry.purpose,
+            reason=reason,
             processor=processor.name,
             callback=processor.callback,
             status="open",
-            due_at=entry.decided_at + processor.acknowledge_within,
-            created_at=entry.decided_at,
+            due_at=at + processor.acknowledge_within,
+            created_at=at,
             acknowledged_at=None,
             acknowledged_by=None,
         )
@@ -100,18 +102,27 @@ def dispatches(entry: Entry, known: Sequence[Processor]) -> list[ConsentDispatch
 
 def event(entry: Entry) -> Event:
     """What is published of a record. Its sequence is the record's in the ledger."""
-    told = {
+    if entry.state == "granted":
+        data = ConsentGranted.model_validate({**_told(entry), "valid_until": entry.valid_until})
+    else:
+        data = {"denied": ConsentDenied, "withdrawn": ConsentWithdrawn}[entry.state].model_validate(_told(entry))
+    return Event(entry.ledger_id, entry.sequence, data, (entry.subject_id,), time=entry.decided_at)
+
+
+def expiry(entry: Entry, at: datetime) -> Event:
+    """What is published of a grant whose year is over. It is no record: the grant itself is what it is about."""
+    data = ConsentExpired.model_validate({**_told(entry), "valid_until": entry.valid_until})
+    return Event(entry.id, 1, data, (entry.subject_id,), time=at)
+
+
+def _told(entry: Entry) -> dict[str, Any]:
+    return {
         "partner_id": entry.subject_id,
         "record_id": entry.id,
         "purpose": entry.purpose,
         "notice": entry.notice,
         "record_hash": entry.hash.hex(),
     }
-    if entry.state == "granted":
-        data = ConsentGranted.model_validate({**told, "valid_until": entry.valid_until})
-    else:
-        data = {"denied": ConsentDenied, "withdrawn": ConsentWithdrawn}[entry.state].model_validate(told)
-    return Event(entry.ledger_id, entry.sequence, data, (entry.subject_id,), time=entry.decided_at)
 
 
 def opened(db: Session, keyring: Keyring, entries: Sequence[Entry]) -> list[ConsentRecord]:

@@ -102,8 +102,15 @@ def decide(db: Session, desk: Desk, caller: Identity, body: ConsentsDecide) -> O
 
     entries = records.seal(db, desk.keyring, desk.notices, head, caller, accepted, at)
     kept, receipt = records.sign(desk.signer, entries)
-    ended = [entry for entry in entries if lifecycle.ends_processing(entry.state, last.get(entry.purpose))]
-    dispatches = [dispatch for entry in ended for dispatch in records.dispatches(entry, desk.processors)]
+    told = store.told(db, head.subject_id)
+    ended = [
+        entry
+        for entry in entries
+        if entry.purpose not in told and lifecycle.ends_processing(entry.state, last.get(entry.purpose))
+    ]
+    dispatches = [
+        dispatch for entry in ended for dispatch in records.dispatches(entry, desk.processors, "decision", at)
+    ]
     events = tuple(records.event(entry) for entry in entries)
     recorded = {entry.purpose: entry for entry in entries}
     decided = ConsentsDecided(
@@ -146,7 +153,8 @@ def _error(number: int, refusal: Refusal) -> FieldError:
 
 def current(db: Session, caller: Identity) -> ConsentStates:
     """Where each purpose of the caller's partner stands now. Raises `Forbidden` for who acts for none."""
-    return _states(store.latest(db, _principal(caller)), clock.now())
+    subject_id = _principal(caller)
+    return _states(store.latest(db, subject_id), clock.now(), store.restricted_at(db, subject_id))
 
 
 def as_of(db: Session, caller: Identity, at: datetime) -> ConsentStates:
@@ -160,7 +168,7 @@ def as_of(db: Session, caller: Identity, at: datetime) -> ConsentStates:
     if at > clock.now():
         message = "What will be decided is not known: send a moment in the past"
         raise Invalid(message, errors=[FieldError("query:at", "future", message)])
-    return _states(store.latest_at(db, subject_id, at), at)
+    return _states(store.latest_at(db, subject_id, at), at, store.restricted_at(db, subject_id))
 
 
 def history(db: Session, keyring: Keyring, caller: Identity, query: PageQuery) -> ConsentHistory:
@@ -198,8 +206,9 @@ def _principal(caller: Identity) -> UUID:
     return caller.partner_id
 
 
-def _states(entries: Sequence[Entry], at: datetime) -> ConsentStates:
+def _states(entries: Sequence[Entry], at: datetime, restricted_at: datetime | None) -> ConsentStates:
     last = {entry.purpose: entry for entry in entries}
+    free = restricted_at is None or at < restricted_at
     states: list[ConsentState] = []
     for purpose in PURPOSES:
         entry = last.get(purpose)
@@ -207,7 +216,7 @@ def _states(entries: Sequence[Entry], at: datetime) -> ConsentStates:
             ConsentState(
                 purpose=purpose,
                 state=entry.state if entry else "not_decided",
-                in_force=entry is not None and entry.valid_until is not None and at < entry.valid_until,
+                in_force=free and entry is not None and entry.valid_until is not None and at < entry.valid_until,
                 record_id=entry.id if entry else None,
                 sequence=entry.sequence if entry else None,
                 notice=entry.notice if entry else None,

@@ -15,7 +15,7 @@ from kapas.db import Row, Session
 from kapas.events import Event
 from kapas.keys import Field
 from kapas.outbox import Change
-from kapas.schemas.consents import ConsentDispatch, DispatchStatus, NoticeReference
+from kapas.schemas.consents import ConsentDispatch, DispatchStatus, NoticeReference, Purpose
 
 from .ledger import Entry, Head
 
@@ -55,16 +55,21 @@ _KEEP_STATES = """INSERT INTO consent_states (subject_id, purpose, sequence, sta
   FROM change, jsonb_to_recordset(:entries::jsonb)
     AS e (purpose text, sequence bigint, state text, valid_until timestamptz)
   ON CONFLICT (subject_id, purpose) DO UPDATE
-    SET sequence = excluded.sequence, state = excluded.state, valid_until = excluded.valid_until"""
+    SET sequence = excluded.sequence, state = excluded.state, valid_until = excluded.valid_until, ended_at = NULL"""
+
+# Whoever decides holds the ledger: of a decision and an end at the same moment the second sees the first.
+_END = """UPDATE consent_states SET ended_at = :at
+  WHERE subject_id = (SELECT subject_id FROM consent_ledgers WHERE subject_id = :subject_id FOR UPDATE)
+    AND purpose = :purpose AND sequence = :sequence AND ended_at IS NULL RETURNING subject_id"""
 
 _DISPATCH = """INSERT INTO consent_dispatches
-    (id, version, subject_id, sequence, record_id, purpose, processor, callback, due_at, created_at)
-  SELECT d.id, 1, change.subject_id, d.sequence, d.record_id, d.purpose, d.processor, d.callback, d.due_at,
+    (id, version, subject_id, sequence, record_id, purpose, reason, processor, callback, due_at, created_at)
+  SELECT d.id, 1, change.subject_id, d.sequence, d.record_id, d.purpose, d.reason, d.processor, d.callback, d.due_at,
     :at::timestamptz
-  FROM change, jsonb_to_recordset(:dispatches::jsonb)
-    AS d (id uuid, sequence bigint, record_id uuid, purpose text, processor text, callback text, due_at timestamptz)"""
+  FROM change, jsonb_to_recordset(:dispatches::jsonb) AS d (id uuid, sequence bigint, record_id uuid, purpose text,
+    reason text, processor text, callback text, due_at timestamptz)"""
 
-_DISPATCH_COLUMNS = """id, version, subject_id, record_id, purpose, processor, callback, due_at, created_at,
+_DISPATCH_COLUMNS = """id, version, subject_id, record_id, purpose, reason, processor, callback, due_at, created_at,
     acknowledged_at, acknowledged_by"""
 
 _ACKNOWLEDGE = """UPDATE consent_dispatches
@@ -116,7 +121,6 @@ def append(
 ) -> Change:
     """The records of one decision at the end of the chain, provided that it still ends with `head`."""
     last = entries[-1]
-    sequences = {entry.id: entry.sequence for entry in entries}
     return Change(
         _ADVANCE,
         {
@@ -131,12 +135,7 @@ def append(
             "public_key": receipt.public_key,
             "signature": receipt.signature,
             "entries": json.dumps([_columns(entry) for entry in entries]),
-            "dispatches": json.dumps(
-                [
-                    {**dispatch.model_dump(mode="json"), "sequence": sequences[dispatch.record_id]}
-                    for dispatch in dispatches
-                ]
-            ),
+            "dispatches": _dispatched(entries, dispatches),
         },
         events=events,
         also=(_KEEP_KEY, _KEEP_RECEIPT, _APPEND, _KEEP_STATES, _DISPATCH),
@@ -151,6 +150,21 @@ def latest(db: Session, subject_id: UUID) -> list[Entry]:
         subject_id=subject_id,
     )
     return [_entry(row) for row in rows]
+
+
+def told(db: Session, subject_id: UUID) -> set[Purpose]:
+    """The purposes whose last grant ended without a decision, and whose processors know."""
+    rows = db.run(
+        "SELECT purpose FROM consent_states WHERE subject_id = :subject_id AND ended_at IS NOT NULL ORDER BY purpose",
+        subject_id=subject_id,
+    )
+    return {row[0] for row in rows}
+
+
+def restricted_at(db: Session, subject_id: UUID) -> datetime | None:
+    """Since when the subject's data is restricted: no consent of it is in force any more."""
+    row = db.one("SELECT restricted_at FROM restrictions WHERE subject_id = :subject_id", subject_id=subject_id)
+    return row[0] if row else None
 
 
 def latest_at(db: Session, subject_id: UUID, at: datetime) -> list[Entry]:
@@ -182,6 +196,45 @@ def page(db: Session, subject_id: UUID, limit: int, after: UUID | None) -> list[
 def chain(db: Session, subject_id: UUID) -> list[Entry]:
     """Every record of a ledger, in its order."""
     rows = db.run(f"{_ENTRY} WHERE e.subject_id = :subject_id ORDER BY e.sequence, e.id", subject_id=subject_id)
+    return [_entry(row) for row in rows]
+
+
+# Ends without a decision
+
+
+def expired(db: Session, at: datetime, limit: int) -> list[Entry]:
+    """The `limit` grants whose year was over first by `at`, of which their processors do not know."""
+    return _ended(db, "s.valid_until <= :at", at=at, limit=limit)
+
+
+def restricted(db: Session, limit: int) -> list[Entry]:
+    """`limit` grants of those whose data is restricted, of which their processors do not know."""
+    return _ended(db, "s.subject_id IN (SELECT subject_id FROM restrictions)", limit=limit)
+
+
+def end(entry: Entry, dispatches: Sequence[ConsentDispatch], events: tuple[Event, ...], at: datetime) -> Change:
+    """The end of a grant, provided that it is the last word on its purpose and nobody was told before."""
+    return Change(
+        _END,
+        {
+            "subject_id": entry.subject_id,
+            "purpose": entry.purpose,
+            "sequence": entry.sequence,
+            "at": at,
+            "dispatches": _dispatched([entry], dispatches),
+        },
+        events=events,
+        also=(_DISPATCH,),
+    )
+
+
+def _ended(db: Session, condition: str, **parameters: Any) -> list[Entry]:
+    rows = db.run(
+        f"""{_ENTRY} JOIN consent_states s ON s.subject_id = e.subject_id AND s.sequence = e.sequence
+            WHERE s.state = 'granted' AND s.ended_at IS NULL AND {condition}
+            ORDER BY s.valid_until, s.subject_id, s.purpose LIMIT :limit""",
+        **parameters,
+    )
     return [_entry(row) for row in rows]
 
 
@@ -240,6 +293,13 @@ def acknowledge(dispatch: ConsentDispatch) -> Change:
     )
 
 
+def _dispatched(entries: Sequence[Entry], dispatches: Sequence[ConsentDispatch]) -> str:
+    """Dispatches as the parameter of a statement, each with the place of its record."""
+    sequences = {entry.id: entry.sequence for entry in entries}
+    rows = [{**one.model_dump(mode="json"), "sequence": sequences[one.record_id]} for one in dispatches]
+    return json.dumps(rows)
+
+
 def _columns(entry: Entry) -> dict[str, Any]:
     return {
         "sequence": entry.sequence,
@@ -290,11 +350,12 @@ def _dispatch(row: Row) -> ConsentDispatch:
         principal_id=row[2],
         record_id=row[3],
         purpose=row[4],
-        processor=row[5],
-        callback=row[6],
-        status="open" if row[9] is None else "acknowledged",
-        due_at=row[7],
-        created_at=row[8],
-        acknowledged_at=row[9],
-        acknowledged_by=row[10],
+        reason=row[5],
+        processor=row[6],
+        callback=row[7],
+        status="open" if row[10] is None else "acknowledged",
+        due_at=row[8],
+        created_at=row[9],
+        acknowledged_at=row[10],
+        acknowledged_by=row[11],
     )

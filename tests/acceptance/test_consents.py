@@ -261,6 +261,20 @@ def open_dispatches(officer: Client, partner: Partner) -> list[dict[str, Any]]:
     return [one for one in listed if one["principal_id"] == str(partner.id)]
 
 
+def test_an_erasure_stops_the_processors_and_every_consent(client: Client, partner: Partner, officer: Client) -> None:
+    decide(partner, marketing="granted", analytics="granted", data_sharing="denied")
+    partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202)
+    assert not state(partner, "marketing")["in_force"]
+    client.post("/_local/clock", {"advance": "PT1H"})
+    assert partner.owner.get("/v1/erasures").body["data"][0]["status"] == "completed"
+    assert {(one["processor"], one["reason"]) for one in open_dispatches(officer, partner)} == {
+        ("sms-gateway", "erasure"),
+        ("call-centre", "erasure"),
+        ("product-analytics", "erasure"),
+    }
+    assert (state(partner, "marketing")["state"], state(partner, "marketing")["in_force"]) == ("granted", False)
+
+
 @pytest.mark.parametrize("kind", ["duplicate", "lose_answer", "drop", "fail"])
 def test_the_audit_trail_hears_of_each_record_once(
     cloud: LocalCloud, client: Client, partner: Partner, kind: str

@@ -92,6 +92,7 @@ _UNFINISHED = {
     "archives to make": "exports WHERE status = 'preparing'",
     "erasures to do": "erasures WHERE status = 'in_progress'",
     "sweeps to end": "retention_sweeps WHERE status = 'running'",
+    "consents to end": "consent_states JOIN restrictions USING (subject_id) WHERE state = 'granted' AND ended_at IS NULL",
 }
 
 

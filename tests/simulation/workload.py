@@ -59,6 +59,7 @@ _JOBS = {
     "partner-reaper": ("joins",),
     "grading-reaper": ("gradings",),
     "export-watchdog": ("exports", "erasures"),
+    "consent-expiry": ("consents", "erasures"),
     "webhook-reaper": ("listens",),
 }
 """What would find nothing to do on a day without one of these stories, or sweeps, which find what is of any kind."""

@@ -18,6 +18,7 @@ Decision = Literal["granted", "denied", "withdrawn"]
 Refusal = Literal["notice_unknown", "notice_mismatch", "notice_superseded", "not_granted"]
 DispatchStatus = Literal["open", "acknowledged"]
 Callback = Literal["event", "manual"]
+EndReason = Literal["decision", "expiry", "erasure"]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 in hexadecimal")]
 
@@ -137,7 +138,9 @@ class ConsentState(Resource):
 
     purpose: Purpose
     state: Decision | Literal["not_decided"] = Field(description="The last decision; nothing is granted by default")
-    in_force: bool = Field(description="Whether processing may rest on it: granted, and not expired")
+    in_force: bool = Field(
+        description="Whether processing may rest on it: granted, not expired, and no erasure asked for"
+    )
     record_id: UUID | None
     sequence: int | None
     notice: NoticeReference | None
@@ -216,13 +219,14 @@ class DispatchQuery(PageQuery):
 
 
 class ConsentDispatch(Resource):
-    """A processor has to be told that a consent ended, and to say that it stopped (DPDP Act s.6(6))."""
+    """A processor has to be told that a consent ended, and to say that it stopped (DPDP Act s.6(6), s.8(7)(b))."""
 
     id: UUID
     version: int
     principal_id: UUID
-    record_id: UUID
+    record_id: UUID = Field(description="The decision that ended it, or else the grant that has ended")
     purpose: Purpose
+    reason: EndReason = Field(description="What ended it: a decision, its year, or that the partner is being erased")
     processor: str
     callback: Callback = Field(description="event: it reads consent events; manual: somebody tells it")
     status: DispatchStatus

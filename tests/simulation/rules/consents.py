@@ -21,7 +21,8 @@ def broken(world: "World") -> Iterator[str]:
     # One that nobody wrote to is as it was the day before: that nothing of it is changed is what a trigger watches.
     for ledger_id, subject_id, sequence, head, at in run(
         """SELECT id, subject_id, sequence, head_hash, updated_at FROM consent_ledgers
-           WHERE (id, head_hash) NOT IN (SELECT id, head_hash FROM yesterday.consent_ledgers) ORDER BY subject_id"""
+           WHERE (id, head_hash) NOT IN (SELECT id, head_hash FROM yesterday.consent_ledgers)
+             OR subject_id IN (SELECT subject_id FROM restrictions) ORDER BY subject_id"""
     ):
         if subject_id in old:
             continue
@@ -36,22 +37,34 @@ def broken(world: "World") -> Iterator[str]:
 
 
 def _dispatches(world: "World", run: Any, subject_id: Any) -> Iterator[str]:
-    """Each end of a granted consent told each of its processors, once; nothing else did."""
+    """Each end of a granted consent told each of its processors, once; nothing else did. That its partner is being erased
+    ends a consent that is not ended before: with the record of the grant."""
     wanted: list[tuple[int, str]] = []
     processors = world.functions.module("consent-updates").processors.load()
-    granted: dict[str, bool] = {}
-    for sequence, purpose, state in run(
-        "SELECT sequence, purpose, state FROM consent_entries WHERE subject_id = :of ORDER BY sequence", of=subject_id
-    ):
-        if granted.get(purpose) and state != "granted":
-            wanted += [(sequence, one.name) for one in processors if purpose in one.purposes]
-        if not granted.get(purpose) and state == "withdrawn":
-            yield f"{purpose} was withdrawn without being granted"
-        granted[purpose] = state == "granted"
     made = [
         tuple(row)
         for row in run("SELECT sequence, processor FROM consent_dispatches WHERE subject_id = :of", of=subject_id)
     ]
+    restricted = bool(run("SELECT FROM restrictions WHERE subject_id = :of", of=subject_id))
+    granted: dict[str, int] = {}
+    """Purpose -> the grant that is not ended."""
+    told = {sequence for sequence, _ in made} if restricted else set[int]()
+
+    def stops(purpose: str, sequence: int) -> list[tuple[int, str]]:
+        return [(sequence, one.name) for one in processors if purpose in one.purposes]
+
+    for sequence, purpose, state in run(
+        "SELECT sequence, purpose, state FROM consent_entries WHERE subject_id = :of ORDER BY sequence", of=subject_id
+    ):
+        grant = granted.pop(purpose, None)
+        if grant is not None and state != "granted":
+            wanted += stops(purpose, grant if grant in told else sequence)
+        if grant is None and state == "withdrawn":
+            yield f"{purpose} was withdrawn without being granted"
+        if state == "granted":
+            granted[purpose] = sequence
+    if restricted:
+        wanted += [stop for purpose, grant in granted.items() for stop in stops(purpose, grant)]
     if sorted(made) != sorted(wanted):
         yield f"processors were told {sorted(made)} and should be {sorted(wanted)}"
 

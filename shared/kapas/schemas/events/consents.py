@@ -38,3 +38,11 @@ class ConsentWithdrawn(ConsentEvent):
     """A partner withdraws its consent to a purpose: whoever processes for it stops. The subject is its ledger."""
 
     type: ClassVar[str] = "consent.withdrawn.v1"
+
+
+class ConsentExpired(ConsentEvent):
+    """The year of a consent is over: whoever processes for it stops. The subject is the record of the grant."""
+
+    type: ClassVar[str] = "consent.expired.v1"
+
+    valid_until: AwareDatetime

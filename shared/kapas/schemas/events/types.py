@@ -2,6 +2,7 @@
 
 PUBLIC_TYPES: tuple[str, ...] = (
     "consent.denied.v1",
+    "consent.expired.v1",
     "consent.granted.v1",
     "consent.withdrawn.v1",
     "erasure.requested.v1",
