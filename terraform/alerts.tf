@@ -45,6 +45,13 @@ locals {
         period   = "300s", comparison = "COMPARISON_GT", bound = 0, duration = "0s"
         severity = "ERROR", missing = null, name = "A task failed for good"
       }
+      dispatches-overdue = {
+        # Each run that finds some says so: two of the last three did.
+        filter   = "resource.type=\"cloud_run_revision\" AND metric.type=\"logging.googleapis.com/user/${google_logging_metric.counted["consent_dispatches_overdue"].name}\""
+        aligner  = "ALIGN_DELTA", reducer = "REDUCE_SUM", group = []
+        period   = "900s", comparison = "COMPARISON_GT", bound = 1, duration = "0s"
+        severity = "WARNING", missing = null, name = "Processors were not told that a consent ended"
+      }
       database-connections = {
         filter   = "resource.type=\"cloudsql_database\" AND metric.type=\"cloudsql.googleapis.com/database/postgresql/num_backends\""
         aligner  = "ALIGN_MAX", reducer = "REDUCE_SUM", group = ["resource.label.database_id"]

@@ -8,10 +8,11 @@ locals {
 
   # Metrics that are counted from log entries: name -> the event, and a further condition.
   counted_logs = {
-    webhook_attempts        = "jsonPayload.message=\"webhook_attempted\""
-    webhook_failures        = "jsonPayload.message=\"webhook_attempted\" AND NOT (jsonPayload.status_code>=200 AND jsonPayload.status_code<300)"
-    outbox_publish_failures = "jsonPayload.message=\"outbox_publish_failed\""
-    tasks_failed_for_good   = "jsonPayload.message=\"task_failed_for_good\" OR jsonPayload.message=\"task_unreadable\""
+    webhook_attempts           = "jsonPayload.message=\"webhook_attempted\""
+    webhook_failures           = "jsonPayload.message=\"webhook_attempted\" AND NOT (jsonPayload.status_code>=200 AND jsonPayload.status_code<300)"
+    outbox_publish_failures    = "jsonPayload.message=\"outbox_publish_failed\""
+    tasks_failed_for_good      = "jsonPayload.message=\"task_failed_for_good\" OR jsonPayload.message=\"task_unreadable\""
+    consent_dispatches_overdue = "jsonPayload.message=\"consent_dispatches_overdue\""
   }
 }
 

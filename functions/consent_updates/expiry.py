@@ -8,7 +8,7 @@ from kapas.db import PLATFORM, Database
 from kapas.errors import VersionConflict
 from kapas.schemas.consents import EndReason
 
-from . import records, store
+from . import dispatch_store, records, store
 from .ledger import Entry
 from .processors import Processor
 
@@ -31,6 +31,15 @@ def end(database: Database, processors: tuple[Processor, ...]) -> int:
     if ended:
         log.info("consents_ended", consents=ended)
     return ended
+
+
+def watch(database: Database) -> int:
+    """Say how many dispatches should have been acknowledged by now, which people are told of; how many there are."""
+    with database.session(PLATFORM) as db:
+        overdue, since = dispatch_store.overdue(db, clock.now())
+    if since is not None:
+        log.warning("consent_dispatches_overdue", dispatches=overdue, since=clock.rfc3339(since))
+    return overdue
 
 
 def _end(database: Database, processors: tuple[Processor, ...], entry: Entry, reason: EndReason) -> bool:

@@ -161,7 +161,7 @@ def list_receipt_keys() -> Response:
 
 @app.get("/v1/consent-dispatches", responses={200: ConsentDispatchPage})
 def list_dispatches(query: DispatchQuery) -> Response:
-    """Processors that have to stop because a consent ended, newest first. For the platform's staff."""
+    """Processors that have to stop because a consent ended, the earliest due first. For the platform's staff."""
     with app.session() as db:
         return app.answer(service.list_dispatches(db, app.caller, query))
 
@@ -183,6 +183,7 @@ def consent_expiry(request: Request) -> Response:
     def work() -> Response:
         if expiry.end(database(), processors.load()):
             wake()()
+        expiry.watch(database())
         return Response(status=204)
 
     return calls.answer(request, expiry_settings(), work)

@@ -1,4 +1,7 @@
-"""Who processes personal data on the strength of a consent, from `processors.json`."""
+"""Who processes personal data for the platform on the strength of a consent, from `processors.json`.
+
+The platform's own functions are not among them: they ask `kapas.consents.granted` each time.
+"""
 
 import json
 from collections.abc import Sequence
@@ -6,19 +9,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from kapas.schemas.consents import Callback, Purpose
+from kapas.schemas.consents import Purpose
 
 FILE = Path(__file__).with_name("processors.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """One that has to stop when a consent to one of its purposes ends."""
+    """One that has to stop when a consent to one of its purposes ends. The platform's staff tells it."""
 
     name: str
     purposes: tuple[Purpose, ...]
-    callback: Callback
-    """How it learns of it: `event` reads consent events, `manual` is told by the platform's staff."""
     acknowledge_within: timedelta
 
 
@@ -28,7 +29,6 @@ def load(path: Path = FILE) -> tuple[Processor, ...]:
         Processor(
             entry["name"],
             tuple(entry["purposes"]),
-            entry["callback"],
             timedelta(days=entry["acknowledge_within_days"]),
         )
         for entry in json.loads(path.read_text())["processors"]

@@ -89,12 +89,12 @@ def dispatches(entry: Entry, known: Sequence[Processor], reason: EndReason, at: 
             purpose=entry.purpose,
             reason=reason,
             processor=processor.name,
-            callback=processor.callback,
             status="open",
             due_at=at + processor.acknowledge_within,
             created_at=at,
             acknowledged_at=None,
             acknowledged_by=None,
+            superseded_at=None,
         )
         for processor in processors.of(entry.purpose, known)
     ]

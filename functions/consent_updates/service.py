@@ -33,7 +33,7 @@ from kapas.schemas.consents import (
     Refusal,
 )
 
-from . import ledger, lifecycle, receipts, records, store
+from . import dispatch_store, ledger, lifecycle, receipts, records, store
 from .ledger import Entry, Head
 from .notices import Notices
 from .processors import Processor
@@ -231,9 +231,9 @@ def _states(entries: Sequence[Entry], at: datetime, restricted_at: datetime | No
 
 
 def list_dispatches(db: Session, caller: Identity, query: DispatchQuery) -> ConsentDispatchPage:
-    """Dispatches of every partner, newest first. Raises `Forbidden` unless the caller is of the platform's staff."""
+    """Dispatches of every partner, the earliest due first. Raises `Forbidden` unless the caller is of the staff."""
     _require_staff(caller)
-    found = store.dispatches(db, query.status, query.limit + 1, query.after_id())
+    found = dispatch_store.page(db, query, clock.now(), query.limit + 1)
     more = len(found) > query.limit
     data = found[: query.limit]
     return ConsentDispatchPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
@@ -245,14 +245,16 @@ def acknowledge(db: Session, caller: Identity, dispatch_id: UUID) -> Outcome:
     Raises:
         Forbidden: the caller is neither the data protection officer nor of operations.
         NotFound: there is no such dispatch.
-        Conflict: it is acknowledged already.
+        Conflict: it is acknowledged already, or the partner has consented again.
     """
     _require_staff(caller)
-    dispatch = store.dispatch(db, dispatch_id)
+    dispatch = dispatch_store.find(db, dispatch_id)
     if dispatch is None:
         raise NotFound("There is no such dispatch")
     if dispatch.status == "acknowledged":
         raise Conflict("The dispatch is acknowledged already")
+    if dispatch.status == "superseded":
+        raise Conflict("The partner has consented again: this processor does not have to stop")
     after = dispatch.model_copy(
         update={
             "version": dispatch.version + 1,
@@ -261,7 +263,7 @@ def acknowledge(db: Session, caller: Identity, dispatch_id: UUID) -> Outcome:
             "acknowledged_by": caller.subject,
         }
     )
-    return Outcome(store.acknowledge(after), after, after.version)
+    return Outcome(dispatch_store.acknowledge(after), after, after.version)
 
 
 def _require_staff(caller: Identity) -> None:

@@ -15,8 +15,9 @@ from kapas.db import Row, Session
 from kapas.events import Event
 from kapas.keys import Field
 from kapas.outbox import Change
-from kapas.schemas.consents import ConsentDispatch, DispatchStatus, NoticeReference, Purpose
+from kapas.schemas.consents import ConsentDispatch, NoticeReference, Purpose
 
+from . import dispatch_store
 from .ledger import Entry, Head
 
 _HEAD = "SELECT id, subject_id, sequence, head_hash, updated_at FROM consent_ledgers WHERE subject_id = :subject_id"
@@ -61,20 +62,6 @@ _KEEP_STATES = """INSERT INTO consent_states (subject_id, purpose, sequence, sta
 _END = """UPDATE consent_states SET ended_at = :at
   WHERE subject_id = (SELECT subject_id FROM consent_ledgers WHERE subject_id = :subject_id FOR UPDATE)
     AND purpose = :purpose AND sequence = :sequence AND ended_at IS NULL RETURNING subject_id"""
-
-_DISPATCH = """INSERT INTO consent_dispatches
-    (id, version, subject_id, sequence, record_id, purpose, reason, processor, callback, due_at, created_at)
-  SELECT d.id, 1, change.subject_id, d.sequence, d.record_id, d.purpose, d.reason, d.processor, d.callback, d.due_at,
-    :at::timestamptz
-  FROM change, jsonb_to_recordset(:dispatches::jsonb) AS d (id uuid, sequence bigint, record_id uuid, purpose text,
-    reason text, processor text, callback text, due_at timestamptz)"""
-
-_DISPATCH_COLUMNS = """id, version, subject_id, record_id, purpose, reason, processor, callback, due_at, created_at,
-    acknowledged_at, acknowledged_by"""
-
-_ACKNOWLEDGE = """UPDATE consent_dispatches
-  SET version = version + 1, acknowledged_at = :at, acknowledged_by = :by
-  WHERE id = :id AND version = :version AND acknowledged_at IS NULL RETURNING id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +122,10 @@ def append(
             "public_key": receipt.public_key,
             "signature": receipt.signature,
             "entries": json.dumps([_columns(entry) for entry in entries]),
-            "dispatches": _dispatched(entries, dispatches),
+            "dispatches": dispatch_store.rows(entries, dispatches),
         },
         events=events,
-        also=(_KEEP_KEY, _KEEP_RECEIPT, _APPEND, _KEEP_STATES, _DISPATCH),
+        also=(_KEEP_KEY, _KEEP_RECEIPT, _APPEND, _KEEP_STATES, dispatch_store.ADD, dispatch_store.SUPERSEDE),
     )
 
 
@@ -221,10 +208,10 @@ def end(entry: Entry, dispatches: Sequence[ConsentDispatch], events: tuple[Event
             "purpose": entry.purpose,
             "sequence": entry.sequence,
             "at": at,
-            "dispatches": _dispatched([entry], dispatches),
+            "dispatches": dispatch_store.rows([entry], dispatches),
         },
         events=events,
-        also=(_DISPATCH,),
+        also=(dispatch_store.ADD,),
     )
 
 
@@ -257,47 +244,6 @@ def receipt(db: Session, decision_id: UUID) -> tuple[Receipt, list[Entry]] | Non
 def public_keys(db: Session) -> list[str]:
     """The public keys of all receipts, oldest first."""
     return [row[0] for row in db.run("SELECT public_key FROM receipt_keys ORDER BY created_at, id")]
-
-
-# Dispatches
-
-
-def dispatch(db: Session, dispatch_id: UUID) -> ConsentDispatch | None:
-    row = db.one(f"SELECT {_DISPATCH_COLUMNS} FROM consent_dispatches WHERE id = :id", id=dispatch_id)
-    return _dispatch(row) if row else None
-
-
-def dispatches(db: Session, status: DispatchStatus, limit: int, after: UUID | None) -> list[ConsentDispatch]:
-    """The `limit` newest dispatches of that status older than `after`."""
-    rows = db.run(
-        f"""SELECT {_DISPATCH_COLUMNS} FROM consent_dispatches
-            WHERE (acknowledged_at IS NULL) = :open AND (:after::uuid IS NULL OR id < :after::uuid)
-            ORDER BY id DESC LIMIT :limit""",
-        open=status == "open",
-        after=after,
-        limit=limit,
-    )
-    return [_dispatch(row) for row in rows]
-
-
-def acknowledge(dispatch: ConsentDispatch) -> Change:
-    """The dispatch as acknowledged, provided that it still is open. `dispatch` is as it will be after it."""
-    return Change(
-        _ACKNOWLEDGE,
-        {
-            "id": dispatch.id,
-            "version": dispatch.version - 1,
-            "at": dispatch.acknowledged_at,
-            "by": dispatch.acknowledged_by,
-        },
-    )
-
-
-def _dispatched(entries: Sequence[Entry], dispatches: Sequence[ConsentDispatch]) -> str:
-    """Dispatches as the parameter of a statement, each with the place of its record."""
-    sequences = {entry.id: entry.sequence for entry in entries}
-    rows = [{**one.model_dump(mode="json"), "sequence": sequences[one.record_id]} for one in dispatches]
-    return json.dumps(rows)
 
 
 def _columns(entry: Entry) -> dict[str, Any]:
@@ -340,22 +286,4 @@ def _entry(row: Row) -> Entry:
         previous_hash=bytes(row[15]),
         schema_version=row[16],
         hash=bytes(row[17]),
-    )
-
-
-def _dispatch(row: Row) -> ConsentDispatch:
-    return ConsentDispatch(
-        id=row[0],
-        version=row[1],
-        principal_id=row[2],
-        record_id=row[3],
-        purpose=row[4],
-        reason=row[5],
-        processor=row[6],
-        callback=row[7],
-        status="open" if row[10] is None else "acknowledged",
-        due_at=row[8],
-        created_at=row[9],
-        acknowledged_at=row[10],
-        acknowledged_by=row[11],
     )

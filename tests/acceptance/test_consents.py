@@ -256,9 +256,48 @@ def test_processors_are_told_to_stop_and_say_that_they_did(client: Client, partn
     assert found[0]["id"] in [one["id"] for one in acknowledged]
 
 
-def open_dispatches(officer: Client, partner: Partner) -> list[dict[str, Any]]:
-    listed = officer.get("/v1/consent-dispatches?limit=100").body["data"]
+def test_nobody_is_to_stop_who_has_consent_again(partner: Partner, officer: Client) -> None:
+    decide(partner, marketing="granted", analytics="granted")
+    decide(partner, marketing="withdrawn", analytics="withdrawn")
+    first = next(one for one in open_dispatches(officer, partner) if one["processor"] == "sms-gateway")
+    path = f"/v1/consent-dispatches/{first['id']}/acknowledge"
+    officer.post(path, expect=200)
+    decide(partner, marketing="granted", data_sharing="granted")
+    assert [one["processor"] for one in open_dispatches(officer, partner)] == ["product-analytics"]
+    [superseded] = dispatches(officer, partner, "status=superseded")
+    assert (superseded["processor"], superseded["version"], superseded["status"]) == ("call-centre", 2, "superseded")
+    assert superseded["superseded_at"]
+    again = officer.post(f"/v1/consent-dispatches/{superseded['id']}/acknowledge", expect=409).body
+    assert "consented again" in again["detail"]
+    decide(partner, marketing="withdrawn")
+    assert len(open_dispatches(officer, partner)) == 3
+
+
+def test_what_is_due_first_is_listed_first(partner: Partner, officer: Client) -> None:
+    decide(partner, marketing="granted", analytics="granted")
+    decide(partner, marketing="withdrawn", analytics="withdrawn")
+    assert open_dispatches(officer, partner)[0]["processor"] == "product-analytics"
+    assert not dispatches(officer, partner, "overdue=true")
+    assert [one["processor"] for one in dispatches(officer, partner, "processor=call-centre")] == ["call-centre"]
+    listed, after = list[dict[str, Any]](), ""
+    while True:
+        page = officer.get(f"/v1/consent-dispatches?limit=2{after}").body
+        listed += page["data"]
+        if not page["has_more"]:
+            break
+        after = f"&after={page['next']}"
+    order = [(one["due_at"], one["id"]) for one in listed]
+    assert order == sorted(order)
+    assert len({one["id"] for one in listed if one["principal_id"] == str(partner.id)}) == 3
+
+
+def dispatches(officer: Client, partner: Partner, query: str) -> list[dict[str, Any]]:
+    listed = officer.get(f"/v1/consent-dispatches?limit=100&{query}").body["data"]
     return [one for one in listed if one["principal_id"] == str(partner.id)]
+
+
+def open_dispatches(officer: Client, partner: Partner) -> list[dict[str, Any]]:
+    return dispatches(officer, partner, "status=open")
 
 
 def test_an_erasure_stops_the_processors_and_every_consent(client: Client, partner: Partner, officer: Client) -> None:

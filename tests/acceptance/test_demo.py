@@ -25,7 +25,7 @@ SHOWN = (
     "13  trade.settled.v1",
     "trade.settled.v1 verified, webhook-id",
     "trade.settled.v1 verified, attempt",
-    "told to stop: image-grading",
+    "told to stop: product-analytics",
     "signature, hashes and counts verified",
     "at least by Companies Act 2013: your trades",
     "table webhook_messages:",

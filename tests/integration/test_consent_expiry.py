@@ -1,5 +1,6 @@
 """Consents that end without a decision, on a real PostgreSQL: each processor is told once, whoever dies or comes again."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -11,11 +12,11 @@ from pg8000.native import Connection
 from functions.consent_updates import expiry, notices, processors, service
 from functions.consent_updates.service import Desk
 from kapas import clock, ids, outbox
-from kapas.db import Database, Session
+from kapas.db import PLATFORM, Database, Session
 from kapas.db.key_store import SqlKeyStore
 from kapas.identity import Identity, Role, Tier
 from kapas.keys import Keyring
-from kapas.schemas.consents import ConsentsDecide, ConsentState
+from kapas.schemas.consents import ConsentsDecide, ConsentState, DispatchQuery
 from tests.consent_journey import decisions
 from tests.unit.consent_samples import START, Signer
 from tests.unit.fake_keys import Kms
@@ -182,6 +183,24 @@ def test_killed_between_two_ends_the_next_run_goes_on(system: System, monkeypatc
     assert system.end() == 1
     assert [one[0] for one in system.told(owner)] == [*MARKETING, "finance-partners"]
     assert sorted(system.expiries(owner)) == [["data_sharing", 1], ["marketing", 1]]
+
+
+def test_what_nobody_acknowledges_in_time_is_told_of(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    owner = system.register()
+    system.decide(owner, marketing="granted", analytics="granted")
+    system.decide(owner, marketing="withdrawn", analytics="withdrawn")
+    assert expiry.watch(system.database) == 0
+    assert capsys.readouterr().out == ""
+    system.time.advance(days=4)
+    assert expiry.watch(system.database) == 1
+    with system.database.session(PLATFORM) as db:
+        officer = Identity("officer", None, Role.DPO, Tier.BASIC)
+        listed = service.list_dispatches(db, officer, DispatchQuery(overdue=True)).data
+    assert [(one.principal_id, one.processor) for one in listed] == [(owner.partner_id, "product-analytics")]
+    logged = json.loads(capsys.readouterr().out)
+    assert (logged["message"], logged["severity"], logged["dispatches"]) == ("consent_dispatches_overdue", "WARNING", 1)
+    system.decide(owner, analytics="granted")
+    assert expiry.watch(system.database) == 0
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,13 @@ def test_waiting_events_and_a_full_outbox_are_told_of(deployed: Deployed) -> Non
     assert "outbox_publish_failed" in metrics["kapas/outbox_publish_failures"]
 
 
+def test_processors_that_do_not_stop_are_told_of(deployed: Deployed) -> None:
+    (condition,) = _thresholds(deployed, 'threshold["dispatches-overdue"]')
+    assert "kapas/consent_dispatches_overdue" in condition["filter"]
+    # The run that says so comes every five minutes: the alert stays open between two of them.
+    assert seconds(condition["aggregations"][0]["alignment_period"]) > 2 * 300
+
+
 def test_counted_log_events_are_logged_by_the_code(deployed: Deployed) -> None:
     code = "".join(path.read_text() for folder in ("functions", "shared") for path in (ROOT / folder).rglob("*.py"))
     for metric in deployed.values("logging_metric"):

@@ -24,14 +24,15 @@ def play(day: Day) -> None:
 
 def _withdraw(day: Day) -> None:
     ginner = day.ginner
-    with day.screen.step("The ginner withdraws its consent to AI processing, and no image is graded any more") as seen:
-        consents.decide(ginner, "gu", ai_processing="withdrawn")
+    with day.screen.step("The ginner withdraws what it consented to, and no image is graded any more") as seen:
+        consents.decide(ginner, "gu", ai_processing="withdrawn", analytics="withdrawn")
         image = grading.announcement(photograph(grading.SCENE, grading.CAMERA).data)
         refused = ginner.owner.post("/v1/gradings", image, expect=403)
         dispatches = day.staff("dpo").get("/v1/consent-dispatches?status=open").body["data"]
         told = sorted({one["processor"] for one in dispatches if one["principal_id"] == str(ginner.id)})
         seen.append(f"an image: {refused.status}, {refused.body['detail']}")
-        seen.append(f"told to stop: {', '.join(told)}")
+        expect(told == ["product-analytics"], f"to be told to stop: {told}")
+        seen.append(f"to be told to stop: {', '.join(told)}")
 
 
 def _export(day: Day) -> None:

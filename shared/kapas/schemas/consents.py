@@ -16,8 +16,7 @@ Language = Literal["en", "hi", "gu"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 Decision = Literal["granted", "denied", "withdrawn"]
 Refusal = Literal["notice_unknown", "notice_mismatch", "notice_superseded", "not_granted"]
-DispatchStatus = Literal["open", "acknowledged"]
-Callback = Literal["event", "manual"]
+DispatchStatus = Literal["open", "acknowledged", "superseded"]
 EndReason = Literal["decision", "expiry", "erasure"]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 in hexadecimal")]
@@ -216,6 +215,8 @@ class DispatchQuery(PageQuery):
     """Which dispatches to list."""
 
     status: DispatchStatus = "open"
+    overdue: bool = Field(False, description="Only those that should have been acknowledged by now")
+    processor: str | None = Field(None, max_length=100, description="Only those of this processor")
 
 
 class ConsentDispatch(Resource):
@@ -228,13 +229,13 @@ class ConsentDispatch(Resource):
     purpose: Purpose
     reason: EndReason = Field(description="What ended it: a decision, its year, or that the partner is being erased")
     processor: str
-    callback: Callback = Field(description="event: it reads consent events; manual: somebody tells it")
-    status: DispatchStatus
+    status: DispatchStatus = Field(description="superseded: the partner consented again before it was acknowledged")
     due_at: AwareDatetime = Field(description="By when it should have acknowledged")
     created_at: AwareDatetime
     acknowledged_at: AwareDatetime | None
     acknowledged_by: str | None = Field(description="Who of the platform's staff took the acknowledgement down")
+    superseded_at: AwareDatetime | None
 
 
 class ConsentDispatchPage(Page[ConsentDispatch]):
-    """Dispatches, newest first."""
+    """Dispatches, the earliest due first."""

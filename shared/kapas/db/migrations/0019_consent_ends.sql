@@ -10,3 +10,14 @@ GRANT SELECT (restricted_at) ON restrictions TO consent_updates;
 ALTER TABLE consent_dispatches ADD COLUMN reason text NOT NULL DEFAULT 'decision'
   CHECK (reason IN ('decision', 'expiry', 'erasure'));
 GRANT SELECT (reason) ON consent_dispatches TO data_export;
+
+-- Whoever consents again before its processor was told needs nobody to stop.
+ALTER TABLE consent_dispatches ADD COLUMN superseded_at timestamptz,
+  ADD CHECK (acknowledged_at IS NULL OR superseded_at IS NULL);
+GRANT UPDATE (superseded_at) ON consent_dispatches TO consent_updates;
+GRANT SELECT (superseded_at) ON consent_dispatches TO data_export;
+CREATE INDEX consent_dispatches_due ON consent_dispatches (due_at, id)
+  WHERE acknowledged_at IS NULL AND superseded_at IS NULL;
+
+-- People tell every processor, so nothing writes or reads the column any more but the revisions before this.
+ALTER TABLE consent_dispatches ALTER COLUMN callback SET DEFAULT 'manual';
