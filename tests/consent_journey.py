@@ -29,3 +29,11 @@ def decide(partner: Partner, *, expect: int = 201, key: str | None = None, **dec
 def state(partner: Partner, purpose: str) -> dict[str, Any]:
     """Where one purpose stands now."""
     return next(one for one in partner.owner.get("/v1/consents/current").body["data"] if one["purpose"] == purpose)
+
+
+def on_behalf(partner: Partner, comment: str | None = "By e-mail of 24 November", **decided: str) -> dict[str, Any]:
+    """A request of the data protection officer: what a partner decided that wrote to it."""
+    body = decisions(shown(partner), **decided)
+    for one in body["decisions"]:
+        one["comment"] = comment
+    return {**body, "partner_id": str(partner.id)}

@@ -8,13 +8,12 @@ from pydantic import Field
 
 from kapas import calls, relay
 from kapas.api import App
-from kapas.db import Database
+from kapas.db import Database, Session
 from kapas.db.connect import open_database
 from kapas.gcp.kms import CloudKms
 from kapas.gcp.kms_signer import KmsSigner
 from kapas.keys import Keyring
 from kapas.once import once
-from kapas.schemas.common import PageQuery
 from kapas.schemas.common import Request as Model
 from kapas.schemas.consents import (
     AsOfQuery,
@@ -22,11 +21,13 @@ from kapas.schemas.consents import (
     ConsentDispatchPage,
     ConsentHistory,
     ConsentNotice,
+    ConsentQuery,
     ConsentReceipt,
     ConsentsDecide,
     ConsentsDecided,
     ConsentStates,
     DispatchQuery,
+    HistoryQuery,
     NoticeQuery,
     ReceiptKeys,
 )
@@ -117,16 +118,17 @@ def read_notice(path: NoticePath, query: NoticeQuery) -> Response:
 @app.post("/v1/consents", responses={201: ConsentsDecided})
 def decide_consents(body: ConsentsDecide) -> Response:
     """Record what the caller's partner decided of some purposes, each on its own. The answer says of each what became of
-    it: a decision that cannot be recorded holds up no other. When none can be recorded the answer is 422."""
+    it: a decision that cannot be recorded holds up no other. When none can be recorded the answer is 422. For the partner's
+    owner; what a partner refused or withdrew elsewhere, by e-mail for example, the data protection officer records."""
     with app.session() as db, db.transaction():
         return app.commit(db, service.decide(db, desk(), app.caller, body), status=201)
 
 
 @app.get("/v1/consents/current", responses={200: ConsentStates})
-def read_current_consents() -> Response:
+def read_current_consents(query: ConsentQuery) -> Response:
     """Where each purpose stands now."""
     with app.session() as db:
-        states = service.current(db, app.caller)
+        states = service.current(db, _reading(db, query.partner_id, "current"))
         return app.answer(states, version=states.version)
 
 
@@ -134,22 +136,30 @@ def read_current_consents() -> Response:
 def read_past_consents(query: AsOfQuery) -> Response:
     """Where each purpose stood at a past moment."""
     with app.session() as db:
-        states = service.as_of(db, app.caller, query.at)
+        states = service.as_of(db, _reading(db, query.partner_id, "as_of"), query.at)
         return app.answer(states, version=states.version)
 
 
 @app.get("/v1/consents/history", responses={200: ConsentHistory})
-def list_consent_records(query: PageQuery) -> Response:
+def list_consent_records(query: HistoryQuery) -> Response:
     """The records of the caller's partner, newest first."""
     with app.session() as db:
-        return app.answer(service.history(db, keyring(), app.caller, query))
+        return app.answer(service.history(db, keyring(), _reading(db, query.partner_id, "history"), query))
 
 
 @app.get("/v1/consents/receipts/<uuid:decision_id>", responses={200: ConsentReceipt})
-def read_receipt(path: DecisionPath) -> Response:
+def read_receipt(path: DecisionPath, query: ConsentQuery) -> Response:
     """The signed receipt of one decision."""
     with app.session() as db:
-        return app.answer(service.receipt(db, app.caller, path.decision_id))
+        return app.answer(service.receipt(db, _reading(db, query.partner_id, "receipt"), path.decision_id))
+
+
+def _reading(db: Session, named: UUID | None, field: str) -> UUID:
+    """Whose consents the caller may read. That the platform's staff does is written to the audit trail."""
+    subject_id = service.subject(app.caller, named)
+    if not app.caller.role.of_partner:
+        app.publish(db, service.access(app.caller, subject_id, field))
+    return subject_id
 
 
 @app.get("/v1/consents/receipt-keys", responses={200: ReceiptKeys})

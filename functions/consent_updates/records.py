@@ -10,7 +10,7 @@ from kapas.db import Session
 from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict
 from kapas.events import Event
-from kapas.identity import Identity
+from kapas.identity import Identity, Role
 from kapas.keys import Keyring, Shredded
 from kapas.ports import Signer
 from kapas.schemas.consents import ConsentDecide, ConsentDispatch, ConsentRecord, EndReason
@@ -37,7 +37,9 @@ def seal(
         Conflict: the partner has no key: it is not registered, or it was erased.
     """
     drafts = [(ids.uuid7(), decide) for decide in decisions]
-    plain = {store.actor_field(record_id): caller.subject for record_id, _ in drafts}
+    # The officer takes down what the partner decided, and is named as who did.
+    entity = f"dpo:{caller.subject}" if caller.role is Role.DPO else caller.subject
+    plain = {store.actor_field(record_id): entity for record_id, _ in drafts}
     plain |= {store.comment_field(record_id): decide.comment for record_id, decide in drafts if decide.comment}
     try:
         sealed = keyring.encrypt_many(SqlKeyStore(db), head.subject_id, plain)

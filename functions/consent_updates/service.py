@@ -9,6 +9,7 @@ from kapas import clock, ids, restrictions
 from kapas.api import Outcome, require
 from kapas.db import Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from kapas.events import Event
 from kapas.identity import Identity, Role
 from kapas.keys import Keyring
 from kapas.ports import Signer
@@ -32,6 +33,7 @@ from kapas.schemas.consents import (
     ReceiptKeys,
     Refusal,
 )
+from kapas.schemas.events.audit import ConsentsAccessed
 
 from . import dispatch_store, ledger, lifecycle, receipts, records, store
 from .ledger import Entry, Head
@@ -72,23 +74,29 @@ def notice(notices: Notices, name: str, language: Language) -> ConsentNotice:
 
 
 def decide(db: Session, desk: Desk, caller: Identity, body: ConsentsDecide) -> Outcome:
-    """Record what the caller's partner decided. To be called in a transaction: it locks the ledger's head.
+    """Record what a partner decided: its owner, or, what it said elsewhere, the data protection officer. To be called in a
+    transaction: it locks the ledger's head.
 
     Each decision is judged on its own. Those that can be recorded are recorded together, as consecutive records under one
     receipt; the answer says of each what became of it.
 
     Raises:
-        Forbidden: the caller is not the owner of a partner.
-        Invalid: not one of the decisions can be recorded; its errors say of each why.
+        Forbidden: the caller is neither the owner of the partner nor the data protection officer; or is that officer and
+            something would be granted.
+        Invalid: not one of the decisions can be recorded, and its errors say of each why; or the officer does not name the
+            partner, or does not say how it said it.
         Conflict: the partner is not registered, or was erased: there is no key to seal with; or it is being erased and
             something would be granted.
         Unavailable: the key service does not answer, so nothing can be sealed or signed.
     """
-    if caller.partner_id is None or caller.role is not Role.OWNER:
+    subject_id = subject(caller, body.partner_id, "/partner_id")
+    if caller.role not in (Role.OWNER, Role.DPO):
         raise Forbidden("Only its owner decides on a partner's consents")
+    if caller.role is Role.DPO:
+        _require_no(body)
     if any(one.decision == "granted" for one in body.decisions):
-        restrictions.refuse(db, caller.partner_id)
-    head = _lock(db, caller.partner_id)
+        restrictions.refuse(db, subject_id)
+    head = _lock(db, subject_id)
     # The ledger's time does not run backwards, whichever instance's clock is behind.
     at = max(clock.now(), head.updated_at)
     last: dict[Purpose, Decision] = {entry.purpose: entry.state for entry in store.latest(db, head.subject_id)}
@@ -126,6 +134,22 @@ def decide(db: Session, desk: Desk, caller: Identity, body: ConsentsDecide) -> O
     return Outcome(store.append(head, entries, kept, dispatches, events), decided, decided.version)
 
 
+def _require_no(body: ConsentsDecide) -> None:
+    """What the data protection officer may record: a no, and where it comes from."""
+    if any(one.decision == "granted" for one in body.decisions):
+        raise Forbidden(
+            "Only its owner consents: the data protection officer records what a partner refuses or withdraws"
+        )
+    message = "Say how the partner told you"
+    errors = [
+        FieldError(f"/decisions/{n}/comment", "missing", message)
+        for n, one in enumerate(body.decisions)
+        if one.comment is None
+    ]
+    if errors:
+        raise Invalid(message, errors=errors)
+
+
 def _lock(db: Session, subject_id: UUID) -> Head:
     ledger_id = ids.uuid7()
     return store.lock(db, Head(ledger_id, subject_id, 0, ledger.genesis(ledger_id, subject_id), clock.now()))
@@ -151,43 +175,54 @@ def _error(number: int, refusal: Refusal) -> FieldError:
 # Reading
 
 
-def current(db: Session, caller: Identity) -> ConsentStates:
-    """Where each purpose of the caller's partner stands now. Raises `Forbidden` for who acts for none."""
-    subject_id = _principal(caller)
+def subject(caller: Identity, named: UUID | None, pointer: str = "query:partner_id") -> UUID:
+    """Whose consents it is about: the caller's own, or, for the data protection officer, the partner's that is named.
+
+    Raises:
+        Forbidden: the caller acts for no partner, or for another one than it names.
+        Invalid: the officer names none.
+    """
+    if caller.role is Role.DPO:
+        if named is None:
+            message = "Name the partner whose consents it is about"
+            raise Invalid(message, errors=[FieldError(pointer, "missing", message)])
+        return named
+    if caller.partner_id is None or not caller.role.of_partner or named not in (None, caller.partner_id):
+        raise Forbidden("A partner's consents are for those who act for it, and for the data protection officer")
+    return caller.partner_id
+
+
+def access(caller: Identity, subject_id: UUID, field: str) -> Event:
+    """What the audit trail is told of a reading."""
+    fields = [f"consents.{field}"]
+    data = ConsentsAccessed(actor=caller.subject, actor_role=caller.role, partner_id=subject_id, fields=fields)
+    return Event(ids.uuid7(), 1, data, (subject_id,))
+
+
+def current(db: Session, subject_id: UUID) -> ConsentStates:
+    """Where each purpose of a partner stands now."""
     return _states(store.latest(db, subject_id), clock.now(), store.restricted_at(db, subject_id))
 
 
-def as_of(db: Session, caller: Identity, at: datetime) -> ConsentStates:
-    """Where each purpose stood at a past moment (DPDP Act s.6(10)).
-
-    Raises:
-        Forbidden: the caller acts for no partner.
-        Invalid: the moment is still to come.
-    """
-    subject_id = _principal(caller)
+def as_of(db: Session, subject_id: UUID, at: datetime) -> ConsentStates:
+    """Where each purpose stood at a past moment (DPDP Act s.6(10)). Raises `Invalid` if it is still to come."""
     if at > clock.now():
         message = "What will be decided is not known: send a moment in the past"
         raise Invalid(message, errors=[FieldError("query:at", "future", message)])
     return _states(store.latest_at(db, subject_id, at), at, store.restricted_at(db, subject_id))
 
 
-def history(db: Session, keyring: Keyring, caller: Identity, query: PageQuery) -> ConsentHistory:
-    """The records of the caller's partner, newest first. Raises `Forbidden` for who acts for none."""
-    entries = store.page(db, _principal(caller), query.limit + 1, query.after_id())
+def history(db: Session, keyring: Keyring, subject_id: UUID, query: PageQuery) -> ConsentHistory:
+    """The records of a partner, newest first."""
+    entries = store.page(db, subject_id, query.limit + 1, query.after_id())
     more = len(entries) > query.limit
     data = records.opened(db, keyring, entries[: query.limit])
     return ConsentHistory(data=data, has_more=more, next=cursor(data[-1].record_id) if more else None)
 
 
-def receipt(db: Session, caller: Identity, decision_id: UUID) -> ConsentReceipt:
-    """The receipt of a decision, as it was first answered.
-
-    Raises:
-        Forbidden: the caller acts for no partner.
-        NotFound: there is no such decision, or it is another partner's.
-    """
-    _principal(caller)
-    found = store.receipt(db, decision_id)
+def receipt(db: Session, subject_id: UUID, decision_id: UUID) -> ConsentReceipt:
+    """The receipt of a decision, as it was first answered. Raises `NotFound` if it is another's, or none."""
+    found = store.receipt(db, subject_id, decision_id)
     if found is None:
         raise NotFound("There is no such decision, or it is another's")
     kept, entries = found
@@ -198,12 +233,6 @@ def receipt(db: Session, caller: Identity, decision_id: UUID) -> ConsentReceipt:
 def receipt_keys(db: Session) -> ReceiptKeys:
     """The public keys of all receipts, oldest first."""
     return ReceiptKeys(keys=[receipts.jwk(public_key) for public_key in store.public_keys(db)])
-
-
-def _principal(caller: Identity) -> UUID:
-    if caller.partner_id is None or not caller.role.of_partner:
-        raise Forbidden("A partner's consents are read by those who act for it")
-    return caller.partner_id
 
 
 def _states(entries: Sequence[Entry], at: datetime, restricted_at: datetime | None) -> ConsentStates:

@@ -228,12 +228,14 @@ def _ended(db: Session, condition: str, **parameters: Any) -> list[Entry]:
 # Receipts
 
 
-def receipt(db: Session, decision_id: UUID) -> tuple[Receipt, list[Entry]] | None:
-    """The receipt of a decision, and the records it is over."""
+def receipt(db: Session, subject_id: UUID, decision_id: UUID) -> tuple[Receipt, list[Entry]] | None:
+    """The receipt of a decision of the subject's, and the records it is over."""
     row = db.one(
         """SELECT r.decision_id, r.first_sequence, r.last_sequence, r.key_id, k.public_key, r.signature
-           FROM consent_receipts r JOIN receipt_keys k ON k.id = r.key_id WHERE r.decision_id = :id""",
+           FROM consent_receipts r JOIN receipt_keys k ON k.id = r.key_id
+           WHERE r.decision_id = :id AND r.subject_id = :subject_id""",
         id=decision_id,
+        subject_id=subject_id,
     )
     if row is None:
         return None

@@ -10,7 +10,7 @@ import pytest
 from pg8000.native import Connection
 
 from kapas.schemas.common import cursor
-from tests.consent_journey import decide, decisions, shown, state
+from tests.consent_journey import decide, decisions, on_behalf, shown, state
 from tests.journey import Partner, register
 from tools.local.client import Client
 from tools.local.cloud import LocalCloud
@@ -160,7 +160,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "a purpose twice": (lambda body: body["decisions"].append(body["decisions"][0]), ""),
     "nothing": (lambda body: body["decisions"].clear(), "/decisions"),
     "a default": (lambda body: body.update(default="granted"), "/default"),
-    "somebody else": (lambda body: body.update(partner_id=str(uuid4())), "/partner_id"),
+    "nobody": (lambda body: body.update(partner_id="somebody"), "/partner_id"),
     "a novel": (lambda body: body["decisions"][0].update(comment="x" * 501), "/decisions/0/comment"),
 }
 
@@ -211,12 +211,71 @@ def test_the_owner_decides_and_the_others_read(client: Client, partner: Partner)
         user.post("/v1/consents", body, expect=403)
         for path in ("current", "history", f"receipts/{decision_id}", "receipt-keys"):
             user.get(f"/v1/consents/{path}")
-    for role in ("ops", "dpo", "inspector"):
+    named = f"?partner_id={partner.id}"
+    for role in ("ops", "inspector"):
         staff = client.as_user(role, None, role)
         staff.post("/v1/consents", body, expect=403)
+        staff.post("/v1/consents", {**body, "partner_id": str(partner.id)}, expect=403)
         for path in ("current", "history", f"receipts/{decision_id}"):
             staff.get(f"/v1/consents/{path}", expect=403)
+            staff.get(f"/v1/consents/{path}{named}", expect=403)
+    other = register(client)[0].owner
+    other.post("/v1/consents", {**body, "partner_id": str(partner.id)}, expect=403)
+    other.get(f"/v1/consents/current{named}", expect=403)
+    partner.owner.get(f"/v1/consents/current{named}")
     assert state(partner, "marketing")["state"] == "granted"
+
+
+def test_the_officer_records_a_withdrawal_that_came_by_e_mail(partner: Partner, officer: Client) -> None:
+    """As the notice promises."""
+    decide(partner, marketing="granted", ai_processing="granted")
+    decided = officer.post("/v1/consents", on_behalf(partner, marketing="withdrawn"), expect=201).body
+    assert not state(partner, "marketing")["in_force"]
+    assert state(partner, "ai_processing")["in_force"]
+    assert {one["processor"] for one in open_dispatches(officer, partner)} == {"sms-gateway", "call-centre"}
+    record = partner.owner.get("/v1/consents/history?limit=1").body["data"][0]
+    assert (record["state"], record["entity"]) == ("withdrawn", "dpo:officer")
+    assert record["comment"] == "By e-mail of 24 November"
+    assert verified(partner, decided["receipt"])["records"][0]["state"] == "withdrawn"
+    officer.post("/v1/consents", on_behalf(partner, marketing="withdrawn"), expect=422)
+    officer.post("/v1/consents", on_behalf(partner, ai_processing="denied"), expect=201)
+
+
+def test_the_officer_consents_for_nobody(partner: Partner, officer: Client) -> None:
+    officer.post("/v1/consents", on_behalf(partner, marketing="denied", analytics="granted"), expect=403)
+    refused = officer.post("/v1/consents", on_behalf(partner, None, marketing="denied"), expect=422).body
+    assert [error["pointer"] for error in refused["errors"]] == ["/decisions/0/comment"]
+    unnamed = officer.post("/v1/consents", decisions(shown(partner), marketing="denied"), expect=422).body
+    assert [error["pointer"] for error in unnamed["errors"]] == ["/partner_id"]
+    assert partner.owner.get("/v1/consents/current").body["version"] == 0
+    stranger = Partner(uuid4(), partner.owner, {})
+    officer.post("/v1/consents", on_behalf(stranger, marketing="denied"), expect=409)
+
+
+def test_what_the_officer_reads_is_in_the_audit_trail(
+    cloud: LocalCloud, client: Client, partner: Partner, officer: Client
+) -> None:
+    decided = decide(partner, marketing="granted").body
+    paths = ("current", f"as-of?at={decided['decided_at']}", "history", f"receipts/{decided['decision_id']}")
+    for path in paths:
+        own = partner.owner.get(f"/v1/consents/{path}").body
+        seen = officer.get(f"/v1/consents/{path}{'&' if '?' in path else '?'}partner_id={partner.id}").body
+        assert {**seen, "at": None} == {**own, "at": None}
+        unnamed = officer.get(f"/v1/consents/{path}", expect=422).body
+        assert [error["pointer"] for error in unnamed["errors"]] == ["query:partner_id"]
+    stranger = f"?partner_id={register(client)[0].id}"
+    officer.get(f"/v1/consents/receipts/{decided['decision_id']}{stranger}", expect=404)
+    cloud.driver.settle()
+    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
+        rows = sql.run(
+            """SELECT data->>'actor', data->>'actor_role', data->'fields'->>0 FROM audit_log
+               WHERE type = 'audit.data_accessed.v1' AND data->>'partner_id' = :id ORDER BY event_id""",
+            id=str(partner.id),
+        )
+    of_consents = [row for row in rows if row[2].startswith("consents.")]
+    assert of_consents == [
+        ["officer", "dpo", f"consents.{name}"] for name in ("current", "as_of", "history", "receipt")
+    ]
 
 
 def test_another_partner_sees_nothing(client: Client, partner: Partner) -> None:

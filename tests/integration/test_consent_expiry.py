@@ -64,8 +64,9 @@ class System:
         self.run("INSERT INTO restrictions VALUES (:id, 'erasure', :at)", id=caller.partner_id, at=clock.now())
 
     def states(self, caller: Identity, at: datetime | None = None) -> dict[str, ConsentState]:
-        with self.database.session(caller.partner_id) as db:
-            states = service.current(db, caller) if at is None else service.as_of(db, caller, at)
+        subject_id = service.subject(caller, None)
+        with self.database.session(subject_id) as db:
+            states = service.current(db, subject_id) if at is None else service.as_of(db, subject_id, at)
         return {state.purpose: state for state in states.data}
 
     def told(self, caller: Identity) -> list[tuple[Any, ...]]:

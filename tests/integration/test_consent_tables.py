@@ -8,7 +8,7 @@ from pg8000.exceptions import DatabaseError
 from pg8000.native import Connection
 
 from kapas import clock
-from tests.consent_journey import decide
+from tests.consent_journey import decide, on_behalf
 from tests.integration.consent_ledger import connected, decide_four, granted
 from tests.journey import Partner, register
 from tools.local.client import Client
@@ -100,6 +100,14 @@ def test_the_check_follows_the_last_decision(cloud: LocalCloud, partner: Partner
     assert granted(cloud, partner, "ai_processing", partner.id)
     assert not granted(cloud, partner, "marketing")
     decide(partner, ai_processing="withdrawn")
+    assert not granted(cloud, partner, "ai_processing")
+
+
+def test_the_check_follows_what_the_officer_recorded(cloud: LocalCloud, client: Client, partner: Partner) -> None:
+    decide(partner, ai_processing="granted")
+    client.as_user("officer", None, "dpo").post(
+        "/v1/consents", on_behalf(partner, ai_processing="withdrawn"), expect=201
+    )
     assert not granted(cloud, partner, "ai_processing")
 
 

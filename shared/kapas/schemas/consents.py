@@ -20,6 +20,7 @@ DispatchStatus = Literal["open", "acknowledged", "superseded"]
 EndReason = Literal["decision", "expiry", "erasure"]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 in hexadecimal")]
+NamedPartner = Annotated[UUID | None, Field(description="Whose: only the data protection officer names another's")]
 
 # Notices
 
@@ -92,12 +93,18 @@ class ConsentDecide(Request):
     purpose: Purpose
     decision: Decision
     notice: NoticeReference
-    comment: str | None = Field(None, min_length=1, max_length=500, description="In the person's own words")
+    comment: str | None = Field(
+        None,
+        min_length=1,
+        max_length=500,
+        description="In the person's own words; of the data protection officer, how the partner said it",
+    )
 
 
 class ConsentsDecide(Request):
     """Decisions on some purposes, each on its own. A purpose that is left out stays as it is."""
 
+    partner_id: NamedPartner = None
     decisions: list[ConsentDecide] = Field(min_length=1, max_length=len(PURPOSES))
 
     @model_validator(mode="after")
@@ -155,7 +162,19 @@ class ConsentStates(Resource):
     data: list[ConsentState]
 
 
-class AsOfQuery(Query):
+class ConsentQuery(Query):
+    """Whose consents."""
+
+    partner_id: NamedPartner = None
+
+
+class HistoryQuery(PageQuery):
+    """A page of whose records."""
+
+    partner_id: NamedPartner = None
+
+
+class AsOfQuery(ConsentQuery):
     """A moment in the past."""
 
     at: AwareDatetime = Field(description="RFC 3339, for example 2026-11-24T06:30:00Z")
@@ -180,7 +199,10 @@ class ConsentRecord(Resource):
     withdrawal_method: str
     event_time: AwareDatetime
     valid_until: AwareDatetime | None
-    entity: str | None = Field(description="Who decided: the subject of the access token; null once erased")
+    entity: str | None = Field(
+        description="Who decided: the subject of the access token, or `dpo:` and that of the data protection officer who "
+        "recorded what the partner said elsewhere; null once erased"
+    )
     comment: str | None
     type: str = Field(description="Kind of consent")
     state: Decision

@@ -18,3 +18,9 @@ class DataAccessed(EventData):
     actor_role: str
     partner_id: UUID
     fields: list[str]
+
+
+class ConsentsAccessed(DataAccessed):
+    """The same event, of what a partner decided on its consents."""
+
+    source: ClassVar[str] = "/consent_updates"
