@@ -7,9 +7,13 @@ from kapas.schemas.consents import ConsentDecide, Decision, Refusal
 from .notices import Notices
 
 REFUSED: dict[Refusal, tuple[str, str]] = {
-    "notice_unknown": ("notice/version", "There is no such notice: show the current one and send its version"),
+    "notice_unknown": (
+        "notice/version",
+        "There is no such notice in that language: show the current one, send what it says",
+    ),
     "notice_mismatch": ("notice/sha256", "The notice that was shown is not the published one: show it as it is"),
     "notice_superseded": ("notice/version", "A newer notice is in force: show it before asking for consent"),
+    "purpose_unknown": ("purpose", "The notice that was shown does not ask for this purpose: show one that does"),
     "not_granted": ("decision", "There is no consent to withdraw"),
 }
 """Why a decision is refused -> the member of it at fault, and what to do instead."""
@@ -22,12 +26,15 @@ def refusal(notices: Notices, decide: ConsentDecide, last: Decision | None, at: 
     no must win whatever came before (s.6(4)). Only a grant can be withdrawn, also one that has expired.
     """
     version = notices.find(decide.notice.version, at)
-    if version is None:
+    shown = version and version.notices.get(decide.notice.language)
+    if version is None or shown is None:
         return "notice_unknown"
-    if version.notices[decide.notice.language].sha256 != decide.notice.sha256:
+    if shown.sha256 != decide.notice.sha256:
         return "notice_mismatch"
     if decide.decision == "granted" and decide.notice.version != notices.current(at):
         return "notice_superseded"
+    if not version.asks_for(decide.purpose):
+        return "purpose_unknown"
     return "not_granted" if decide.decision == "withdrawn" and last != "granted" else None
 
 

@@ -1,7 +1,7 @@
 """The notices that consent is asked with: data files by version and language, which never change once published.
 
-`notices/published.json` has the date from which each version is shown and the hash of each of its files. `terms.json` is
-the part of a notice that records repeat: who, where, for how long (ISO/IEC TS 27560).
+`notices/published.json` has the date from which each version is shown and the hash of each of its files: one for each of its
+languages, and `terms.json`, the part of a notice that records repeat: who, where, for how long (ISO/IEC TS 27560).
 """
 
 import json
@@ -25,11 +25,15 @@ class ChangedNotice(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of the notice in every language, with its terms."""
+    """One version of the notice in its languages, with its terms."""
 
     effective_from: datetime
     notices: Mapping[Language, ConsentNotice]
     terms: Mapping[str, Any]
+
+    def asks_for(self, purpose: Purpose) -> bool:
+        """Whether it is a purpose of this version."""
+        return purpose in self.terms["purposes"]
 
     def record_terms(self, purpose: Purpose) -> dict[str, Any]:
         """What a record of `purpose` repeats of the terms."""
@@ -75,17 +79,19 @@ def load(folder: Path = FOLDER) -> Notices:
 
 def _version(folder: Path, published: dict[str, Any]) -> Version:
     effective_from = datetime.fromisoformat(published["effective_from"]).replace(tzinfo=IST)
+    hashes: dict[str, str] = published["sha256"]
     notices: dict[Language, ConsentNotice] = {
         language: ConsentNotice(
             version=folder.name,
             language=language,
-            sha256=published["sha256"][language],
+            sha256=hashes[language],
             effective_from=effective_from,
-            content=NoticeContent.model_validate(_read(folder, language, published["sha256"])),
+            content=NoticeContent.model_validate(_read(folder, language, hashes)),
         )
         for language in LANGUAGES
+        if language in hashes
     }
-    return Version(effective_from, notices, _read(folder, "terms", published["sha256"]))
+    return Version(effective_from, notices, _read(folder, "terms", hashes))
 
 
 def _read(folder: Path, name: str, published: dict[str, str]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from kapas.schemas.events.audit import ConsentsAccessed
 
 from . import dispatch_store, ledger, lifecycle, receipts, records, store
 from .ledger import Entry, Head
-from .notices import Notices
+from .notices import Notices, Version
 from .processors import Processor
 
 
@@ -55,19 +55,26 @@ class Desk:
 
 
 def current_notice(notices: Notices, language: Language) -> ConsentNotice:
-    """The notice to show now. Raises `NotFound` before the first was published."""
+    """The notice to show now. Raises `NotFound` before the first was published, and in a language that it is not in."""
     name = notices.current(clock.now())
     if name is None:
         raise NotFound("No notice is in force yet")
-    return notices.versions[name].notices[language]
+    return _in(notices.versions[name], language)
 
 
 def notice(notices: Notices, name: str, language: Language) -> ConsentNotice:
-    """A notice that is or was shown. Raises `NotFound` otherwise."""
+    """A notice that is or was shown. Raises `NotFound` otherwise, and in a language that it is not in."""
     version = notices.find(name, clock.now())
     if version is None:
         raise NotFound("There is no notice of that version")
-    return version.notices[language]
+    return _in(version, language)
+
+
+def _in(version: Version, language: Language) -> ConsentNotice:
+    found = version.notices.get(language)
+    if found is None:
+        raise NotFound(f"The notice is not published in that language, but in {', '.join(version.notices)}")
+    return found
 
 
 # Decisions

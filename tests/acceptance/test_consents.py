@@ -58,6 +58,8 @@ def test_the_notice_is_read_in_one_s_language(partner: Partner, language: str, w
 def test_there_are_no_other_notices(partner: Partner) -> None:
     partner.owner.get("/v1/consent-notices/2020-01-01", expect=404)
     partner.owner.get("/v1/consent-notices/current?language=fr", expect=422)
+    told = partner.owner.get("/v1/consent-notices/current?language=ta", expect=404).body
+    assert "en, gu, hi" in told["detail"]
 
 
 # The good path
@@ -155,6 +157,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "no decision": (without("decision"), "/decisions/0/decision"),
     "another text": (with_notice(sha256="0" * 64), "/decisions/0/notice/sha256"),
     "the text of another language": (with_notice(language="gu"), "/decisions/0/notice/sha256"),
+    "a language that it is not published in": (with_notice(language="ta"), "/decisions/0/notice/version"),
     "a notice there never was": (with_notice(version="2020-01-01"), "/decisions/0/notice/version"),
     "all purposes in one": (lambda body: body["decisions"][0].update(purpose="*"), "/decisions/0/purpose"),
     "a purpose twice": (lambda body: body["decisions"].append(body["decisions"][0]), ""),

@@ -1,5 +1,6 @@
 """The consent tables on PostgreSQL: what a role may do with them, and the check before processing."""
 
+import re
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -8,6 +9,7 @@ from pg8000.exceptions import DatabaseError
 from pg8000.native import Connection
 
 from kapas import clock
+from kapas.schemas.consents import LANGUAGES
 from tests.consent_journey import decide, on_behalf
 from tests.integration.consent_ledger import connected, decide_four, granted
 from tests.journey import Partner, register
@@ -78,6 +80,16 @@ def test_the_tables_take_no_fork_and_no_gap(
             previous=previous,
         )
     assert getattr(refused.value, "constraint", "") == constraint
+
+
+def test_a_record_may_be_of_any_language_that_a_notice_may_be_in(cloud: LocalCloud) -> None:
+    with connected(cloud) as db:
+        check = db.one(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'consent_entries_notice_language_check'"
+        )
+    assert check
+    assert re.findall(r"'(\w+)'", check[0]) == list(LANGUAGES)
+    assert len(LANGUAGES) == 23
 
 
 def test_a_session_sees_its_own_partner_s_rows(cloud: LocalCloud, client: Client, decided: Partner) -> None:

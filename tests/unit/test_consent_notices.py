@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from functions.consent_updates import notices, processors
+from functions.consent_updates import lifecycle, notices, processors, service
 from functions.consent_updates.canonical import digest
-from functions.consent_updates.notices import FOLDER, ChangedNotice
-from kapas.schemas.consents import LANGUAGES, PURPOSES, Language
+from functions.consent_updates.notices import FOLDER, ChangedNotice, Notices
+from kapas import clock
+from kapas.errors import NotFound
+from kapas.schemas.consents import PURPOSES, ConsentDecide, Language, NoticeReference, Purpose, Refusal
 
 PUBLISHED = notices.load()
 SCRIPTS: dict[Language, tuple[str, str]] = {"en": ("A", "z"), "hi": ("\u0900", "\u097f"), "gu": ("\u0a80", "\u0aff")}
@@ -20,15 +22,17 @@ OWN = "image-grading"
 """The platform's own grading service, which asks for the consent each time: nobody has to tell it to stop."""
 
 each_version = pytest.mark.parametrize("version", PUBLISHED.versions)
-each_language = pytest.mark.parametrize("language", LANGUAGES)
+each_text = pytest.mark.parametrize(
+    ("version", "language"), [(name, language) for name, one in PUBLISHED.versions.items() for language in one.notices]
+)
 
 
-@each_version
-@each_language
+@each_text
 def test_a_notice_says_what_the_law_asks_for(version: str, language: Language) -> None:
     """DPDP Act s.5(1), Rules r.3: itemised data, purpose, service, and how to withdraw, use rights and complain."""
     content = PUBLISHED.versions[version].notices[language].content
-    assert [purpose.purpose for purpose in content.purposes] == list(PURPOSES)
+    asked = [purpose for purpose in PURPOSES if PUBLISHED.versions[version].asks_for(purpose)]
+    assert [purpose.purpose for purpose in content.purposes] == asked
     for purpose in content.purposes:
         assert len(purpose.personal_data) > 1
         assert all((purpose.title, purpose.why, purpose.service, purpose.shared_with, purpose.if_refused))
@@ -38,8 +42,7 @@ def test_a_notice_says_what_the_law_asks_for(version: str, language: Language) -
     assert "@" in content.contact
 
 
-@each_version
-@each_language
+@each_text
 def test_a_notice_is_in_its_language(version: str, language: Language) -> None:
     text = PUBLISHED.versions[version].notices[language].content.introduction
     first, last = SCRIPTS[language]
@@ -55,8 +58,7 @@ def test_the_languages_say_the_same(version: str) -> None:
     assert len({(content.withdraw.url, content.rights.url, content.complaint.url) for content in contents}) == 1
 
 
-@each_version
-@each_language
+@each_text
 def test_a_client_can_check_the_hash_of_what_it_shows(version: str, language: Language) -> None:
     notice = PUBLISHED.versions[version].notices[language]
     answered = json.loads(notice.model_dump_json())
@@ -66,7 +68,7 @@ def test_a_client_can_check_the_hash_of_what_it_shows(version: str, language: La
 @each_version
 def test_the_terms_cover_every_purpose(version: str) -> None:
     published = PUBLISHED.versions[version]
-    for purpose in PURPOSES:
+    for purpose in published.terms["purposes"]:
         assert published.record_terms(purpose)["pii_information"]
         assert published.validity(purpose).days > 0
 
@@ -117,3 +119,60 @@ def test_a_version_is_shown_from_its_day_in_india(folder: Path) -> None:
     assert published.find("2027-01-01", new_year) is not None
     assert published.find("2026-11-01", new_year) is not None
     assert published.current(datetime(2026, 10, 1, tzinfo=UTC)) is None
+
+
+@pytest.fixture
+def grown(folder: Path) -> Notices:
+    """What is published once its second version, from 2027 on, has a language and a purpose more than its first."""
+    first = folder / "2026-11-01"
+    (first / "gu.json").unlink()
+    published = json.loads((folder / "published.json").read_text())
+    hashes = published[first.name]["sha256"]
+    del hashes["gu"]
+    for name in ("en", "hi", "terms"):
+        content = json.loads((first / f"{name}.json").read_text())
+        if name == "terms":
+            del content["purposes"]["cross_border"]
+        else:
+            content["purposes"] = [one for one in content["purposes"] if one["purpose"] != "cross_border"]
+        (first / f"{name}.json").write_text(json.dumps(content))
+        hashes[name] = digest(content).hex()
+    (folder / "published.json").write_text(json.dumps(published))
+    return notices.load(folder)
+
+
+OLD, NEW = "2026-11-01", "2027-01-01"
+YEAR_2027 = datetime(2027, 1, 2, tzinfo=UTC)
+
+
+def test_versions_differ_in_languages_and_purposes(grown: Notices) -> None:
+    assert [list(version.notices) for version in grown.versions.values()] == [["en", "hi"], ["en", "gu", "hi"]]
+    assert [version.asks_for("cross_border") for version in grown.versions.values()] == [False, True]
+    with clock.use(lambda: YEAR_2027):
+        assert service.current_notice(grown, "gu").version == NEW
+        assert service.notice(grown, OLD, "hi").version == OLD
+        for read in (lambda: service.notice(grown, OLD, "gu"), lambda: service.current_notice(grown, "ta")):
+            with pytest.raises(NotFound):
+                read()
+
+
+@pytest.mark.parametrize(
+    ("version", "language", "purpose", "refused"),
+    [
+        (OLD, "hi", "marketing", None),
+        (OLD, "gu", "marketing", "notice_unknown"),
+        (OLD, "hi", "cross_border", "purpose_unknown"),
+        (NEW, "gu", "marketing", None),
+        (NEW, "hi", "cross_border", None),
+        (NEW, "ta", "marketing", "notice_unknown"),
+    ],
+)
+def test_a_decision_is_on_what_its_own_notice_says(
+    grown: Notices, version: str, language: Language, purpose: Purpose, refused: Refusal | None
+) -> None:
+    shown = grown.versions[version].notices.get(language) or grown.versions[NEW].notices["en"]
+    reference = NoticeReference(version=version, language=language, sha256=shown.sha256)
+    decide = ConsentDecide(purpose=purpose, decision="denied", notice=reference)
+    assert lifecycle.refusal(grown, decide, None, YEAR_2027) == refused
+    if refused is None:
+        assert grown.versions[version].record_terms(purpose)["pii_information"]

@@ -12,10 +12,14 @@ from kapas.schemas.common import Page, PageQuery, Query, Request, Resource
 
 Purpose = Literal["marketing", "analytics", "data_sharing", "ai_processing", "cross_border"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-Language = Literal["en", "hi", "gu"]
+# fmt: off
+Language = Literal["en", "as", "bn", "brx", "doi", "gu", "hi", "kn", "kok", "ks", "mai", "ml", "mni", "mr", "ne", "or", "pa",
+                   "sa", "sat", "sd", "ta", "te", "ur"]
+# fmt: on
+"""English and the languages of the Eighth Schedule to the Constitution (DPDP Act s.5(3)), by ISO 639. A notice is in some."""
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 Decision = Literal["granted", "denied", "withdrawn"]
-Refusal = Literal["notice_unknown", "notice_mismatch", "notice_superseded", "not_granted"]
+Refusal = Literal["notice_unknown", "notice_mismatch", "notice_superseded", "purpose_unknown", "not_granted"]
 DispatchStatus = Literal["open", "acknowledged", "superseded"]
 EndReason = Literal["decision", "expiry", "erasure"]
 
@@ -81,7 +85,7 @@ class ConsentNotice(Resource):
 class NoticeQuery(Query):
     """In which language."""
 
-    language: Language = Field("en", description="en English, hi Hindi, gu Gujarati")
+    language: Language = Field("en", description="Published so far: en English, hi Hindi, gu Gujarati")
 
 
 # Decisions

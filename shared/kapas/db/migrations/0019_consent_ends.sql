@@ -21,3 +21,9 @@ CREATE INDEX consent_dispatches_due ON consent_dispatches (due_at, id)
 
 -- People tell every processor, so nothing writes or reads the column any more but the revisions before this.
 ALTER TABLE consent_dispatches ALTER COLUMN callback SET DEFAULT 'manual';
+
+-- A notice may be published in English and any language of the Eighth Schedule to the Constitution.
+ALTER TABLE consent_entries DROP CONSTRAINT consent_entries_notice_language_check;
+ALTER TABLE consent_entries ADD CONSTRAINT consent_entries_notice_language_check CHECK (notice_language IN
+  ('en', 'as', 'bn', 'brx', 'doi', 'gu', 'hi', 'kn', 'kok', 'ks', 'mai', 'ml', 'mni', 'mr', 'ne', 'or', 'pa', 'sa', 'sat',
+   'sd', 'ta', 'te', 'ur'));
