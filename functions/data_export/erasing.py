@@ -16,7 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from kapas import clock, log, trace
-from kapas.data_map import Collection, DataMap, Table, data_map
+from kapas.data_map import Collection, DataMap, FileOf, Table, data_map
 from kapas.db import PLATFORM, Database, ForeignKeyViolation, Session
 from kapas.errors import Unavailable
 from kapas.ports import Documents, Task, Tasks
@@ -140,6 +140,15 @@ def _count(db: Session, subject: UUID, today: date, archives: int) -> dict[str, 
                 **parameters,
             )
             counts[f"table {table.name}"] = row[0] if row else 0
+        if table.files and table.erase == "delete":
+            prefix = data_map().prefix(table.files)
+            condition, parameters = _file_deletable(table, table.files, today)
+            row = db.one(
+                f"SELECT count(*) FROM {table.name} t WHERE {selection.about_subject(data_map(), table)} AND {condition}",
+                subject=subject,
+                **parameters,
+            )
+            counts[f"bucket {prefix.bucket}/{prefix.prefix}"] = row[0] if row else 0
     for collection in data_map().collections.values():
         counts[f"collection {collection.name}"] = sum(1 for _ in _document_ids(db, collection, subject))
     return counts
@@ -178,12 +187,13 @@ def _document_ids(db: Session, collection: Collection, subject: UUID) -> Iterato
 
 
 def _delete_files(db: Session, means: preparing.Means, subject: UUID, today: date) -> None:
-    """Delete the files of the rows that are to be deleted; their rows go after them, so that a kill leaves none behind."""
+    """Delete the files that no statute in force forbids to delete, also of rows that stay: a photograph goes, and the grade
+    that a trade was settled by does not. Rows that go go after them, so that a kill leaves none behind."""
     for table in data_map().of_partners():
         if table.files is None or table.erase != "delete":
             continue
         names = table.files.columns
-        condition, parameters = _deletable(table, today)
+        condition, parameters = _file_deletable(table, table.files, today)
         rows = db.run(
             f"SELECT {', '.join(f't.{name}' for name in names)} FROM {table.name} t"
             f" WHERE {selection.about_subject(data_map(), table)} AND {condition} ORDER BY {selection.ordered_by(table)}",
@@ -195,6 +205,15 @@ def _delete_files(db: Session, means: preparing.Means, subject: UUID, today: dat
             with holds.step(db, subject):
                 for path in batch:
                     means.bucket(table.files.bucket).delete(path)
+
+
+def _file_deletable(table: Table, file: FileOf, today: date) -> tuple[str, dict[str, Any]]:
+    """The condition that a row has a file that no statute in force forbids to delete, and its parameters."""
+    there = f"t.{file.when} IS NOT NULL" if file.when else "true"
+    bound = policies()[data_map().prefix(file).retention].deletable_until(today)
+    if bound is None:
+        return there, {}
+    return f"{there} AND t.{table.anchor} < :bound", {"bound": selection.midnight(bound + timedelta(days=1))}
 
 
 def _batches(things: Iterable[T]) -> Iterator[list[T]]:

@@ -102,6 +102,13 @@ SWEPT = (
         policy="export_archive",
     ),
     Swept("exports", only="t.status <> 'preparing'", children=(Child("export_shards", "export_id"),)),
+    Swept(
+        "gradings",
+        # What a trade was settled by stays with the books; the photograph goes when its notice says, a year after it.
+        only="t.kind = 'image' AND t.trade_id IS NOT NULL AND t.status <> 'queued'",
+        file=FileOf("uploads", "gradings/{partner_id}/{id}"),
+        policy="ai_prompt_and_output",
+    ),
     Swept("gradings", only="t.status <> 'queued'", children=(Child("grading_usage", "grading_id"),)),
     Swept("image_readings"),
     Swept("grading_budgets", anchor="t.day::timestamp AT TIME ZONE 'Asia/Kolkata'"),

@@ -112,7 +112,7 @@ class Table:
     counted: bool
     """Whether an erasure counts the rows: not where no index leads to them."""
     files: FileOf | None
-    """The file of each row, which is exported with it, and deleted with it unless the row is retained."""
+    """The file of each row: exported with it, and deleted by the policy of its prefix, at the latest with the row."""
     withheld: Withheld | None
     """The rows that are not exported."""
 
@@ -208,6 +208,11 @@ class DataMap:
     def followed(self, table: Table) -> Table:
         """The table whose rows those of `table` go with: itself, where it follows none."""
         return self.tables[cast(str, table.follows.parent)] if table.follows else table
+
+    def prefix(self, file: FileOf) -> Prefix:
+        """The prefix of the bucket under which a table's files lie."""
+        [found] = [one for one in self.prefixes if one.bucket == file.bucket and file.path.startswith(one.prefix)]
+        return found
 
 
 @functools.cache

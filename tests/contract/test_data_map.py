@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,16 @@ def test_every_bucket_has_its_prefixes() -> None:
             assert [p for p in prefixes if table.files.path.startswith(p.prefix)], (
                 f"{table.name} has files of no prefix"
             )
+
+
+def test_a_file_is_not_kept_for_longer_than_its_row() -> None:
+    """An erasure deletes files by the policy of their prefix, and after them the rows that may go."""
+    for table in MAP.of_partners():
+        if table.files:
+            policy = policies()[MAP.prefix(table.files).retention]
+            for day in (date(2026, 11, 24), date(2027, 3, 31), date(2027, 5, 14), date(2028, 2, 29)):
+                ends = [policies()[rule.policy].floor_end(day, date(2029, 1, 1)) for rule in MAP.retention(table)]
+                assert policy.floor_end(day, date(2029, 1, 1)) <= min(ends), table.name
 
 
 def test_every_processor_of_a_consent_is_a_recipient() -> None:

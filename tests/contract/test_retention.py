@@ -1,7 +1,8 @@
 """What is told to be deleted by itself is swept, or stands in one list with the reason why not; the README says the same."""
 
+from functions.consent_updates import notices
 from functions.retention_sweep.places import NOT_SWEPT, places
-from kapas.data_map import FileOf, data_map
+from kapas.data_map import FileOf, Prefix, data_map
 from kapas.retention import policies
 from tools.catalog import ROOT
 
@@ -40,6 +41,33 @@ def test_what_goes_by_itself_is_swept_or_listed_with_a_reason() -> None:
 def test_nothing_is_listed_twice_or_is_not_there() -> None:
     assert not NOT_SWEPT.keys() & {name for name, _ in swept() & promised()}
     assert NOT_SWEPT.keys() <= {name for name, _ in promised()}
+
+
+HELD = {"sample_photographs": "bucket uploads/gradings/"}
+"""What a notice calls personal data -> where it lies, if only for that purpose. What else notices name is of the registration
+and of trades, which other laws keep."""
+
+
+def test_what_is_processed_by_consent_goes_when_the_notice_says() -> None:
+    """The signed receipts of consents repeat the period."""
+    published = notices.load().versions
+    newest = published[list(published)[-1]]
+    checked: set[str] = set()
+    for purpose in newest.terms["purposes"]:
+        told = newest.record_terms(purpose)
+        for item in HELD.keys() & set(told["pii_information"]):
+            [prefix] = [one for one in MAP.prefixes if f"bucket {one.bucket}/{one.prefix}" == HELD[item]]
+            rules = [rule.policy for rule in MAP.retention(MAP.tables[prefix.rows_of])]
+            assert f"P{policies()[prefix.retention].keep.years}Y" == told["retention"], item
+            # The file goes with its row, or before it where the row stays for longer.
+            assert all(rule == prefix.retention or _before_its_row(prefix) for rule in rules), item
+            checked.add(item)
+    assert checked == HELD.keys()
+
+
+def _before_its_row(prefix: Prefix) -> bool:
+    name = f"bucket {prefix.bucket}/{prefix.prefix}"
+    return any(place.name == name and place.rows_stay and place.policy.name == prefix.retention for place in places())
 
 
 def test_the_readme_names_what_is_swept_and_what_is_not() -> None:

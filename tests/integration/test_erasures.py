@@ -148,15 +148,31 @@ def test_a_grade_that_a_trade_was_settled_by_stays_with_it(system: System) -> No
     system.grading(owner.partner_id, None, image=False)
     after = erased(system, owner)
     assert [row[0] for row in rows(system, "gradings", owner.partner_id)] == [certificate]
-    assert [path for path in system.uploads.objects if str(owner.partner_id) in path] == [
-        f"gradings/{owner.partner_id}/{certificate}"
-    ]
+    assert [path for path in system.uploads.objects if str(owner.partner_id) in path] == []
     [grading], [usage] = kept(after, "table gradings"), kept(after, "table grading_usage")
     assert (grading.count, grading.law, grading.earliest_deletion) == (1, "Companies Act 2013", date(2035, 4, 1))
     assert (usage.count, usage.earliest_deletion) == (1, date(2035, 4, 1))
     assert after.statement is not None
     done = {entry.store: entry.count for entry in after.statement.erased}
     assert (done["table gradings"], done["table grading_usage"]) == (2, 2)
+    assert (done["bucket uploads/gradings/"], done["bucket uploads/partners/"]) == (2, 1)
+
+
+def test_a_photograph_that_the_law_keeps_for_a_year_stays_for_a_year(system: System, time: Time) -> None:
+    """DPDP Rules r.8(3), from 13 May 2027 on: also of a trade, whose grade stays for longer."""
+    owner, other = system.register(), system.register()
+    assert owner.partner_id
+    assert other.partner_id
+    trade = system.trade(owner.partner_id, other.partner_id)
+    system.grading(owner.partner_id, trade, image=True)
+    time.now = datetime(2027, 6, 1, 6, 30, tzinfo=UTC)
+    recent = system.grading(owner.partner_id, trade, image=True)
+    time.now = datetime(2027, 12, 1, 6, 30, tzinfo=UTC)
+    erased(system, owner)
+    assert len(rows(system, "gradings", owner.partner_id)) == 2
+    assert [path for path in system.uploads.objects if f"gradings/{owner.partner_id}" in path] == [
+        f"gradings/{owner.partner_id}/{recent}"
+    ]
 
 
 def test_a_bid_on_another_partners_lot_is_stated(system: System) -> None:

@@ -118,6 +118,18 @@ def test_what_the_books_hold_is_reported_with_its_law(system: System, partner: U
     assert system.count("trades") == 1
 
 
+def test_the_photograph_of_a_traded_grading_goes_and_the_grading_stays(system: System, partner: UUID) -> None:
+    for days in (300, 400):
+        system.grading(days, partner, system.trade(days, partner, uuid7()))
+    held = system.grading(400, partner, system.trade(400, partner, uuid7()))
+    system.hold(table="gradings", row_id=held)
+    swept = system.sweep()
+    assert figures(swept, "bucket uploads/gradings/") == (2, 1, 1, 0)
+    assert system.count("gradings") == 3
+    assert len([path for path in system.outside.there if path.startswith("gradings/")]) == 2
+    assert figures(system.sweep(), "bucket uploads/gradings/") == (1, 0, 1, 0)
+
+
 def test_the_last_day_is_kept_to_its_end_in_india(system: System) -> None:
     system.time.now = system.time.now.replace(hour=18, minute=29)  # 23:59 in India
     system.audited(0)
