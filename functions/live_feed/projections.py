@@ -2,11 +2,14 @@
 
 `partner_ids` are the partners whose clients may read a document; `open` documents every signed-in partner may. A rival's
 bid is in nobody else's document: of bids an open lot shows the number.
+
+A release publishes new types while instances of the one before it still project: an event of an unknown type leaves the
+document as it is but for its number, or every later event of the aggregate would wait for it.
 """
 
 from collections.abc import Callable
 
-from kapas import clock
+from kapas import clock, log
 from kapas.events import CloudEvent
 from kapas.ports import Document
 
@@ -15,16 +18,18 @@ Fold = Callable[[Document, CloudEvent], Document]
 
 def path(event: CloudEvent) -> str | None:
     """The document that an event belongs to; None for an event of no interest to clients."""
-    if event.type not in _FOLDS:
-        return None
-    collection = "partners" if event.type.startswith("partner.") else "trades"
-    return f"{collection}/{event.subject}"
+    collection = _COLLECTIONS.get(event.type.partition(".")[0])
+    return f"{collection}/{event.subject}" if collection else None
 
 
 def apply(document: Document, event: CloudEvent) -> Document:
     """The document after the event."""
-    # A document that nobody may read was overwritten by an erasure (`data_map`): of a later event it keeps the number only.
-    fold = _unchanged if document.get("partner_ids") == [] else _FOLDS[event.type]
+    fold = FOLDS.get(event.type, _unchanged)
+    if event.type not in FOLDS:
+        log.warning("event_type_unknown", type=event.type, subject=event.subject, sequence=event.sequence)
+    if document.get("partner_ids") == []:
+        # What nobody may read was overwritten by an erasure (`data_map`): of a later event it keeps the number only.
+        fold = _unchanged
     return {
         **document,
         **fold(document, event),
@@ -68,8 +73,8 @@ def _offered(_: Document, event: CloudEvent) -> Document:
 
 
 def _bid(document: Document, _: CloudEvent) -> Document:
-    negotiating = document["status"] == "NEGOTIATING"
-    return {"status": "NEGOTIATING" if negotiating else "BID", "bids": document["bids"] + 1}
+    negotiating = document.get("status") == "NEGOTIATING"
+    return {"status": "NEGOTIATING" if negotiating else "BID", "bids": document.get("bids", 0) + 1}
 
 
 def _becomes(status: str) -> Fold:
@@ -122,7 +127,8 @@ def _settled(_: Document, event: CloudEvent) -> Document:
     return {"status": "SETTLED", "payable": event.data["amount"]}
 
 
-_FOLDS: dict[str, Fold] = {
+_COLLECTIONS = {"partner": "partners", "trade": "trades"}
+FOLDS: dict[str, Fold] = {
     "partner.created.v1": _registered,
     "partner.changed.v1": _of_type,
     "partner.requirements_due.v1": _reached("requirements_due"),

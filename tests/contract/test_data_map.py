@@ -170,7 +170,7 @@ def test_every_firestore_field_has_an_entry_and_every_entry_a_field() -> None:
     examples = sorted((ROOT / "tests" / "examples").rglob("*.json"))
     events = [CloudEvent.model_validate_json(path.read_text()) for path in examples]
     documents: dict[str, dict[str, object]] = {}
-    for event_type in projections._FOLDS:
+    for event_type in projections.FOLDS:
         for event in (event for event in events if event.type == event_type):
             path = projections.path(event)
             assert path is not None

@@ -52,6 +52,13 @@ def test_every_event_comes_from_a_capability_that_publishes_to_its_topic() -> No
         assert (model.source, model.topic) in publishing, f"{model.type}: the catalog has no such publisher"
 
 
+def test_the_live_feed_knows_every_type_of_its_topics() -> None:
+    from functions.live_feed.projections import FOLDS
+
+    topics = catalog().functions["live-feed"].trigger.topics
+    assert FOLDS.keys() == {model.type for model in EVENTS.values() if model.topic in topics}
+
+
 @each_example
 def test_an_example_is_an_event_of_its_type(path: Path) -> None:
     event = CloudEvent.model_validate_json(path.read_text())

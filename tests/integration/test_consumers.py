@@ -46,8 +46,8 @@ class Documents:
             self.history.append(changed["sequence"])
 
 
-def event(subject: UUID, sequence: int) -> CloudEvent:
-    event_type, data = STEPS[sequence - 1]
+def event(subject: UUID, sequence: int, step: tuple[str, dict[str, Any]] | None = None) -> CloudEvent:
+    event_type, data = step or STEPS[sequence - 1]
     return CloudEvent(
         specversion="1.0",
         id=ids.uuid7(),
@@ -128,6 +128,24 @@ def test_a_live_document_is_the_fold_of_its_events(plan: list[tuple[int, int, bo
         document = documents.documents[f"trades/{subject}"]
         assert {name: document[name] for name in FINAL} == FINAL
     assert len(documents.history) == 15
+
+
+def test_an_event_of_an_unknown_type_does_not_hold_up_what_follows_it() -> None:
+    documents, subject = Documents(), ids.uuid7()
+    unknown: tuple[str, dict[str, Any]] = ("trade.reweighed.v1", {"bales": 99})
+    for delivery in (event(subject, 1), event(subject, 2, unknown), event(subject, 3, STEPS[1])):
+        live_feed.project(documents, delivery)
+    document = documents.documents[f"trades/{subject}"]
+    assert (document["sequence"], document["status"], document["bales"]) == (3, "BID", 100)
+
+
+def test_a_document_that_began_with_an_unknown_type_is_shown_to_nobody_and_goes_on() -> None:
+    documents, subject = Documents(), ids.uuid7()
+    for delivery in (event(subject, 1, ("trade.offered.v2", {})), event(subject, 2)):
+        live_feed.project(documents, delivery)
+    document = documents.documents[f"trades/{subject}"]
+    assert (document["sequence"], document["bids"]) == (2, 1)
+    assert not {"partner_ids", "open"} & document.keys()
 
 
 def test_two_deliveries_of_one_event_at_once_have_one_effect(database: Database) -> None:

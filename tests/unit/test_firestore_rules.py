@@ -13,7 +13,7 @@ CODE = re.sub(r"//[^\n]*", "", RULES)
 
 
 def test_every_collection_that_is_projected_has_a_rule_and_no_other() -> None:
-    projected = {"partners" if name.startswith("partner.") else "trades" for name in projections._FOLDS}
+    projected = {"partners" if name.startswith("partner.") else "trades" for name in projections.FOLDS}
     matched = re.findall(r"match /(\w+)/\{\w+\} \{", CODE)
     assert sorted(matched) == sorted(projected)
 

@@ -26,4 +26,4 @@ def missing_part_is_a_failure(functions: Functions) -> Iterator[Patch]:
 def late_event_restores_the_document(functions: Functions) -> Iterator[Patch]:
     """An event that comes after its partner's erasure is written into the document that was overwritten."""
     projections = functions.module("live-feed").service.projections
-    yield projections, "_unchanged", lambda document, event: projections._FOLDS[event.type](document, event)
+    yield projections, "_unchanged", lambda document, event: projections.FOLDS[event.type](document, event)
