@@ -41,6 +41,7 @@ ALLOWED = {
     ("shared/kapas/identity.py", "threading.Lock"): "guards the cache of accepted tokens",
     ("shared/kapas/jws.py", "threading.Lock"): "one thread fetches a key set, the others wait for it",
     ("shared/kapas/keys.py", "threading.Lock"): "guards the cache of unwrapped keys",
+    ("shared/kapas/gcp/cloud_sql.py", "asyncio.run_coroutine_threadsafe"): "Google's connector has a loop of its own",
     ("shared/kapas/gcp/metadata.py", "threading.Lock"): "guards the cache of the function's own tokens",
     ("shared/kapas/relay.py", "threading.Thread"): "a wake goes out beside the request; harmless if it is lost",
     ("shared/kapas/relay.py", "threading.Condition"): "coalesces the wakes of one instance",

@@ -14,6 +14,8 @@ STATEMENT_TIMEOUT = 10_000
 """Milliseconds a statement may take; the server ends it then."""
 LOCK_TIMEOUT = 2_000
 """Milliseconds a statement waits for a row that somebody else holds."""
+SILENCE = STATEMENT_TIMEOUT / 1000 + 5
+"""Seconds without a word from the server after which a connection is given up."""
 
 
 def tls(mode: str, root_certificate: str | None) -> ssl.SSLContext | Literal[False]:
@@ -55,7 +57,7 @@ def connector(settings: DatabaseSettings) -> Callable[[], CoreConnection]:
         database=database,
         password=unquote(url.password) if url.password else None,
         ssl_context=tls(options.get("sslmode", "verify-full"), options.get("sslrootcert")),
-        timeout=STATEMENT_TIMEOUT / 1000 + 5,
+        timeout=SILENCE,
         startup_params=parameters,
     )
 
