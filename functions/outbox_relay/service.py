@@ -1,6 +1,6 @@
 """Use case of the relay: publish what the outbox holds, in order per aggregate."""
 
-from itertools import groupby
+from collections.abc import Sequence
 
 from kapas import clock, log
 from kapas.db import PLATFORM, Database
@@ -27,10 +27,11 @@ def drain(database: Database, bus: Bus) -> int:
     """
     published = 0
     while True:
-        done, failed = _publish_batch(database, bus)
+        done, failures = _publish_batch(database, bus)
         published += done
-        if failed:
-            log.error("outbox_publish_failed", published=published, failed=failed)
+        if failures:
+            code = type(failures[0]).__name__
+            log.error("outbox_publish_failed", published=published, failed=len(failures), code=code)
             raise PublishFailed
         if done == 0:
             if published:
@@ -38,21 +39,17 @@ def drain(database: Database, bus: Bus) -> int:
             return published
 
 
-def _publish_batch(database: Database, bus: Bus) -> tuple[int, int]:
-    """How many events were published, and how many were not. The claim is the transaction's row locks."""
+def _publish_batch(database: Database, bus: Bus) -> tuple[int, list[Exception]]:
+    """How many events were published, and why the others were not. The claim is the transaction's row locks."""
     with database.session(PLATFORM) as db, db.transaction():
         rows = store.claim(db, BATCH)
-        done = [
-            row.event_id
-            for topic, of_topic in groupby(sorted(rows, key=lambda row: row.topic), key=lambda row: row.topic)
-            for row in _publish(bus, topic, list(of_topic))
-        ]
+        outcomes = _publish(bus, rows)
+        done = [row.event_id for row, failure in zip(rows, outcomes, strict=True) if failure is None]
         if done:
             store.mark_published(db, done, clock.now())
-        return len(done), len(rows) - len(done)
+        return len(done), [failure for failure in outcomes if failure is not None]
 
 
-def _publish(bus: Bus, topic: str, rows: list[store.OutboxRow]) -> list[store.OutboxRow]:
-    """The rows that Pub/Sub took."""
-    outcomes = bus.publish(topic, [row.message() for row in rows])
-    return [row for row, failure in zip(rows, outcomes, strict=True) if failure is None]
+def _publish(bus: Bus, rows: list[store.OutboxRow]) -> Sequence[Exception | None]:
+    """What became of each row: None if Pub/Sub took it."""
+    return bus.publish([row.message() for row in rows])

@@ -51,7 +51,7 @@ class OutboxRow:
             partner_ids=self.partner_ids,
             traceparent=self.traceparent,
         )
-        return Message(data, {"content-type": events.CONTENT_TYPE, "type": self.type}, self.subject)
+        return Message(self.topic, data, {"content-type": events.CONTENT_TYPE, "type": self.type}, self.subject)
 
 
 def claim(db: Session, limit: int) -> list[OutboxRow]:

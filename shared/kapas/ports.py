@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Protocol
 class Message:
     """One message for a topic. `ordering_key` keeps the messages of one aggregate in order."""
 
+    topic: str
     data: bytes
     attributes: Mapping[str, str]
     ordering_key: str
@@ -23,8 +24,8 @@ class Message:
 class Bus(Protocol):
     """Pub/Sub, the publishing side."""
 
-    def publish(self, topic: str, messages: Sequence[Message]) -> Sequence[Exception | None]:
-        """Publish in the given order and wait for the answers: None where acknowledged, else why not.
+    def publish(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
+        """Publish in the given order and wait, for a bounded time, for the answers: None where acknowledged, else why not.
 
         Once a message fails, those after it with the same ordering key fail too, so that no later one overtakes it.
         """

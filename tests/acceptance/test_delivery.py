@@ -104,10 +104,10 @@ def test_two_publishers_at_once(
     published, lock = list[tuple[str, int]](), threading.Lock()
     publish = main.bus().publish
 
-    def recording(topic: str, messages: Any) -> Any:
+    def recording(messages: Any) -> Any:
         with lock:
             published.extend((m.ordering_key, json.loads(m.data)["sequence"]) for m in messages)
-        return publish(topic, messages)
+        return publish(messages)
 
     # On the one bus of all publishers: the sweep may run meanwhile, and a relay woken before.
     monkeypatch.setattr(main.bus(), "publish", recording)

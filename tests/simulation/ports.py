@@ -74,7 +74,12 @@ class Bus(Service):
         super().__init__(kernel, "bus")
         self._broker = broker
 
-    def publish(self, topic: str, messages: Sequence[Message]) -> Sequence[Exception | None]:
+    def publish(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
+        topics = sorted({message.topic for message in messages})
+        outcomes = {topic: iter(self._publish_to(topic, [m for m in messages if m.topic == topic])) for topic in topics}
+        return [next(outcomes[message.topic]) for message in messages]
+
+    def _publish_to(self, topic: str, messages: Sequence[Message]) -> Sequence[Exception | None]:
         try:
             name = self.before(f"publish {topic}")
         except Refused as failure:

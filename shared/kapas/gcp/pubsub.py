@@ -1,7 +1,9 @@
 """Pub/Sub, the publishing side, through Google's client, which `PUBSUB_EMULATOR_HOST` points to a stand-in."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from google.cloud import pubsub_v1
@@ -9,8 +11,10 @@ from google.cloud.pubsub_v1.types import BatchSettings, PublisherOptions
 
 from kapas.ports import Message
 
-PUBLISH_BOUND = 20.0
-"""Seconds to wait for Pub/Sub to acknowledge a batch."""
+REQUEST_BOUND = 10.0
+"""Seconds to wait for Pub/Sub to answer one request."""
+PUBLISH_BOUND = 15.0
+"""Seconds to wait for all of them: less than PostgreSQL leaves a transaction idle (`kapas.db.connect`)."""
 
 
 class PubSub:
@@ -19,32 +23,38 @@ class PubSub:
     def __init__(self, project: str) -> None:
         self._project = project
         batching = BatchSettings(max_messages=500, max_bytes=1_000_000, max_latency=0.005)
-        ordered = PublisherOptions(enable_message_ordering=True)
+        # With ordering and a retry, whichever, the client tries for 136 years. What fails waits for the relay's next run.
+        ordered = PublisherOptions(enable_message_ordering=True, retry=None, timeout=REQUEST_BOUND)
         self._client: Any = pubsub_v1.PublisherClient(batch_settings=batching, publisher_options=ordered)
 
-    def publish(self, topic: str, messages: Sequence[Message]) -> Sequence[Exception | None]:
-        path = f"projects/{self._project}/topics/{topic}"
-        pending: list[Future[str] | Exception] = [self._send(path, message) for message in messages]
-        outcomes = [_outcome(future) for future in pending]
-        for key in {m.ordering_key for m, failure in zip(messages, outcomes, strict=True) if failure}:
+    def publish(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
+        deadline = time.monotonic() + PUBLISH_BOUND
+        pending = [self._send(message) for message in messages]
+        outcomes = [_outcome(future, deadline) for future in pending]
+        failed = {(m.topic, m.ordering_key) for m, failure in zip(messages, outcomes, strict=True) if failure}
+        for topic, key in sorted(failed):
             # After a failure the client refuses the key until told otherwise, so that nothing overtakes what failed.
-            self._client.resume_publish(path, key)
+            with suppress(RuntimeError):  # it does not refuse this one: the answer is still to come
+                self._client.resume_publish(self._path(topic), key)
         return outcomes
 
-    def _send(self, path: str, message: Message) -> "Future[str] | Exception":
+    def _path(self, topic: str) -> str:
+        return f"projects/{self._project}/topics/{topic}"
+
+    def _send(self, message: Message) -> "Future[str] | Exception":
         try:
             return self._client.publish(
-                path, message.data, ordering_key=message.ordering_key, **dict(message.attributes)
+                self._path(message.topic), message.data, ordering_key=message.ordering_key, **dict(message.attributes)
             )
-        except Exception as error:  # the client raises here when the ordering key is paused
+        except Exception as error:  # the client raises here what it cannot even batch
             return error
 
 
-def _outcome(pending: "Future[str] | Exception") -> Exception | None:
+def _outcome(pending: "Future[str] | Exception", deadline: float) -> Exception | None:
     if isinstance(pending, Exception):
         return pending
     try:
-        pending.result(timeout=PUBLISH_BOUND)
+        pending.result(timeout=max(0.0, deadline - time.monotonic()))
     except Exception as error:
         return error
     return None

@@ -35,9 +35,8 @@ def publish_after_marking(functions: Functions) -> Iterator[Patch]:
             rows = service.store.claim(db, service.BATCH)
             if rows:
                 service.store.mark_published(db, [row.event_id for row in rows], clock.now())
-        for topic in sorted({row.topic for row in rows}):
-            service._publish(bus, topic, [row for row in rows if row.topic == topic])
-        return len(rows), 0
+        service._publish(bus, rows)
+        return len(rows), []
 
     yield service, "_publish_batch", publish_batch
 
@@ -47,9 +46,9 @@ def every_event_counts_as_published(functions: Functions) -> Iterator[Patch]:
     """What Pub/Sub did not take is marked too."""
     service = _relay(functions)
 
-    def publish(bus: Any, topic: str, rows: list[Any]) -> list[Any]:
-        bus.publish(topic, [row.message() for row in rows])
-        return rows
+    def publish(bus: Any, rows: list[Any]) -> list[None]:
+        bus.publish([row.message() for row in rows])
+        return [None] * len(rows)
 
     yield service, "_publish", publish
 
