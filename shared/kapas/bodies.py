@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn, cast
 
 from flask.json.provider import DefaultJSONProvider
@@ -17,12 +17,17 @@ class ExactJson(DefaultJSONProvider):
     """JSON whose numbers stay exact: 61234.10 is read as a Decimal, and NaN, which JSON does not have, is refused."""
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        return json.loads(s, parse_float=_number, parse_constant=_no_constant, **kwargs)
+        # `json` itself would read UTF-16 and UTF-32 too, in which whoever looks through the bytes sees nothing.
+        text = s.decode("utf-8-sig") if isinstance(s, bytes) else s
+        return json.loads(text, parse_float=_number, parse_constant=_no_constant, **kwargs)
 
 
 def _number(text: str) -> Decimal:
     # Whoever makes an int of 1e999999999 needs a gigabyte: the exponent is looked at before anybody does.
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits
+        raise ValueError("a number is out of all proportion") from None
     if number and abs(number.adjusted()) > MAX_EXPONENT:
         raise ValueError("a number is out of all proportion")
     return number

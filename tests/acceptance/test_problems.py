@@ -63,7 +63,18 @@ def test_a_body_that_is_no_object(partner: Partner, data: bytes) -> None:
     assert [error["pointer"] for error in answer.body["errors"]] == [""]
 
 
-@pytest.mark.parametrize("number", [b"1e999999999", b"-1E+31", b"1e-999999999", b"9" * 5000])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be", "latin-1"])
+def test_a_body_that_is_not_utf_8(partner: Partner, encoding: str) -> None:
+    """RFC 8259 section 8.1. In another encoding the escape of a character that cannot be stored is not seen."""
+    body = '{"lot": {"station": "Raj\\u0000k\u00f6t"}}'.encode(encoding)
+    assert_problem(send(partner, body), 400, "bad-request")
+
+
+HUGE = b"1e" + b"9" * 20
+"""Beyond what Decimal reads at all."""
+
+
+@pytest.mark.parametrize("number", [b"1e999999999", b"-1E+31", b"1e-999999999", b"9" * 5000, HUGE, b"-" + HUGE])
 def test_a_number_out_of_all_proportion(partner: Partner, number: bytes) -> None:
     """Before anybody makes an int of it: that takes a gigabyte."""
     assert_problem(send(partner, b'{"ask": {"paise": ' + number + b"}}"), 400, "bad-request")
