@@ -9,15 +9,23 @@ data: the type below is narrow so that nobody logs a body or a model.
 import json
 import sys
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from kapas import clock, trace
 
 Field = str | int | float | bool | UUID | None
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An exception that says of itself what is safe to log, and needed to mend it."""
+
+    logged: Mapping[str, Field]
+
 
 _AS_IT_IS = (int, float, type(None))
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -64,11 +72,14 @@ def warning(event: str, **fields: Field) -> None:
 
 
 def error(event: str, exception: BaseException | None = None, **fields: Field) -> None:
-    """An error with the exception's class and where it was raised; not its message, which may carry a value."""
+    """An error with the exception's class, what it tells of itself (`Telling`) and where it was raised; not its message,
+    which may carry a value."""
     if exception is not None:
         frames = traceback.extract_tb(exception.__traceback__)
         fields["exception"] = type(exception).__name__
         fields["raised_at"] = " < ".join(
             f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in frames[-1:-6:-1]
         )
+        if isinstance(exception, Telling):
+            fields |= exception.logged
     _write("ERROR", event, fields)

@@ -12,7 +12,11 @@ _environment: ContextVar[Mapping[str, str] | None] = ContextVar("kapas.settings"
 
 
 class SettingsError(Exception):
-    """The environment does not fit the settings model; the message names every variable and its fault."""
+    """The environment does not fit the settings model; the message names every variable and its fault, and no value."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.logged = {"detail": message}
 
 
 class Settings(BaseModel):

@@ -22,7 +22,7 @@ from pg8000.core import CoreConnection
 from pg8000.exceptions import InterfaceError
 from pg8000.native import Connection
 
-from kapas import ids
+from kapas import ids, log
 from kapas.db import PLATFORM, ConnectionLost, Database, DatabaseFailure, LockTimeout, UniqueViolation
 from kapas.db.connect import connector, tls
 from kapas.db.driver import adapted
@@ -68,6 +68,13 @@ def test_a_failed_statement_says_what_it_broke_and_leaves_the_connection_usable(
         with pytest.raises(DatabaseFailure, match="42P01"):
             db.run("SELECT * FROM nowhere")
         assert db.one("SELECT 1") == [1]
+
+
+def test_a_statement_without_a_grant_is_logged_by_its_code(open_as: Open, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_as("audit_trail").session(PLATFORM) as db, pytest.raises(DatabaseFailure) as refused:
+        db.run("SELECT * FROM partners")
+    log.error("call_failed", refused.value)
+    assert '"sqlstate":"42501"' in capsys.readouterr().out
 
 
 def test_our_own_mistake_is_not_taken_for_a_lost_connection(database: Database) -> None:

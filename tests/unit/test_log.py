@@ -6,8 +6,13 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from werkzeug.test import Client
 
-from kapas import log
+from kapas import log, settings
+from kapas.db import DatabaseFailure
+from tools.catalog import ROOT, catalog
+from tools.local.environment import Addresses, environment
+from tools.local.functions import load
 
 
 class Calls(io.StringIO):
@@ -43,6 +48,28 @@ def test_an_error_says_where_and_not_what(out: Calls) -> None:
         log.error("call_failed", error)
     assert "27AAPFU0939F1ZV" not in out.written[0]
     assert json.loads(out.written[0])["exception"] == "ValueError"
+
+
+def test_a_failed_statement_is_told_by_its_codes(out: Calls) -> None:
+    log.error("call_failed", DatabaseFailure("42501", "", "permission denied for table partners"))
+    log.error("call_failed", DatabaseFailure("23514", "bales_positive", "new row: 27AAPFU0939F1ZV"))
+    refused, broken = (json.loads(line) for line in out.written)
+    assert (refused["sqlstate"], refused["constraint"]) == ("42501", None)
+    assert (broken["sqlstate"], broken["constraint"]) == ("23514", "bales_positive")
+    assert "27AAPFU0939F1ZV" not in out.written[1]
+
+
+@pytest.mark.parametrize(("name", "variable"), [("trade-events", "DATABASE_POOL"), ("live-feed", "ALLOWED_CALLERS")])
+def test_a_variable_that_is_missing_is_named(out: Calls, name: str, variable: str) -> None:
+    function = catalog().functions[name]
+    variables = environment(catalog(), name, Addresses("http://127.0.0.1:8080", "127.0.0.1:8081", 5432))
+    del variables[variable]
+    _, app = load(ROOT / "functions", function)
+    with settings.use(variables):
+        answer = Client(app).open(next(iter(function.trigger.routes), "/"), method="POST")
+    assert answer.status_code == 500
+    assert variable not in answer.text
+    assert f"{variable}: Field required" in json.loads(out.written[0])["detail"]
 
 
 def test_together_is_one_call_in_order(out: Calls) -> None:

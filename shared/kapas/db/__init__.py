@@ -32,6 +32,7 @@ class DatabaseFailure(Exception):
         super().__init__(f"{code} {message}")
         self.code = code
         self.constraint = constraint
+        self.logged = {"sqlstate": code, "constraint": constraint or None}
 
 
 class UniqueViolation(DatabaseFailure):
