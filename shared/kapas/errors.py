@@ -82,7 +82,12 @@ class VersionConflict(Problem):
 
 
 class StillRunning(Problem):
-    status, code, title = 409, "still-running", "A request with this Idempotency-Key is still running"
+    status, code, title = 409, "still-running", "What this request needs is held by another one that is still running"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Repeat the request, with the same Idempotency-Key if it had one", headers={"Retry-After": "1"}
+        )
 
 
 class Erased(Problem):

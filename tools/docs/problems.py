@@ -77,7 +77,7 @@ def responses() -> dict[str, Any]:
     for status in sorted({problem.status for problem in problems()}):
         lines = [f"- `{p.code}`: {p.title}" for p in problems() if p.status == status]
         headers = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-API-Version", "traceparent")}
-        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        if status in (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
         made[name(status)] = {
             "description": "\n".join(lines),
