@@ -136,13 +136,14 @@ class KeySet:
 def fetch_from(url: str, *, timeout: float = 3.0) -> Fetch:
     """Fetches a key set from `url`, once more if the first try fails. Once an hour: no connection is kept for it."""
     address = urlsplit(url)
+    target = (address.path or "/") + (f"?{address.query}" if address.query else "")
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
 
     def fetch() -> bytes:
         for last in (False, True):
             connection = kind(address.netloc, timeout=timeout)
             try:
-                connection.request("GET", address.path)
+                connection.request("GET", target)
                 answer = connection.getresponse()
                 if answer.status == 200:
                     return answer.read()

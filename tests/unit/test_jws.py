@@ -238,10 +238,13 @@ def test_a_stampede_fetches_the_set_once(issuer: Issuer, time: Time, down: bool)
 def test_fetches_over_http_and_tells_any_failure_as_unavailable() -> None:
     document = json.dumps({"keys": []}).encode()
 
+    targets: list[str] = []
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            targets.append(self.path)
             moved = self.path == "/moved"
-            self.send_response(302 if moved else 200 if self.path == "/keys" else 500)
+            self.send_response(302 if moved else 500 if self.path == "/broken" else 200)
             self.send_header("Content-Length", str(len(document)))
             if moved:
                 self.send_header("Location", "/keys")
@@ -254,7 +257,10 @@ def test_fetches_over_http_and_tells_any_failure_as_unavailable() -> None:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}"
-        assert fetch_from(base + "/keys")() == document
+        for target in ("/keys", "/keys?p=sign-in&v=2", "/"):
+            assert fetch_from(base + target)() == document
+        assert fetch_from(base)() == document
+        assert targets == ["/keys", "/keys?p=sign-in&v=2", "/", "/"]
         for path in ("/moved", "/broken"):
             with pytest.raises(Unavailable):
                 fetch_from(base + path)()
