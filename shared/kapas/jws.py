@@ -23,6 +23,9 @@ MAX_TOKEN_CHARS = 8192
 MIN_RSA_BITS = 2048
 """RFC 7518 section 3.3."""
 
+REMOVED = "SIGNATURE_REMOVED_BY_GOOGLE"
+"""What some of Google's services leave of a signature that they checked before they pass a call on."""
+
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 Claims = Mapping[str, Any]
@@ -38,6 +41,7 @@ Reason = Literal[
     "critical",
     "key_id",
     "signature",
+    "signature_removed",
     "issuer",
     "audience",
     "expired",
@@ -161,12 +165,15 @@ def read(token: str, keys: KeySet) -> Signed:
     """The claims of a token whose signature is good. Whom it is for and until when is for the caller to check.
 
     Raises:
-        InvalidToken: `malformed`, `algorithm`, `critical`, `key_id` (missing or unknown) or `signature`.
+        InvalidToken: `malformed`, `algorithm`, `critical`, `key_id` (missing or unknown), `signature`, or
+            `signature_removed` if it did not get here.
         Unavailable: as `KeySet.get`.
     """
     if _COMPACT.fullmatch(token) is None:
         raise InvalidToken("malformed")
     signed, _, signature = token.rpartition(".")
+    if signature == REMOVED:
+        raise InvalidToken("signature_removed")
     header, _, payload = signed.partition(".")
     fields = _json_object(header)
     if fields.get("alg") not in ("RS256", "ES256"):

@@ -86,6 +86,7 @@ FORGED: dict[str, tuple[str, str]] = {
     "unknown key id": (token(headers={"kid": "gone"}), "key_id"),
     "key id a number": (raw(b'{"alg":"RS256","kid":7}', b"{}"), "key_id"),
     "another key": (token(OTHER_KEY), "signature"),
+    "signature removed": (GOOD.rpartition(".")[0] + ".SIGNATURE_REMOVED_BY_GOOGLE", "signature_removed"),
     "RS256 made up": (raw(b'{"alg":"RS256","kid":"rsa"}', json.dumps(claims()).encode()), "signature"),
     "ES256 made up": (raw(b'{"alg":"ES256","kid":"ec"}', json.dumps(claims()).encode(), b"x" * 64), "signature"),
     "ES256 of zeros": (raw(b'{"alg":"ES256","kid":"ec"}', json.dumps(claims()).encode(), b"\0" * 64), "signature"),
