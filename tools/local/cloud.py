@@ -106,6 +106,7 @@ class LocalCloud:
         folder = self._folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kapas-")))
         folder.mkdir(parents=True, exist_ok=True)
         listener = stack.enter_context(_listen(self._port))
+        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         # PostgreSQL first: gRPC's threads do not survive the fork that starts it.
         self.postgres = stack.enter_context(Postgres(folder / "postgres", durable=self._folder is not None))
         prepare_database(self.catalog, self.postgres.port)
@@ -114,11 +115,11 @@ class LocalCloud:
         stack.callback(state.close)
         transport = HttpTransport(SENDERS)
         stack.callback(transport.close)
-        self.core = Core(transport, clock=VirtualClock())
+        self.core = Core(transport, clock=VirtualClock(state=state))
         self.core.interrupt = self.faults = Faults(self.core, transport)
         self.issuer = Issuer(state, self.core.now)
         self.pubsub = PubSub(self.core, state, self.issuer.token)
-        self.tasks = CloudTasks(self.core, state, self.issuer.token)
+        self.tasks = CloudTasks(self.core, state, self.issuer.token, base_url)
         self.firestore = Firestore(self.core, state)
         self.kms = Kms(self.core, state)
         self.receiver = Receiver(self.core.now, state)
@@ -137,7 +138,6 @@ class LocalCloud:
         )
         stack.callback(lambda: server.stop(0).wait())
 
-        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.storage = Storage(self.core, state, folder / "storage")
         storage_url = f"http://127.0.0.1:{_serve(stack, self.storage, _listen(0), 8)}"
         self.addresses = Addresses(base_url, f"127.0.0.1:{grpc_port}", self.postgres.port, storage_url)

@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from tools.local.state import State
+
 Action = Callable[[], None]
+
+_CLOCK = "clock"
+"""The table of the clock in the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,17 @@ class Interrupt(Protocol):
 
 
 class VirtualClock:
-    """Real time plus what it was advanced by; or, `frozen`, only what it was set to."""
+    """Real time plus what it was advanced by; or, `frozen`, only what it was set to.
 
-    def __init__(self, start: datetime | None = None, *, frozen: bool = False) -> None:
+    With a `state` it goes on from there after a restart: what is stored has times that would be in the future else.
+    """
+
+    def __init__(self, start: datetime | None = None, *, frozen: bool = False, state: State | None = None) -> None:
         self.frozen = frozen
         self.offset = timedelta(0)
+        self._state = state
+        for _, offset in state.items(_CLOCK) if state else ():
+            self.offset = timedelta(microseconds=int(offset))
         self._start = start or datetime(2026, 1, 1, tzinfo=UTC)
 
     def now(self) -> datetime:
@@ -68,6 +79,8 @@ class VirtualClock:
         if by < timedelta(0):
             raise ValueError("time only moves forward: advance by a positive duration")
         self.offset += by
+        if self._state:
+            self._state.put(_CLOCK, "offset", b"%d" % (self.offset // timedelta(microseconds=1)))
 
 
 @dataclass(order=True, slots=True)

@@ -25,16 +25,21 @@ DISPATCH_DEADLINE = timedelta(minutes=10)
 
 _QUEUE_NAME = re.compile(r"projects/[A-Za-z0-9.:-]+/locations/[a-z0-9-]+/queues/[A-Za-z0-9-]{1,100}")
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
+_LOCAL = re.compile(r"http://127\.0\.0\.1:\d+(?=/_functions/)")
 _SETTINGS = ("rate_limits", "retry_config", "stackdriver_logging_config", "http_target", "app_engine_routing_override")
 
 
 class CloudTasks:
-    """The service of `CloudTasksGrpcTransport`. `identity` makes the OIDC token that a dispatch carries."""
+    """The service of `CloudTasksGrpcTransport`. `identity` makes the OIDC token that a dispatch carries.
 
-    def __init__(self, core: Core, state: State, identity: targets.Identity) -> None:
+    Tasks from before a restart that are for functions of this cloud go to `base_url`: its port may be another one now.
+    """
+
+    def __init__(self, core: Core, state: State, identity: targets.Identity, base_url: str | None = None) -> None:
         self._core = core
         self._state = state
         self._identity = identity
+        self._base_url = base_url
         self._queues: dict[str, TaskQueue] = {}
         with core.lock:
             self._load()
@@ -152,7 +157,15 @@ class CloudTasks:
             self._queues[_queue_of(name)].bury(name, until)
         tasks = [QueuedTask.from_bytes(data) for _, data in self._state.items(TASKS)]
         for queued in sorted(tasks, key=lambda queued: queued.task.schedule_time):
+            self._bring_home(queued.task.http_request)
             self._queues[_queue_of(queued.task.name)].add(queued)
+
+    def _bring_home(self, target: tasks_v2.HttpRequest) -> None:
+        if self._base_url is None:
+            return
+        target.url = _LOCAL.sub(self._base_url, target.url)
+        if "oidc_token" in target:
+            target.oidc_token.audience = _LOCAL.sub(self._base_url, target.oidc_token.audience)
 
     def _new(self, queue: tasks_v2.Queue) -> TaskQueue:
         return TaskQueue(self._core, self._state, self._identity, queue)
