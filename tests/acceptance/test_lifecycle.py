@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,32 @@ def test_a_folder_in_use_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in str(refused.value)
 
 
+ABANDONING = """
+import os, sys
+from pathlib import Path
+from tools.local import client
+
+def killed(process, *_):
+    print(process.pid, flush=True)
+    os._exit(1)
+
+client._ready = killed
+with client.running(Path(sys.argv[1]), "--port", "0", "--temporary"):
+    pass
+"""
+
+
+def test_whoever_starts_it_and_is_killed_before_it_is_ready_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ABANDONING, str(tmp_path / "log")]
+    started = subprocess.run(command, capture_output=True, text=True, check=False)
+    pid = int(started.stdout)
+    try:
+        _wait_until_gone([pid], 60)  # it starts to the end first
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
 def _children(pid: int) -> list[int]:
     """Every process below `pid`."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
@@ -103,8 +130,8 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 10
+def _wait_until_gone(pids: list[int], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
     while alive := [pid for pid in pids if Path(f"/proc/{pid}").exists() and not _is_zombie(pid)]:
         assert time.monotonic() < deadline, f"still running: {alive}"
         time.sleep(0.05)

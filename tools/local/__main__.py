@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080, help="0 takes any free one")
     parser.add_argument("--folder", type=Path, default=ROOT / ".local", help="where data is kept between runs")
     parser.add_argument("--temporary", action="store_true", help="keep nothing")
+    parser.add_argument("--parent", type=int, default=os.getppid(), help="the process to end with; this one's parent")
     arguments = parser.parse_args()
 
     stop = threading.Event()
@@ -40,8 +41,8 @@ def main() -> None:
         with LocalCloud(None if arguments.temporary else arguments.folder, arguments.port) as cloud:
             _stay_on_one_cpu()
             print(f"ready {cloud.url}", flush=True)
-            parent = os.getppid()
-            while not stop.wait(1) and os.getppid() == parent:
+            # Whoever started this may be gone by now: then it has another parent already.
+            while os.getppid() == arguments.parent and not stop.wait(1):
                 pass
     except (PortTaken, PostgresError) as error:
         raise SystemExit(str(error)) from None

@@ -1,6 +1,7 @@
 """A client of the local cloud, over HTTP only: what the demo, the tests and a curious person use."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -108,7 +109,7 @@ def running(log: Path, *arguments: str, wait: float = 60.0) -> Generator[tuple[C
 
     Raises RuntimeError with the end of the log if it is not ready within `wait` seconds.
     """
-    command = [sys.executable, "-m", "tools.local", *arguments]
+    command = [sys.executable, "-m", "tools.local", "--parent", str(os.getpid()), *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
