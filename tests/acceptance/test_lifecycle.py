@@ -11,9 +11,14 @@ from pathlib import Path
 
 import pytest
 from google.cloud import firestore
+from pg8000.native import Connection
 
 from tests.journey import active_partner, contracted
+from tools.catalog import catalog
 from tools.local.client import Client, running
+from tools.local.environment import DATABASE
+from tools.local.postgres import Postgres
+from tools.local.provision import prepare_database
 
 
 def test_it_starts_again_with_its_data_after_kill_9(tmp_path: Path) -> None:
@@ -117,6 +122,20 @@ def test_whoever_starts_it_and_is_killed_before_it_is_ready_leaves_nothing(tmp_p
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
+
+
+def test_data_of_other_migrations_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with Postgres(folder / "postgres", durable=True) as server:
+        prepare_database(catalog(), server.port)
+        with Connection("postgres", host="127.0.0.1", port=server.port, database=DATABASE) as connection:
+            connection.run("UPDATE schema_migrations SET sha256 = 'of another branch' WHERE version = 1")
+    command = [sys.executable, "-m", "tools.local", "--port", "0", "--folder", str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "changed since it was applied" in line
+    assert str(folder) in line
 
 
 def _children(pid: int) -> list[int]:

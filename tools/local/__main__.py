@@ -7,9 +7,13 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from kapas.db.migrate import MigrationError
 from tools.catalog import ROOT
 from tools.local.cloud import LocalCloud, PortTaken
 from tools.local.postgres import PostgresError
+
+KEPT = ROOT / ".local"
+"""What `make clean` removes."""
 
 
 def _stay_on_one_cpu() -> None:
@@ -29,7 +33,7 @@ def _stay_on_one_cpu() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.local", description=__doc__)
     parser.add_argument("--port", type=int, default=8080, help="0 takes any free one")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".local", help="where data is kept between runs")
+    parser.add_argument("--folder", type=Path, default=KEPT, help="where data is kept between runs")
     parser.add_argument("--temporary", action="store_true", help="keep nothing")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="the process to end with; this one's parent")
     arguments = parser.parse_args()
@@ -46,6 +50,11 @@ def main() -> None:
                 pass
     except (PortTaken, PostgresError) as error:
         raise SystemExit(str(error)) from None
+    except MigrationError as error:
+        if arguments.temporary:
+            raise SystemExit(str(error)) from None
+        forget = "`make clean` forgets it" if arguments.folder == KEPT else "delete it to begin anew"
+        raise SystemExit(f"{error} (is what {arguments.folder} keeps of another branch? {forget})") from None
 
 
 if __name__ == "__main__":
