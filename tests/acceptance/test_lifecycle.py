@@ -15,7 +15,9 @@ from pg8000.native import Connection
 
 from tests.journey import active_partner, contracted
 from tools.catalog import catalog
+from tools.local import confine
 from tools.local.client import Client, running
+from tools.local.cloud import LocalCloud
 from tools.local.environment import DATABASE
 from tools.local.postgres import Postgres
 from tools.local.provision import prepare_database
@@ -136,6 +138,18 @@ def test_data_of_other_migrations_is_refused_in_one_line(tmp_path: Path) -> None
     [line] = result.stderr.splitlines()
     assert "changed since it was applied" in line
     assert str(folder) in line
+
+
+def test_one_that_keeps_nothing_leaves_no_copy_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root in a container it is run by `nobody`, who reaches neither the folder nor the installed server."""
+    last = confine.modes()[-1:]
+    monkeypatch.setattr(confine, "modes", lambda: last)
+    with LocalCloud() as cloud:
+        pointer = cloud.postgres.folder / "outside"
+        homes = [Path(pointer.read_text())] if pointer.exists() else []
+        assert bool(homes) == (confine.modes() == ("nobody",))
+        assert all(home.is_dir() for home in homes)
+    assert not [home for home in homes if home.exists()]
 
 
 def _children(pid: int) -> list[int]:

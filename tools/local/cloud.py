@@ -25,7 +25,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 
 from kapas import clock
 from tools.catalog import ROOT, Catalog, catalog
-from tools.local import gapic
+from tools.local import gapic, outside
 from tools.local.control import control
 from tools.local.core import Core, VirtualClock
 from tools.local.driver import Driver
@@ -107,6 +107,8 @@ class LocalCloud:
         folder.mkdir(parents=True, exist_ok=True)
         listener = stack.enter_context(_listen(self._port))
         base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        if self._folder is None:
+            stack.callback(outside.forget, folder / "postgres")
         # PostgreSQL first: gRPC's threads do not survive the fork that starts it.
         self.postgres = stack.enter_context(Postgres(folder / "postgres", durable=self._folder is not None))
         prepare_database(self.catalog, self.postgres.port)

@@ -38,6 +38,13 @@ def home(folder: Path) -> Path:
     return made
 
 
+def forget(folder: Path) -> None:
+    """Remove the home of `folder`, which is about to be deleted, if it has one."""
+    pointer = folder / _POINTER
+    if pointer.exists():
+        shutil.rmtree(pointer.read_text(), ignore_errors=True)
+
+
 def copy_of(packages: Path, made: Path, version: str) -> Path:
     """A copy, in the home `made`, of what the wheel put into `packages`, readable by everybody; same layout."""
     copy = made / f"postgres-{version}"
