@@ -28,17 +28,9 @@ locals {
     "roles/storage.admin",
   ])
 
-  # What the deployer may grant in the project: the roles that this configuration grants there.
-  grantable_roles = sort(setunion(local.deployer_roles, [
-    "roles/cloudbuild.builds.approver",
-    "roles/cloudfunctions.serviceAgent",
-    "roles/cloudsql.client",
-    "roles/cloudsql.instanceUser",
-    "roles/datastore.user",
-    "roles/logging.logWriter",
-    "roles/run.serviceAgent",
-    "roles/storage.objectViewer",
-  ]))
+  # What the deployer may grant in the project: the roles that a new entry in the catalog needs there. Every other grant in
+  # the project is an owner's to make, for IAM takes ten roles in such a condition and no more.
+  grantable_roles = ["roles/cloudsql.client", "roles/cloudsql.instanceUser", "roles/datastore.user"]
 
   release_sources = (
     var.repository == null ? {} : { main = "https://github.com/${var.repository.owner}/${var.repository.name}" }
@@ -69,14 +61,14 @@ resource "google_project_iam_member" "deployer" {
   member  = google_service_account.deployer.member
 }
 
-# The deployer grants the roles that this configuration grants, and no others: it cannot make itself an owner.
+# The deployer grants what a new function needs in the project, and nothing else there: it cannot make itself an owner.
 resource "google_project_iam_member" "deployer_grants" {
   project = var.project_id
   role    = "roles/resourcemanager.projectIamAdmin"
   member  = google_service_account.deployer.member
 
   condition {
-    title      = "roles-of-this-configuration"
+    title      = "roles-of-functions"
     expression = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([${join(", ", [for role in local.grantable_roles : "'${role}'"])}])"
   }
 }

@@ -49,6 +49,8 @@ module "function" {
     google_artifact_registry_repository_iam_member.builder,
     google_storage_bucket_iam_member.builder,
     google_service_networking_connection.private_services,
+    # Cloud Run reads a secret once while it deploys the function, and refuses one that it may not read.
+    google_secret_manager_secret_iam_member.reader,
   ]
 }
 

@@ -1,6 +1,8 @@
 """Apply the SQL migrations to the database of `DATABASE_URL` (`make migrate`).
 
 `postgresql://user:password@host:port/database?sslmode=verify-full&sslrootcert=...`; `sslmode=disable` on loopback.
+`&role=...` is whom the session works as, and to whom everything belongs that is made: a user of Cloud SQL is a member of
+`cloudsqlsuperuser`, and what makes roles, CREATEROLE, is no privilege that a member inherits.
 """
 
 import contextlib
@@ -32,6 +34,8 @@ def connect(url: str) -> Connection:
         password=unquote(parts.password) if parts.password else None,
         ssl_context=tls(options.get("sslmode", "verify-full"), options.get("sslrootcert")),
         application_name="kapas migrate",
+        # Given at the start of the session, so that RESET ROLE comes back to it.
+        startup_params={"role": options["role"]} if "role" in options else None,
     )
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pg8000.native import Connection, InterfaceError
+from pg8000.native import Connection, DatabaseError, InterfaceError
 
 from kapas import clock
 from kapas.db import migrate
@@ -301,3 +301,18 @@ def test_command_without_a_database(url: str, message: str, capsys: pytest.Captu
 def test_command_with_an_unknown_database(server: Postgres, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main({"DATABASE_URL": server.dsn(database="missing")}) == 1
     assert capsys.readouterr().err == 'cannot connect: database "missing" does not exist\n'
+
+
+def test_all_migrations_as_a_member_of_the_role_that_may_make_roles(
+    server: Postgres, database: str, db: Connection
+) -> None:
+    """As on Cloud SQL: the migrator is a member of `cloudsqlsuperuser`, and no member inherits CREATEROLE."""
+    db.run("CREATE ROLE owning NOLOGIN CREATEROLE; CREATE ROLE migrating LOGIN NOSUPERUSER NOCREATEROLE IN ROLE owning")
+    db.run(f"ALTER DATABASE {database} OWNER TO owning")
+    member = command.connect(server.dsn("migrating", database))
+    with pytest.raises(DatabaseError, match="permission denied to create role"):
+        member.run("CREATE ROLE another")
+    assert command.main({"DATABASE_URL": f"{server.dsn('migrating', database)}&role=owning"}) == 0
+    assert db.run("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == [["owning"]]
+    assert len(versions(member)) == len(migrate.load(command.MIGRATIONS)), "a member reads what the owner made"
+    member.close()

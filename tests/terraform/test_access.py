@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from tests.terraform.deployed import Deployed
+from tools.terraform.facts import ROLES_OF_A_CONDITION
 from tools.terraform.grants import reasons
 
 CALLERS = {"pubsub": "pubsub-push", "task": "cloud-tasks", "schedule": "cloud-scheduler"}
@@ -48,6 +49,14 @@ def test_no_basic_role_and_no_role_that_makes_owners(deployed: Deployed) -> None
             assert "roles/owner" not in grant.condition, grant
             assert "roles/editor" not in grant.condition, grant
             assert "projectIamAdmin" not in grant.condition, grant
+
+
+def test_the_deployer_grants_what_a_new_function_needs_in_the_project_and_nothing_else(deployed: Deployed) -> None:
+    (grant,) = [grant for grant in deployed.grants if grant.role == "roles/resourcemanager.projectIamAdmin"]
+    functions = {deployed.account(name) for name in deployed.catalog.functions}
+    needed = {grant.role for grant in deployed.grants if grant.kind == "project" and grant.member in functions}
+    assert set(re.findall(r"'(roles/[\w.]+)'", grant.condition)) == needed
+    assert len(needed) <= ROLES_OF_A_CONDITION
 
 
 def test_each_function_runs_as_an_account_of_its_own(deployed: Deployed) -> None:

@@ -9,7 +9,7 @@ from werkzeug.test import Client
 
 from kapas import settings
 from tests.terraform.deployed import Deployed
-from tools.catalog import ROOT
+from tools.catalog import ROOT, catalog
 from tools.local.functions import load
 from tools.terraform.grants import resources
 from tools.terraform.proof import STATES
@@ -59,6 +59,15 @@ def test_the_project_and_the_bucket_of_the_state_are_those_of_dev() -> None:
 def test_what_is_uploaded_has_a_bucket_by_then() -> None:
     names = {bucket["name"] for bucket in applied("gcloud storage cp", "storage_bucket")}
     assert the("gcloud storage cp").words[-1].removeprefix("gs://").removesuffix("/") in names
+
+
+def test_every_secret_is_there_by_then_and_has_its_value_before_functions_read_it() -> None:
+    start = "gcloud secrets versions add"
+    secrets = {secret for function in catalog().functions.values() for secret in function.secrets}
+    assert [the(start).words[4]] == sorted(secrets)
+    assert {values["secret_id"] for values in applied(start, "secret_manager_secret")} == secrets
+    assert len(applied(start, "secret_manager_secret_iam_member")) >= len(secrets)
+    assert not applied(start, "cloudfunctions2_function")
 
 
 def test_what_migrates_is_there_by_then() -> None:

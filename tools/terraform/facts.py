@@ -4,6 +4,8 @@ From the providers' documentation and Google's: the formats of ids, service agen
 can be encrypted with it (https://cloud.google.com/kms/docs/cmek).
 """
 
+import re
+
 PROJECT_NUMBER = "123456789012"
 
 SERVICE_AGENTS = {
@@ -162,6 +164,12 @@ REFERENCES = {
 }
 """Type -> arguments that name another resource, which must be there by then."""
 
+SECRETS = ("google_cloudfunctions2_function", "service_config.service_account_email")
+"""The type that reads secrets while it is made, and where it names the account that must be allowed to by then."""
+
+ROLES_OF_A_CONDITION = 10
+"""How many roles `hasOnly` takes (https://cloud.google.com/iam/docs/setting-limits-on-granting-roles)."""
+
 PREREQUISITES = {
     "google_cloudbuild_worker_pool": "google_service_networking_connection",
     "google_sql_database_instance": "google_service_networking_connection",
@@ -174,3 +182,11 @@ PROTECTED = (
     ("delete_protection_state", "DELETE_PROTECTION_ENABLED"),
 )
 """An attribute and its value that make the provider refuse to delete a resource."""
+
+
+def refused_condition(expression: str) -> str | None:
+    """Why IAM refuses the condition of a grant; None where it takes it."""
+    for roles in re.findall(r"hasOnly\(\[([^\]]*)\]\)", expression):
+        if len(roles.split(",")) > ROLES_OF_A_CONDITION:
+            return f"hasOnly takes {ROLES_OF_A_CONDITION} roles at most, not {len(roles.split(','))}"
+    return None

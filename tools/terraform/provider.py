@@ -45,9 +45,14 @@ class Cloud:
         """Keep a new resource; why not, if Google would not."""
         if (kind, value["id"]) in self._resources:
             return f"Error 409: {kind} {value['id']} already exists"
-        missing = self._missing_reference(kind, value) or self._missing_grant(kind, value)
-        if missing:
-            return missing
+        refused = (
+            self._missing_reference(kind, value)
+            or self._missing_grant(kind, value)
+            or self._missing_secret(kind, value)
+            or facts.refused_condition(_dig(value, "condition.expression") or "")
+        )
+        if refused:
+            return refused
         self._resources[kind, value["id"]] = value
         return None
 
@@ -94,6 +99,20 @@ class Cloud:
         for agent in agents if key else ():
             if not any(f"@{agent}.iam" in member for member in granted):
                 return f"Error 403: {kind} {value['id']}: the service agent {agent} may not use the key {key}"
+        return None
+
+    def _missing_secret(self, kind: str, value: Value) -> str | None:
+        reads, path = facts.SECRETS
+        if kind != reads:
+            return None
+        account, asked = _dig(value, path), _dig(value, "service_config.secret_environment_variables.secret")
+        granted = {
+            other["secret_id"].rpartition("/")[2]
+            for (of, _), other in self._resources.items()
+            if of == "google_secret_manager_secret_iam_member" and other["member"] == f"serviceAccount:{account}"
+        }
+        if asked and asked not in granted:
+            return f"Error 400: {kind} {value['id']}: {account} may not read the secret {asked}"
         return None
 
 
