@@ -40,10 +40,18 @@ locals {
         severity = "CRITICAL", missing = null, name = "Events stay in the outbox"
       }
       tasks-failed = {
-        filter   = "resource.type=\"cloud_run_revision\" AND metric.type=\"logging.googleapis.com/user/${google_logging_metric.counted["tasks_failed_for_good"].name}\""
+        filter   = "resource.type=\"cloud_run_revision\" AND metric.type=\"logging.googleapis.com/user/${google_logging_metric.counted["tasks_given_up"].name}\""
         aligner  = "ALIGN_DELTA", reducer = "REDUCE_SUM", group = ["resource.label.service_name"]
         period   = "300s", comparison = "COMPARISON_GT", bound = 0, duration = "0s"
-        severity = "ERROR", missing = null, name = "A task failed for good"
+        severity = "ERROR", missing = null, name = "A task was given up"
+      }
+      tasks-failing = {
+        # As Cloud Tasks counts them: also what never came to a function, and what a function did not live to log. A try's
+        # answer is a word or an HTTP status.
+        filter   = "resource.type=\"cloud_tasks_queue\" AND metric.type=\"cloudtasks.googleapis.com/queue/task_attempt_count\" AND NOT metric.label.response_code=monitoring.regex.full_match(\"(?i)ok|2[0-9]{2}\")"
+        aligner  = "ALIGN_DELTA", reducer = "REDUCE_SUM", group = ["resource.label.queue_id"]
+        period   = "600s", comparison = "COMPARISON_GT", bound = 0, duration = "1800s"
+        severity = "WARNING", missing = null, name = "A queue's tasks fail"
       }
       dispatches-overdue = {
         # Each run that finds some says so: two of the last three did.

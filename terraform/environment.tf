@@ -19,6 +19,9 @@ locals {
         SERVICE_AUDIENCE = local.urls[name]
         ALLOWED_CALLERS  = join(",", values(local.callers_of[name]))
       },
+      f.queue == null ? {} : {
+        TASK_ATTEMPTS = tostring(local.catalog.queues[f.queue].max_attempts)
+      },
       f.role == null ? {} : {
         DATABASE_URL      = "postgresql://${urlencode(local.database_users[name])}@${local.database_instance}/${local.database_name}?sslmode=verify-full"
         DATABASE_INSTANCE = google_sql_database_instance.this.connection_name

@@ -11,7 +11,7 @@ locals {
     webhook_attempts           = "jsonPayload.message=\"webhook_attempted\""
     webhook_failures           = "jsonPayload.message=\"webhook_attempted\" AND NOT (jsonPayload.status_code>=200 AND jsonPayload.status_code<300)"
     outbox_publish_failures    = "jsonPayload.message=\"outbox_publish_failed\""
-    tasks_failed_for_good      = "jsonPayload.message=\"task_failed_for_good\" OR jsonPayload.message=\"task_unreadable\""
+    tasks_given_up             = "jsonPayload.message=\"task_given_up\" OR jsonPayload.message=\"task_unreadable\""
     consent_dispatches_overdue = "jsonPayload.message=\"consent_dispatches_overdue\""
   }
 }

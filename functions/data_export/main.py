@@ -34,6 +34,7 @@ from kapas.settings import (
     CallerSettings,
     DatabaseSettings,
     FileSettings,
+    HandlerSettings,
     KeySettings,
     RelaySettings,
     SigningSettings,
@@ -63,7 +64,7 @@ class WatchdogSettings(DatabaseSettings, CallerSettings, TaskSettings, RelaySett
     """What the watchdog is told."""
 
 
-class WorkSettings(WatchdogSettings, KeySettings, SigningSettings, UploadSettings):
+class WorkSettings(WatchdogSettings, HandlerSettings, KeySettings, SigningSettings, UploadSettings):
     """What the work on exports and erasures is told."""
 
 

@@ -30,6 +30,7 @@ from kapas.settings import (
     ApiSettings,
     CallerSettings,
     DatabaseSettings,
+    HandlerSettings,
     RelaySettings,
     TaskSettings,
     UploadSettings,
@@ -43,7 +44,7 @@ class RequestsSettings(ApiSettings, TaskSettings, UploadSettings):
     """What the function for partners is told."""
 
 
-class TaskHandlerSettings(DatabaseSettings, CallerSettings, RelaySettings, UploadSettings):
+class TaskHandlerSettings(DatabaseSettings, HandlerSettings, RelaySettings, UploadSettings):
     """What the function that grades images is told."""
 
 

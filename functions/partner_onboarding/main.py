@@ -36,6 +36,7 @@ from kapas.settings import (
     ApiSettings,
     CallerSettings,
     DatabaseSettings,
+    HandlerSettings,
     KeySettings,
     RelaySettings,
     TaskSettings,
@@ -54,7 +55,7 @@ class SubmissionsSettings(DatabaseSettings, CallerSettings, TaskSettings, RelayS
     """What begins the checks of a submission is told, and the reaper, which begins them again."""
 
 
-class CheckSettings(DatabaseSettings, CallerSettings, KeySettings, RelaySettings, providers.ProviderSettings):
+class CheckSettings(DatabaseSettings, HandlerSettings, KeySettings, RelaySettings, providers.ProviderSettings):
     """What makes the checks is told."""
 
 

@@ -29,6 +29,7 @@ from kapas.settings import (
     CallerSettings,
     DatabaseSettings,
     FileSettings,
+    HandlerSettings,
     RelaySettings,
     TaskSettings,
     UploadSettings,
@@ -52,7 +53,7 @@ class ArchiveSettings(FileSettings):
     export_bucket: str
 
 
-class BatchSettings(NightlySettings, ArchiveSettings, UploadSettings):
+class BatchSettings(NightlySettings, HandlerSettings, ArchiveSettings, UploadSettings):
     """What the work on pages is told."""
 
 

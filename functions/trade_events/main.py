@@ -25,7 +25,15 @@ from kapas.schemas.trades import (
     TradePage,
     TradeQuery,
 )
-from kapas.settings import ApiSettings, CallerSettings, DatabaseSettings, RelaySettings, TaskSettings, load
+from kapas.settings import (
+    ApiSettings,
+    CallerSettings,
+    DatabaseSettings,
+    HandlerSettings,
+    RelaySettings,
+    TaskSettings,
+    load,
+)
 
 from . import deadlines, gradings, service
 
@@ -38,7 +46,7 @@ class SweepSettings(DatabaseSettings, CallerSettings, RelaySettings):
     """What the sweep and the handler of gradings are told."""
 
 
-class DeadlineSettings(SweepSettings, TaskSettings):
+class DeadlineSettings(SweepSettings, HandlerSettings, TaskSettings):
     """What the handler of deadlines is told."""
 
 

@@ -33,7 +33,16 @@ from kapas.schemas.webhooks import (
     WebhookSecretRotated,
     WebhookTest,
 )
-from kapas.settings import ApiSettings, CallerSettings, DatabaseSettings, KeySettings, Settings, TaskSettings, load
+from kapas.settings import (
+    ApiSettings,
+    CallerSettings,
+    DatabaseSettings,
+    HandlerSettings,
+    KeySettings,
+    Settings,
+    TaskSettings,
+    load,
+)
 
 from . import dispatch, guard, resend, service, subscribable
 from .slots import Slots
@@ -54,7 +63,7 @@ class FanOutSettings(DatabaseSettings, CallerSettings, TaskSettings):
     """What the fan-out and the reaper are told."""
 
 
-class AttemptSettings(FanOutSettings, KeySettings, HostSettings):
+class AttemptSettings(FanOutSettings, HandlerSettings, KeySettings, HostSettings):
     """What the attempts are told."""
 
     threads: int = 16

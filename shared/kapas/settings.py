@@ -53,6 +53,13 @@ class CallerSettings(Settings):
     """The service accounts that may call, separated by commas."""
 
 
+class HandlerSettings(CallerSettings):
+    """A function that handles tasks of Cloud Tasks."""
+
+    task_attempts: int
+    """How often a task is tried: its queue's `max_attempts` in the catalog."""
+
+
 class RelaySettings(Settings):
     """A function that publishes events, through the outbox."""
 

@@ -7,20 +7,17 @@ from flask import Request, Response
 from pydantic import BaseModel, ValidationError
 
 from kapas import calls, log
-from kapas.settings import CallerSettings
+from kapas.settings import HandlerSettings
 
 P = TypeVar("P", bound=BaseModel)
 
 
-class PermanentFailure(Exception):
-    """Trying again cannot help. The task ends; whoever raises this has recorded the outcome where its user sees it."""
-
-
-def handle(request: Request, settings: CallerSettings, payload: type[P], work: Callable[[P], None]) -> Response:
+def handle(request: Request, settings: HandlerSettings, payload: type[P], work: Callable[[P], None]) -> Response:
     """Answer one dispatch of a task: check the caller, parse the payload, do the work.
 
-    204 ends the task. A failure of the work answers 5xx, and Cloud Tasks tries again as its queue says. A payload that
-    does not parse, or a `PermanentFailure`, ends the task with an error in the log: every later try would fail alike.
+    204 ends the task. A failure of the work answers 5xx, and Cloud Tasks tries again as its queue says; the last try's is
+    logged, for Cloud Tasks drops the task after it and tells nobody. A payload that does not parse ends the task with an
+    error in the log: every later try would fail alike.
     """
 
     def run() -> Response:
@@ -32,8 +29,10 @@ def handle(request: Request, settings: CallerSettings, payload: type[P], work: C
             return Response(status=204)
         try:
             work(parsed)
-        except PermanentFailure as failure:
-            log.error("task_failed_for_good", failure, task=name)
+        except Exception as failure:
+            if request.headers.get("X-CloudTasks-TaskRetryCount", 0, type=int) + 1 >= settings.task_attempts:
+                log.error("task_given_up", failure, task=name)
+            raise
         return Response(status=204)
 
     return calls.answer(request, settings, run)

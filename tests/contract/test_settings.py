@@ -11,6 +11,7 @@ from kapas.settings import (
     ApiSettings,
     CallerSettings,
     DatabaseSettings,
+    HandlerSettings,
     KeySettings,
     Settings,
     SettingsError,
@@ -64,6 +65,7 @@ def test_it_reads_the_settings_of_what_the_catalog_says_it_does(told: Told) -> N
     says = {
         ApiSettings: function.trigger.kind == "http",
         CallerSettings: function.trigger.kind != "http",
+        HandlerSettings: function.trigger.kind == "task",
         DatabaseSettings: function.database is not None,
         KeySettings: function.encrypts,
         TaskSettings: bool(function.enqueues),

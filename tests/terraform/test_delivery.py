@@ -82,7 +82,7 @@ def test_a_queue_does_not_dispatch_more_than_its_function_takes(deployed: Deploy
     for name, function in deployed.functions("task").items():
         service = deployed.services[name]
         capacity = service["max_instance_count"] * service["max_instance_request_concurrency"]
-        assert deployed.catalog.queues[function.trigger.queue or ""].max_concurrent_dispatches <= max(capacity, 5), name
+        assert deployed.catalog.queues[function.trigger.queue or ""].max_concurrent_dispatches <= capacity, name
 
 
 def test_a_task_outlives_an_outage_by_its_retries_or_by_a_sweep(deployed: Deployed) -> None:

@@ -1,6 +1,8 @@
 """People are told, before partners tell them."""
 
+import ast
 import json
+import re
 from typing import Any
 
 from tests.terraform.deployed import Deployed, seconds
@@ -77,10 +79,37 @@ def test_processors_that_do_not_stop_are_told_of(deployed: Deployed) -> None:
 
 
 def test_counted_log_events_are_logged_by_the_code(deployed: Deployed) -> None:
-    code = "".join(path.read_text() for folder in ("functions", "shared") for path in (ROOT / folder).rglob("*.py"))
+    logged = {
+        call.args[0].value
+        for folder in ("functions", "shared")
+        for path in (ROOT / folder).rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("log.info", "log.warning", "log.error")
+        if isinstance(call.args[0], ast.Constant)
+    }
     for metric in deployed.values("logging_metric"):
-        for part in metric["filter"].split('jsonPayload.message="')[1:]:
-            assert f'"{part.partition(chr(34))[0]}"' in code, metric["name"]
+        counted = set(re.findall(r'jsonPayload\.message="(\w+)"', metric["filter"]))
+        assert counted, metric["name"]
+        assert counted <= logged, metric["name"]
+
+
+def test_a_task_that_is_given_up_and_a_queue_that_fails_are_told_of(deployed: Deployed) -> None:
+    (given_up,) = _thresholds(deployed, 'threshold["tasks-failed"]')
+    metrics = {metric["name"]: metric["filter"] for metric in deployed.values("logging_metric")}
+    assert "kapas/tasks_given_up" in given_up["filter"]
+    assert "task_given_up" in metrics["kapas/tasks_given_up"]
+    (failing,) = _thresholds(deployed, 'threshold["tasks-failing"]')
+    assert "queue/task_attempt_count" in failing["filter"]
+    assert failing["aggregations"][0]["group_by_fields"] == ["resource.label.queue_id"]
+    # A task is tried again before a look finds no try of it that failed.
+    longest = max(queue.max_backoff_seconds for queue in deployed.catalog.queues.values())
+    assert seconds(failing["aggregations"][0]["alignment_period"]) >= longest
+    (answer,) = re.findall(r'full_match\("(.*)"\)', failing["filter"])
+    assert [code for code in ("OK", "200", "204", "500", "403", "UNAVAILABLE") if not re.fullmatch(answer, code)] == [
+        "500",
+        "403",
+        "UNAVAILABLE",
+    ]
 
 
 def test_failing_webhooks_are_told_of(deployed: Deployed) -> None:

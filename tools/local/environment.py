@@ -73,6 +73,8 @@ def environment(catalog: Catalog, name: str, at: Addresses) -> dict[str, str]:
             "SERVICE_JWKS_URL": f"{at.base_url}/_local/jwks/google",
             "ALLOWED_CALLERS": ",".join(allowed_callers(catalog, function)),
         }
+    if function.trigger.queue:
+        variables["TASK_ATTEMPTS"] = str(catalog.queues[function.trigger.queue].max_attempts)
     if function.database:
         variables["DATABASE_URL"] = (
             f"postgresql://{function.database.role}@127.0.0.1:{at.postgres_port}/{DATABASE}?sslmode=disable"

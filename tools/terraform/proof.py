@@ -40,7 +40,7 @@ GROWTH = {
     "queues": {
         "growth-tasks": {
             "max_dispatches_per_second": 5,
-            "max_concurrent_dispatches": 5,
+            "max_concurrent_dispatches": 1,
             "max_attempts": 20,
             "min_backoff_seconds": 10,
             "max_backoff_seconds": 600,
