@@ -1,8 +1,13 @@
 # Cloud SQL for PostgreSQL: private address, login by IAM, backups in India's other region.
 
 locals {
-  database_instance = "kapas"
-  database_name     = "kapas"
+  database_name = "kapas"
+
+  # Also the instance of a restore, before it takes over and when it has: no grant changes then.
+  is_the_database = "resource.name.startsWith(\"projects/${var.project_id}/instances/kapas\") && resource.service == \"sqladmin.googleapis.com\""
+
+  # An instance that was restored is there before Terraform knows of it.
+  restored = var.database_instance == "kapas" ? toset([]) : toset([var.database_instance])
 
   # Function -> its database user: Cloud SQL's name of an account is its email without the last suffix.
   database_users = {
@@ -13,7 +18,7 @@ locals {
 }
 
 resource "google_sql_database_instance" "this" {
-  name                = local.database_instance
+  name                = var.database_instance
   region              = local.region
   database_version    = "POSTGRES_18"
   encryption_key_name = module.cmek_key["sql"].id
@@ -95,8 +100,9 @@ resource "google_sql_database_instance" "this" {
 }
 
 resource "google_sql_database" "this" {
-  name     = local.database_name
-  instance = google_sql_database_instance.this.name
+  name            = local.database_name
+  instance        = google_sql_database_instance.this.name
+  deletion_policy = var.protect_data ? "PREVENT" : "DELETE"
 }
 
 # The migrations have made the roles by the time these are made: terraform/README.md has the order of a first apply.
@@ -128,8 +134,8 @@ resource "google_project_iam_member" "database" {
   member  = google_service_account.function[each.value.function].member
 
   condition {
-    title      = "kapas-instance"
-    expression = "resource.name == \"projects/${var.project_id}/instances/${local.database_instance}\" && resource.service == \"sqladmin.googleapis.com\""
+    title      = "kapas-instances"
+    expression = local.is_the_database
   }
 }
 
@@ -142,7 +148,31 @@ resource "google_project_iam_member" "migrator" {
   member  = google_service_account.migrator.member
 
   condition {
-    title      = "kapas-instance"
-    expression = "resource.name == \"projects/${var.project_id}/instances/${local.database_instance}\" && resource.service == \"sqladmin.googleapis.com\""
+    title      = "kapas-instances"
+    expression = local.is_the_database
   }
+}
+
+import {
+  for_each = local.restored
+  to       = google_sql_database_instance.this
+  id       = each.key
+}
+
+import {
+  for_each = local.restored
+  to       = google_sql_database.this
+  id       = "${each.key}/${local.database_name}"
+}
+
+import {
+  for_each = { for name, user in local.database_users : name => user if length(local.restored) > 0 }
+  to       = google_sql_user.function[each.key]
+  id       = "${var.project_id}/${var.database_instance}/${each.value}"
+}
+
+import {
+  for_each = local.restored
+  to       = google_sql_user.migrator
+  id       = "${var.project_id}/${each.key}/${trimsuffix(google_service_account.migrator.email, ".gserviceaccount.com")}"
 }

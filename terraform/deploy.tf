@@ -97,7 +97,7 @@ resource "google_cloudbuild_trigger" "main" {
   description     = "A merge to main"
   service_account = google_service_account.deployer.id
   filename        = "cloudbuild.yaml"
-  substitutions   = { _ENVIRONMENT = var.environment }
+  substitutions   = { _ENVIRONMENT = var.environment, _DATABASE_INSTANCE = var.database_instance }
 
   github {
     owner = each.value.owner

@@ -23,7 +23,7 @@ locals {
         TASK_ATTEMPTS = tostring(local.catalog.queues[f.queue].max_attempts)
       },
       f.role == null ? {} : {
-        DATABASE_URL      = "postgresql://${urlencode(local.database_users[name])}@${local.database_instance}/${local.database_name}?sslmode=verify-full"
+        DATABASE_URL      = "postgresql://${urlencode(local.database_users[name])}@${var.database_instance}/${local.database_name}?sslmode=verify-full"
         DATABASE_INSTANCE = google_sql_database_instance.this.connection_name
         DATABASE_POOL     = tostring(f.pool)
       },

@@ -80,6 +80,17 @@ variable "backup_region" {
   }
 }
 
+variable "database_instance" {
+  type        = string
+  description = "The instance that is the database: another one after a restore, as docs/operations/restore.md says."
+  default     = "kapas"
+
+  validation {
+    condition     = startswith(var.database_instance, "kapas")
+    error_message = "Who may connect to the database may connect to instances whose name begins with kapas."
+  }
+}
+
 variable "database_tier" {
   type        = string
   description = "Machine type of the database."

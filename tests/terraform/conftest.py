@@ -33,6 +33,12 @@ def replacement() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def restored() -> list[dict[str, Any]]:
+    """The changes of a plan that takes over the instance of a restore."""
+    return json.loads(Path(FOLDER, "restored.plan").read_text())
+
+
+@pytest.fixture(scope="session")
 def configuration() -> Module:
     """The configuration itself, as prod's plan tells it: the same for every environment."""
     return Module("", json.loads((FOLDER / "configuration.plan").read_text())["root_module"])

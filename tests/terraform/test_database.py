@@ -1,5 +1,6 @@
 """The database: reached privately, as oneself, by no more connections than it has, and recoverable."""
 
+import re
 from typing import Any
 
 from tests.terraform.deployed import Deployed
@@ -73,6 +74,39 @@ def test_it_can_be_restored_to_any_moment_of_a_week(deployed: Deployed) -> None:
     assert backups["point_in_time_recovery_enabled"] is True
     assert backups["transaction_log_retention_days"] == 7
     assert backups["backup_retention_settings"][0]["retained_backups"] >= 7
+
+
+def test_a_restored_instance_takes_over_and_nothing_is_deleted(restored: list[dict[str, Any]]) -> None:
+    kinds = {"google_sql_database_instance", "google_sql_database", "google_sql_user"}
+    for change in restored:
+        assert "delete" not in change["change"]["actions"], change["address"]
+        # What has the instance's name in it is there already, and comes into the state.
+        assert bool(change["change"].get("importing")) == (change["type"] in kinds), change["address"]
+    told = {
+        change["address"]: change["change"]["after"]["service_config"][0]["environment_variables"]
+        for change in restored
+        if change["type"] == "google_cloudfunctions2_function"
+    }
+    databases = {variables["DATABASE_INSTANCE"] for variables in told.values() if "DATABASE_INSTANCE" in variables}
+    assert databases == {"kapas-dev:asia-south1:kapas-restored"}
+
+
+def test_who_may_connect_may_connect_to_an_instance_that_is_restored(deployed: Deployed) -> None:
+    grants = [grant for grant in deployed.grants if grant.role.startswith("roles/cloudsql.") and grant.condition]
+    assert {grant.member for grant in grants} >= {
+        deployed.account("database-migrator"),
+        deployed.account("outbox-relay"),
+    }
+    for grant in grants:
+        (start,) = re.findall(r'resource\.name\.startsWith\("(.*?)"\)', grant.condition)
+        for instance in ("kapas", "kapas-restored"):
+            assert f"projects/{deployed.project}/instances/{instance}".startswith(start), grant
+
+
+def test_the_database_in_the_instance_is_protected_as_the_instance_is(deployed: Deployed) -> None:
+    protected = deployed.one("sql_database_instance")["deletion_protection"]
+    assert deployed.one("sql_database")["deletion_policy"] == ("PREVENT" if protected else "DELETE")
+    assert protected == (deployed.name == "prod")
 
 
 def test_no_personal_data_in_its_logs(deployed: Deployed) -> None:

@@ -16,6 +16,7 @@ def test_a_merge_plans_and_a_release_waits_for_somebody(deployed: Deployed) -> N
         return
     deploy, release = triggers["deploy"], triggers["release"]
     assert deploy["filename"] == "cloudbuild.yaml"
+    assert deploy["substitutions"]["_DATABASE_INSTANCE"] == deployed.one("sql_database_instance")["name"]
     assert deploy["github"][0]["push"][0]["branch"] == "^main$"
     assert release["git_file_source"][0]["path"] == "cloudbuild-release.yaml"
     assert release["approval_config"][0]["approval_required"] is True

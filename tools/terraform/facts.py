@@ -30,6 +30,7 @@ FORCES_NEW = (
     "member",
     "service",
     "topic",
+    "instance",
     "key_ring",
     "bucket",
 )
@@ -113,6 +114,13 @@ COMPUTED = {
     },
 }
 """Type -> computed attribute -> its value. `{fields}` is the paths of an index."""
+
+IMPORTED = {
+    "google_sql_database_instance": r"(?P<name>[^/]+)",
+    "google_sql_database": r"(?P<instance>[^/]+)/(?P<name>[^/]+)",
+    "google_sql_user": r"(?P<project>[^/]+)/(?P<instance>[^/]+)/(?P<name>[^/]+)",
+}
+"""Type -> the form of the id by which one is imported."""
 
 KNOWN_WHEN_PLANNED = {"google_service_account": ("email", "member")}
 """Computed attributes that the real provider already knows at plan time."""

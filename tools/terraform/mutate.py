@@ -52,6 +52,7 @@ def attempt(numbered: tuple[int, Mutation]) -> Outcome:
             keep_replacement(space, states)
         else:  # as it is without the mutation, for a plan takes its time
             shutil.copy(STATES / "replacement.plan", states)
+        shutil.copy(STATES / "restored.plan", states)
     return Outcome(mutation, _failing_test(states))
 
 
@@ -124,5 +125,5 @@ def main() -> int:
 
 def _ready() -> None:
     terraform_binary()
-    if not (STATES / "replacement.plan").exists():
+    if not (STATES / "restored.plan").exists():
         raise SystemExit("run `make terraform-test` first: it says whether the configuration is right unbroken")

@@ -4,6 +4,7 @@ It is a stand-in with the real schema, not a run on Google Cloud: docs/operation
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ STATES = BUILD / "states"
 """What is applied in each environment, as JSON: what the policies are tested on."""
 
 MODULES = sorted(path.parent for path in (ROOT / "terraform/modules").glob("*/main.tf"))
+RESTORE = ROOT / "docs/operations/restore.md"
 REPLACED = 'module.function["outbox-relay"].google_cloudfunctions2_function.this'
 
 GROWTH = {
@@ -99,6 +101,7 @@ def prove_dev() -> None:
         keep(space, STATES, "dev")
         space.terraform("plan", "-detailed-exitcode", "-no-color")
         keep_replacement(space, STATES)
+        keep_restored(space, STATES)
         space.terraform("destroy", "-auto-approve", "-refresh=false", "-no-color")
 
 
@@ -172,6 +175,18 @@ def keep_replacement(space: Workspace, states: Path) -> None:
     space.terraform("plan", "-no-color", "-out=replacement", f"-replace={REPLACED}")
     shown = space.terraform("show", "-json", "replacement").stdout
     (states / "replacement.plan").write_text(json.dumps(json.loads(shown)["resource_changes"]))
+
+
+def keep_restored(space: Workspace, states: Path) -> None:
+    """Write what a plan changes after a restore, once Terraform was told to forget the lost instance as RESTORE says."""
+    (forget,) = re.findall(r"^ *terraform -chdir=terraform (state rm .*)$", RESTORE.read_text(), re.M)
+    state = space.folder / "terraform/terraform.tfstate"
+    known = state.read_bytes()
+    space.terraform(*forget.split())
+    space.terraform("plan", "-no-color", "-out=restored", "-var=database_instance=kapas-restored")
+    shown = space.terraform("show", "-json", "restored").stdout
+    (states / "restored.plan").write_text(json.dumps(json.loads(shown)["resource_changes"]))
+    state.write_bytes(known)
 
 
 def format_check() -> None:

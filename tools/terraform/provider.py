@@ -56,6 +56,15 @@ class Cloud:
         self._resources[kind, value["id"]] = value
         return None
 
+    def clone(self, kind: str, names: Value) -> Value | None:
+        """A resource as a clone of the database has it: like the original's, but for the names that are given."""
+        alike = [
+            value
+            for (of, _), value in self._resources.items()
+            if of == kind and ("instance" not in names or value["name"] == names["name"])
+        ]
+        return {**alike[0], **names} if alike else None
+
     def update(self, kind: str, value: Value) -> None:
         self._resources[kind, value["id"]] = value
 
@@ -200,6 +209,16 @@ class Provider(rpc.ProviderServicer):
                 refusal = self._cloud.create(kind, planned) if prior is None else self._cloud.update(kind, planned)
                 state = request.prior_state if refusal else _encode(planned)
         return pb.ApplyResourceChange.Response(new_state=state, diagnostics=[_error(refusal)] if refusal else [])
+
+    def ImportResourceState(self, request: Any, context: Any) -> Any:
+        kind = request.type_name
+        named = re.fullmatch(facts.IMPORTED.get(kind, "(?!)"), request.id)
+        value = self._cloud.clone(kind, named.groupdict()) if named else None
+        if value is None:
+            return pb.ImportResourceState.Response(diagnostics=[_error(f"there is no {kind} {request.id} to import")])
+        value |= {name: text for name in ("id", "connection_name") if (text := self._computed(kind, name, value))}
+        imported = pb.ImportResourceState.ImportedResource(type_name=kind, state=_encode(value))
+        return pb.ImportResourceState.Response(imported_resources=[imported])
 
     def ReadDataSource(self, request: Any, context: Any) -> Any:
         kind, value = request.type_name, _decode(request.config)
