@@ -7,7 +7,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check run bench bundle bundle-test conformance simulate terraform-test terraform-mutations lock migrate verify-ledger rewrap-keys grading-model docs clean format lint types sbom audit smoke release-hold canary cost cost-check
+.PHONY: help demo test check run bench bundle bundle-test conformance simulate terraform-test terraform-mutations lock migrate verify-ledger verify-trades verify-archive rewrap-keys rebuild-documents grading-model docs clean format lint types sbom audit smoke release-hold canary cost cost-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,8 +43,17 @@ migrate: .venv/ready  ## apply the SQL migrations to DATABASE_URL
 verify-ledger: .venv/ready  ## recompute every consent chain and receipt in DATABASE_URL
 	@$(BIN)/python -m tools.verify_ledger
 
-rewrap-keys: .venv/ready  ## wrap the epoch keys in DATABASE_URL under the current version of KMS_KEY
-	@$(BIN)/python -m tools.rewrap_keys
+verify-trades: .venv/ready  ## fold every trade in DATABASE_URL again from its events
+	@$(BIN)/python -m tools.verify_trades
+
+verify-archive: .venv/ready  ## verify ARCHIVE, a partner's export, by KEY, the public key of receipts in PEM
+	@$(BIN)/python -m tools.verify_archive "$(ARCHIVE)" $(if $(KEY),--key "$(KEY)")
+
+rewrap-keys: .venv/ready  ## wrap the epoch keys in DATABASE_URL under the current version of KMS_KEY; EPOCH=2026-11 moves partners' keys
+	@$(BIN)/python -m tools.rewrap_keys $(if $(EPOCH),--epoch $(EPOCH))
+
+rebuild-documents: .venv/ready  ## build the documents of the live feed in PROJECT anew from DATABASE_URL
+	@$(BIN)/python -m tools.rebuild_documents
 
 grading-model: .venv/ready  ## author the grading model's graph; the same bytes on each build
 	@$(BIN)/python -m tools.grading_model

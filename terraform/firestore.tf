@@ -1,4 +1,4 @@
-# Firestore: what clients listen to. Built again from the events if it has to be; the rules keep partners apart.
+# Firestore: what clients listen to. Built again from the database if it has to be; the rules keep partners apart.
 
 locals {
   # Collection -> the fields that clients' queries filter by, newest first: a client asks for its partner's own documents,

@@ -6,14 +6,11 @@ locals {
   # it can be restored. Cloud Storage itself keeps what is deleted for good for 7 days. docs/privacy.md tells partners of both.
   bucket_rules = {
     # Fetched within days, and made again from the truth at any time: what is deleted need not be restored.
-    exports = { delete_after_days = 30, locked_days = 0, versions = false }
-    # Proof of what was: nobody deletes it for eight years (Companies Act 2013, section 128(5)), so it needs no versions.
-    audit       = { delete_after_days = 0, locked_days = 2922, versions = false }
-    checkpoints = { delete_after_days = 0, locked_days = 2922, versions = false }
+    exports = { delete_after_days = 30, versions = false }
   }
   buckets = {
     for bucket in distinct(flatten([for f in local.functions : f.buckets])) :
-    bucket => lookup(local.bucket_rules, bucket, { delete_after_days = 0, locked_days = 0, versions = true })
+    bucket => lookup(local.bucket_rules, bucket, { delete_after_days = 0, versions = true })
   }
 }
 
@@ -55,16 +52,6 @@ resource "google_storage_bucket" "files" {
       condition {
         age = lifecycle_rule.value
       }
-    }
-  }
-
-  dynamic "retention_policy" {
-    for_each = each.value.locked_days == 0 ? [] : [each.value.locked_days]
-
-    content {
-      retention_period = tostring(retention_policy.value * 86400)
-      # Locked for good, so not where an environment may be destroyed.
-      is_locked = var.protect_data
     }
   }
 }

@@ -150,7 +150,7 @@ def _count(db: Session, subject: UUID, today: date, archives: int) -> dict[str, 
             )
             counts[f"bucket {prefix.bucket}/{prefix.prefix}"] = row[0] if row else 0
     for collection in data_map().collections.values():
-        counts[f"collection {collection.name}"] = sum(1 for _ in _document_ids(db, collection, subject))
+        counts[f"collection {collection.name}"] = sum(1 for _ in documents_of(db, collection, subject))
     return counts
 
 
@@ -160,7 +160,7 @@ def _count(db: Session, subject: UUID, today: date, archives: int) -> dict[str, 
 def _redact_documents(db: Session, documents: Documents, subject: UUID) -> None:
     """Overwrite the documents of the subject. One whose first event is still to come is made: so it finds it overwritten."""
     for collection in data_map().collections.values():
-        for document_ids in _batches(_document_ids(db, collection, subject)):
+        for document_ids in _batches(documents_of(db, collection, subject)):
             with holds.step(db, subject):
                 for document_id in document_ids:
                     documents.update(
@@ -169,7 +169,7 @@ def _redact_documents(db: Session, documents: Documents, subject: UUID) -> None:
                     )
 
 
-def _document_ids(db: Session, collection: Collection, subject: UUID) -> Iterator[UUID]:
+def documents_of(db: Session, collection: Collection, subject: UUID) -> Iterator[UUID]:
     """The documents of the subject that an erasure changes."""
     table = data_map().tables[collection.rows_of]
     condition = selection.about_subject(data_map(), table)

@@ -110,18 +110,16 @@ def test_buckets_are_closed(deployed: Deployed) -> None:
         assert bucket["uniform_bucket_level_access"] is True, bucket["name"]
 
 
-def test_proof_cannot_be_deleted_and_exports_are(deployed: Deployed) -> None:
+def test_exports_are_deleted_and_what_is_deleted_by_mistake_can_be_restored(deployed: Deployed) -> None:
     buckets = {
         bucket["name"].removeprefix(f"{deployed.project}-"): bucket for bucket in deployed.values("storage_bucket")
     }
-    for name in {"audit", "checkpoints"} & set(buckets):
-        assert int(buckets[name]["retention_policy"][0]["retention_period"]) >= 2922 * 86400, name
     if "exports" in buckets:
         rules = [r for r in buckets["exports"]["lifecycle_rule"] if r["action"][0]["type"] == "Delete"]
         assert any(0 < (rule["condition"][0]["age"] or 0) <= 30 for rule in rules)
-    # What is deleted by mistake can be restored, but for archives, which are made again, and what nobody can delete.
+    # All but archives, which are made again.
     versioned = {name for name, bucket in buckets.items() if bucket["versioning"][0]["enabled"]}
-    assert {"exports", "audit", "checkpoints"}.isdisjoint(versioned)
+    assert "exports" not in versioned
     assert "uploads" in versioned or "uploads" not in buckets
 
 

@@ -56,7 +56,7 @@ GROWTH = {
             "encrypts": True,
             "signs": True,
             "secrets": ["growth-secret"],
-            "buckets": ["exports", "checkpoints"],
+            "buckets": ["exports", "growth"],
             "enqueues": {"growth-tasks": "growth-task"},
         },
         "growth-consumer": {"trigger": {"topics": ["growth-events", "trade-events"]}, "documents": True},

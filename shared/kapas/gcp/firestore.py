@@ -34,6 +34,13 @@ class Firestore:
 
         apply(self._client.transaction(max_attempts=ATTEMPTS))
 
+    def ids(self, collection: str) -> list[str]:
+        """The ids of all documents of a collection: for tools, for it reads each. Raises `Unavailable`."""
+        try:
+            return [reference.id for reference in self._client.collection(collection).list_documents()]
+        except (GoogleAPICallError, RetryError) as failure:
+            raise Unavailable("Firestore does not answer") from failure
+
     def delete(self, path: str) -> None:
         try:
             self._client.document(path).delete(timeout=TIMEOUT)
