@@ -34,6 +34,8 @@ resource "google_sql_database_instance" "this" {
     disk_autoresize_limit       = 100
     connector_enforcement       = "REQUIRED"
     deletion_protection_enabled = var.protect_data
+    # Until each has reached its age. Without it a deleted instance takes its backups with it.
+    retain_backups_on_delete = true
 
     ip_configuration {
       ipv4_enabled    = false

@@ -74,6 +74,7 @@ def test_it_can_be_restored_to_any_moment_of_a_week(deployed: Deployed) -> None:
     assert backups["point_in_time_recovery_enabled"] is True
     assert backups["transaction_log_retention_days"] == 7
     assert backups["backup_retention_settings"][0]["retained_backups"] >= 7
+    assert _settings(deployed)["retain_backups_on_delete"] is True
 
 
 def test_a_restored_instance_takes_over_and_nothing_is_deleted(restored: list[dict[str, Any]]) -> None:

@@ -170,7 +170,7 @@ def alert_conditions(catalog: Catalog) -> int:
     """Conditions of `terraform/alerts.tf` and `slos.tf`: two of each burn rate of a capability, one of each other alert."""
     capabilities = {function.capability for function in catalog.functions.values()}
     scheduled = sum(function.trigger.kind == "schedule" for function in catalog.functions.values())
-    return 4 * len(capabilities) + scheduled + 8
+    return 4 * len(capabilities) + scheduled + 9
 
 
 def _rest(catalog: Catalog, prices: Prices) -> Iterator[tuple[str, float]]:
