@@ -91,8 +91,8 @@ smoke: .venv/ready  ## whether the system at TARGET, a URL or dev or prod, answe
 release-hold: .venv/ready  ## before an apply: keep PROJECT's calls with the revisions that serve them
 	@$(BIN)/python -m tools.deliver.release hold "$(PROJECT)"
 
-canary: .venv/ready  ## after an apply: move PROJECT's calls to the new revisions, and back if they do worse
-	@$(BIN)/python -m tools.deliver.release canary "$(PROJECT)"
+canary: .venv/ready  ## after an apply: move PROJECT's calls to the new revisions, and back if they do worse or TARGET does not answer
+	@$(BIN)/python -m tools.deliver.release canary "$(PROJECT)" "$(TARGET)"
 
 cost: .venv/ready  ## what a month costs, into docs/operations/cost.md
 	@$(BIN)/python -m tools.cost

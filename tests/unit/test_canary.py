@@ -66,10 +66,16 @@ class World:
 
     def __init__(self, *seen: Figures | Exception) -> None:
         self.splits: list[dict[str, int]] = []
+        self.broken_at: int | None = None
+        """From which share of the new revision on the system does not answer from outside."""
         self._seen: Iterator[Figures | Exception] = iter(seen)
 
     def doing(self) -> Doing:
-        return Doing(self.split, self.look, lambda: None, lambda line: None)
+        return Doing(self.split, self.look, self.ask, lambda: None, lambda line: None)
+
+    def ask(self) -> list[str]:
+        broken = self.broken_at is not None and self.new_share[-1] >= self.broken_at
+        return ["GET /v1/trades as nobody: answered 500"] if broken else []
 
     def split(self, service: str, shares: Mapping[str, int]) -> None:
         self.splits.append(dict(shares))
@@ -110,6 +116,15 @@ def test_too_few_calls_pass_only_if_none_failed() -> None:
     quiet = [Figures(1, 0, 10.0)] * 2 * len(STAGES)
     assert walk([CHANGE], OBJECTIVE, World(*quiet).doing(), looks=2)
     assert not walk([CHANGE], OBJECTIVE, World(Figures(1, 1, 10.0), Figures(2, 1, 10.0)).doing(), looks=2)
+
+
+@pytest.mark.parametrize("share", STAGES)
+def test_a_revision_that_nobody_calls_goes_back_if_it_does_not_answer_from_outside(share: int) -> None:
+    world = World(*[Figures(0, 0, 0.0)] * 2 * len(STAGES))
+    world.broken_at = share
+    assert not walk([CHANGE], OBJECTIVE, world.doing(), looks=2)
+    assert max(world.new_share) == share
+    assert world.splits[-1] == {CHANGE.before: 100}
 
 
 class RestApi:

@@ -86,6 +86,8 @@ class Doing:
     """Give the revisions of a service these percents of its calls."""
     look: Callable[[Change], tuple[Figures, Figures]]
     """The figures of the revision before and of the new one, since the last split."""
+    ask: Callable[[], list[str]]
+    """Ask the system from outside; what did not answer as it should."""
     wait: Callable[[], None]
     tell: Callable[[str], None] = print
 
@@ -93,8 +95,9 @@ class Doing:
 def walk(changes: list[Change], objective: Objective, doing: Doing, looks: int = 10) -> bool:
     """Take all changes through the stages together; whether they stayed. If one must go back, all do.
 
-    A stage that has too few calls to judge after `looks` looks passes if none of them failed. Whatever goes wrong on
-    the way, also an error of Google's API, puts the revisions back that served before.
+    A stage that has too few calls to judge after `looks` looks passes if none of them failed. Each ends with questions from
+    outside, so that nothing takes all calls that was never called. Whatever goes wrong on the way, also an error of
+    Google's API, puts the revisions back that served before.
     """
     try:
         passed = all(_stage(changes, percent, objective, doing, looks) for percent in STAGES)
@@ -128,6 +131,9 @@ def _stage(changes: list[Change], percent: int, objective: Objective, doing: Doi
             doing.tell(f"{change.new} at {percent}%: {seen[change][1]}, no clear answer: rolling back")
         if failing:
             return False
+    if wrong := doing.ask():
+        doing.tell("\n".join([f"at {percent}%, from outside: rolling back", *wrong]))
+        return False
     doing.tell(f"{percent}% of the calls: kept")
     return True
 

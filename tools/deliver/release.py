@@ -1,8 +1,9 @@
-"""The two ends of a release: `python -m tools.deliver.release hold|canary PROJECT`.
+"""The two ends of a release: `python -m tools.deliver.release hold PROJECT` and `canary PROJECT TARGET`.
 
 `hold`, before the apply, keeps the calls of each function with the revision that serves them, so that a new one gets none,
 and writes down which it is (build/serving.json). `canary`, after it, walks the calls over to the
-revisions that are new, and back if they do worse. Exit code 1: they went back.
+revisions that are new, and back if they do worse or if TARGET, a URL or an environment, does not answer by `make smoke`. Exit
+code 1: they went back.
 """
 
 import json
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tools.catalog import ROOT, Catalog, catalog
+from tools.deliver import smoke
 from tools.deliver.canary import Change, Doing, Figures, Objective, walk
 from tools.deliver.cloud_run import CloudRun, as_deployer
 
@@ -41,8 +43,8 @@ def serves_clients(described: Catalog) -> dict[str, bool]:
     return {name: f.capability in clients for name, f in described.functions.items()}
 
 
-def canary(run: CloudRun, served: dict[str, str]) -> bool:
-    """Walk over whatever is new; whether it stayed."""
+def canary(run: CloudRun, served: dict[str, str], url: str) -> bool:
+    """Walk over whatever is new, asking the system at `url`; whether it stayed."""
     split_at: dict[str, datetime] = {}
     strict = serves_clients(catalog())
 
@@ -56,7 +58,8 @@ def canary(run: CloudRun, served: dict[str, str]) -> bool:
 
     found = changes(run, served)
     print(f"{len(found)} functions have a new revision")
-    return walk(found, Objective(), Doing(split, look, lambda: time.sleep(LOOK_SECONDS))) if found else True
+    doing = Doing(split, look, lambda: smoke.failures(url), lambda: time.sleep(LOOK_SECONDS))
+    return walk(found, Objective(), doing) if found else True
 
 
 def main(arguments: list[str], path: Path = SERVING) -> int:
@@ -65,8 +68,9 @@ def main(arguments: list[str], path: Path = SERVING) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(hold(CloudRun(as_deployer(), project, catalog().region)), indent=2))
             return 0
-        case ["canary", project]:
-            return 0 if canary(CloudRun(as_deployer(), project, catalog().region), json.loads(path.read_text())) else 1
+        case ["canary", project, target]:
+            run = CloudRun(as_deployer(), project, catalog().region)
+            return 0 if canary(run, json.loads(path.read_text()), smoke.base_url(target)) else 1
         case _:
             print(__doc__, file=sys.stderr)
             return 2
