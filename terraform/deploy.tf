@@ -82,13 +82,6 @@ resource "google_service_account_iam_member" "deployer_acts_as" {
   member             = google_service_account.deployer.member
 }
 
-# The operators approve a plan, or refuse it.
-resource "google_project_iam_member" "approvers" {
-  project = var.project_id
-  role    = "roles/cloudbuild.builds.approver"
-  member  = var.operators
-}
-
 resource "google_cloudbuild_trigger" "main" {
   for_each = var.repository == null ? {} : { main = var.repository }
 
@@ -132,6 +125,32 @@ resource "google_cloudbuild_trigger" "release" {
 
   git_file_source {
     path      = "cloudbuild-release.yaml"
+    uri       = each.value
+    revision  = "refs/heads/main"
+    repo_type = "GITHUB"
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+# Run by an operator, with the function and the revision that is to serve: docs/operations/rollback.md.
+resource "google_cloudbuild_trigger" "roll_back" {
+  for_each = local.release_sources
+
+  name            = "roll-back"
+  location        = local.region
+  description     = "All calls of one function to one of its revisions"
+  service_account = google_service_account.deployer.id
+  substitutions   = { _FUNCTION = "none", _REVISION = "none" }
+
+  source_to_build {
+    uri       = each.value
+    ref       = "refs/heads/main"
+    repo_type = "GITHUB"
+  }
+
+  git_file_source {
+    path      = "cloudbuild-roll-back.yaml"
     uri       = each.value
     revision  = "refs/heads/main"
     repo_type = "GITHUB"

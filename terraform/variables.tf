@@ -50,7 +50,7 @@ variable "token_jwks_url" {
 
 variable "operators" {
   type        = string
-  description = "The group of those who run the system, as `group:name@domain`: they read dead letters."
+  description = "The group of those who run the system, as `group:name@domain`: what they may do is in operators.tf."
 }
 
 variable "alert_email" {

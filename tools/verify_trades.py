@@ -15,7 +15,7 @@ from kapas.db.connect import connector
 from kapas.errors import Unavailable
 from kapas.schemas.common import cursor
 from kapas.schemas.trades import TradeQuery
-from kapas.settings import DatabaseSettings
+from kapas.settings import DatabaseSettings, SettingsError, load, use
 
 PAGE = 100
 
@@ -38,10 +38,11 @@ def verify(db: Session) -> Iterator[tuple[UUID, str | None]]:
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Verify, and print what is wrong; the exit code."""
-    url = environment.get("DATABASE_URL", "")
-    settings = DatabaseSettings(function="verify-trades", project="", database_url=url, database_pool=1)
+    told = {"FUNCTION": "verify-trades", "PROJECT": "", "DATABASE_POOL": "1", **environment}
     whole = wrong = 0
     try:
+        with use(told):
+            settings = load(DatabaseSettings)
         database = Database(connector(settings), 1)
         with database.session(PLATFORM) as db, db.transaction():
             # One moment for all statements: a step that is taken meanwhile must not look like a fault.
@@ -50,7 +51,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
                 whole, wrong = (whole + 1, wrong) if fault is None else (whole, wrong + 1)
                 if fault is not None:
                     print(f"trade {trade_id}: {fault}")
-    except (Unavailable, DatabaseFailure, OSError, ValueError) as error:
+    except (SettingsError, Unavailable, DatabaseFailure, OSError, ValueError) as error:
         print(f"cannot verify: {error}", file=sys.stderr)
         return 2
     print(f"{whole} trades are the fold of their events, {wrong} are not")

@@ -12,12 +12,12 @@ import yaml
 
 from tools.catalog import ROOT
 
-FILES = [ROOT / "cloudbuild.yaml", ROOT / "cloudbuild-release.yaml"]
+FILES = [ROOT / "cloudbuild.yaml", ROOT / "cloudbuild-release.yaml", ROOT / "cloudbuild-roll-back.yaml"]
 ORDER = [
     *("lint", "types", "tests", "terraform-proof", "bundle", "sbom", "audit", "upload", "migrate", "plan", "approval"),
     *("apply", "smoke", "canary"),
 ]
-ON_GOOGLE_CLOUD = {"terraform", "fetch", "upload", "migrate", "plan", "approval", "apply"}
+ON_GOOGLE_CLOUD = {"terraform", "fetch", "upload", "migrate", "plan", "approval", "apply", "roll-back"}
 """Steps that are a command of gcloud or Terraform against the real project; everything else runs here."""
 
 

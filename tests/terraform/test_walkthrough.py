@@ -82,7 +82,12 @@ def test_what_migrates_is_there_by_then() -> None:
     bucket = options["gcs-source-staging-dir"].removeprefix("gs://").partition("/")[0]
     assert bucket in {values["name"] for values in applied(start, "storage_bucket")}
     given = dict(pair.split("=", 1) for pair in options["substitutions"].split(","))
-    assert set(given) == set(yaml.safe_load((ROOT / options["config"]).read_text())["substitutions"])
+    defaults = yaml.safe_load((ROOT / options["config"]).read_text())["substitutions"]
+    assert set(given) == {"_INSTANCE", "_USER"}
+    assert {name: defaults[name] for name in defaults.keys() - given} == {
+        "_COMMAND": "python -m tools.migrate",
+        "_REQUIREMENTS": "functions/outbox_relay/requirements.txt",
+    }
     assert given["_INSTANCE"] == applied(start, "sql_database_instance")[0]["connection_name"]
     assert unquote(given["_USER"]) in {user["name"] for user in applied(start, "sql_user")}
     assert applied(start, "sql_database")

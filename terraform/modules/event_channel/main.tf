@@ -14,7 +14,7 @@ resource "google_pubsub_topic" "this" {
   }
 }
 
-# The relay is the one publisher.
+# The relay publishes.
 resource "google_pubsub_topic_iam_member" "publisher" {
   topic  = google_pubsub_topic.this.id
   role   = "roles/pubsub.publisher"
@@ -108,6 +108,22 @@ resource "google_pubsub_subscription_iam_member" "dead_letter_reader" {
   for_each = var.push
 
   subscription = google_pubsub_subscription.dead_letter[each.key].name
+  role         = "roles/pubsub.subscriber"
+  member       = var.operators
+}
+
+# Operators publish dead letters anew once their consumer is mended.
+resource "google_pubsub_topic_iam_member" "operators" {
+  topic  = google_pubsub_topic.this.id
+  role   = "roles/pubsub.publisher"
+  member = var.operators
+}
+
+# Operators seek a subscription to a moment, after a restore.
+resource "google_pubsub_subscription_iam_member" "operators" {
+  for_each = var.push
+
+  subscription = google_pubsub_subscription.push[each.key].name
   role         = "roles/pubsub.subscriber"
   member       = var.operators
 }

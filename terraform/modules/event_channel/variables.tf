@@ -25,7 +25,7 @@ variable "publisher" {
 
 variable "operators" {
   type        = string
-  description = "Who reads dead letters, as an IAM member."
+  description = "Who reads dead letters and publishes them anew, as an IAM member."
 }
 
 variable "push" {
