@@ -1,7 +1,5 @@
 """Use case of the relay: publish what the outbox holds, in order per aggregate."""
 
-from collections.abc import Sequence
-
 from kapas import clock, log
 from kapas.db import PLATFORM, Database
 from kapas.ports import Bus
@@ -30,8 +28,7 @@ def drain(database: Database, bus: Bus) -> int:
         done, failures = _publish_batch(database, bus)
         published += done
         if failures:
-            code = type(failures[0]).__name__
-            log.error("outbox_publish_failed", published=published, failed=len(failures), code=code)
+            log.error("outbox_publish_failed", failures[0], published=published, failed=len(failures))
             raise PublishFailed
         if done == 0:
             if published:
@@ -43,13 +40,8 @@ def _publish_batch(database: Database, bus: Bus) -> tuple[int, list[Exception]]:
     """How many events were published, and why the others were not. The claim is the transaction's row locks."""
     with database.session(PLATFORM) as db, db.transaction():
         rows = store.claim(db, BATCH)
-        outcomes = _publish(bus, rows)
+        outcomes = bus.publish([row.message() for row in rows])
         done = [row.event_id for row, failure in zip(rows, outcomes, strict=True) if failure is None]
         if done:
             store.mark_published(db, done, clock.now())
         return len(done), [failure for failure in outcomes if failure is not None]
-
-
-def _publish(bus: Bus, rows: list[store.OutboxRow]) -> Sequence[Exception | None]:
-    """What became of each row: None if Pub/Sub took it."""
-    return bus.publish([row.message() for row in rows])

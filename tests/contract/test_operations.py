@@ -72,6 +72,15 @@ def test_every_target_that_a_page_names_is_there() -> None:
             assert target in targets, f"{page.name}: make {target}"
 
 
+def test_every_command_of_python_runs_as_it_is_written() -> None:
+    """By a target of make, or with the interpreter of the environment: a bare one has none of the packages."""
+    documents = [ROOT / "docs/privacy.md", ROOT / "terraform/README.md", *PAGES, *ROOT.glob("functions/*/README.md")]
+    for page in documents:
+        for before in re.findall(r"(\S*)python -m tools\.", page.read_text()):
+            # What a build runs by `_COMMAND`, it runs where the packages are.
+            assert before.endswith((".venv/bin/", "_COMMAND=")), page
+
+
 def test_every_scheduled_function_is_in_the_runbook_of_what_has_not_run() -> None:
     text = (ROOT / "docs/operations/alerts.md").read_text()
     section = text[text.index("## not-run") :]
