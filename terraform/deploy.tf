@@ -19,6 +19,7 @@ locals {
     "roles/firebaserules.admin",
     "roles/iam.roleAdmin",
     "roles/iam.serviceAccountAdmin",
+    "roles/identityplatform.admin",
     "roles/logging.admin",
     "roles/monitoring.admin",
     "roles/pubsub.admin",

@@ -12,9 +12,9 @@ locals {
         THREADS = tostring(f.concurrency)
       },
       f.kind == "routes" ? {
-        TOKEN_ISSUER   = var.token_issuer
-        TOKEN_AUDIENCE = var.token_audience
-        TOKEN_JWKS_URL = var.token_jwks_url
+        TOKEN_ISSUER   = local.sign_in.issuer
+        TOKEN_AUDIENCE = local.sign_in.audience
+        TOKEN_JWKS_URL = local.sign_in.jwks_url
         } : {
         SERVICE_AUDIENCE = local.urls[name]
         ALLOWED_CALLERS  = join(",", values(local.callers_of[name]))

@@ -28,26 +28,6 @@ variable "domain" {
   description = "The host name that clients call."
 }
 
-variable "token_issuer" {
-  type        = string
-  description = "Who issues the tokens that clients carry: their `iss`."
-}
-
-variable "token_audience" {
-  type        = string
-  description = "The `aud` of the tokens that clients carry."
-}
-
-variable "token_jwks_url" {
-  type        = string
-  description = "Where the issuer publishes its keys."
-
-  validation {
-    condition     = startswith(var.token_jwks_url, "https://")
-    error_message = "Keys are fetched over https only."
-  }
-}
-
 variable "operators" {
   type        = string
   description = "The group of those who run the system, as `group:name@domain`: what they may do is in operators.tf."

@@ -52,6 +52,33 @@ def test_the_audience_may_be_one_of_several(verifier: Verifier) -> None:
     assert verifier.verify(token(aud=["https://other.example.com", AUDIENCE])).subject == "user-1"
 
 
+def test_a_token_of_identity_platform_is_accepted(issuer: Issuer, time: Time) -> None:
+    """Its claims as the service writes them, with the account's custom ones beside them."""
+    now = int(NOW.timestamp())
+    issued = {
+        "iss": "https://securetoken.google.com/kapas-prod",
+        "aud": "kapas-prod",
+        "auth_time": now - 600,
+        "user_id": "q8Zt3vYwUOhL1nR5sXeKbD2fGmA2",
+        "sub": "q8Zt3vYwUOhL1nR5sXeKbD2fGmA2",
+        "iat": now,
+        "exp": now + 3600,
+        "email": "asha@ginning.example.com",
+        "email_verified": True,
+        "firebase": {"identities": {"email": ["asha@ginning.example.com"]}, "sign_in_provider": "password"},
+        "partner_id": str(PARTNER),
+        "role": "owner",
+        "tier": "basic",
+    }
+    verifier = Verifier(issuer.fetch, "https://securetoken.google.com/kapas-prod", "kapas-prod")
+    expected = Identity("q8Zt3vYwUOhL1nR5sXeKbD2fGmA2", PARTNER, Role.OWNER, Tier.BASIC)
+    assert verifier.verify(signed(json.dumps(issued).encode())) == expected
+    elsewhere = issued | {"iss": "https://securetoken.google.com/kapas-dev"}
+    assert refusal(verifier, signed(json.dumps(elsewhere).encode())) == "issuer"
+    without = {name: value for name, value in issued.items() if name not in ("partner_id", "role", "tier")}
+    assert refusal(verifier, signed(json.dumps(without).encode())) == "role", "an account without claims is nobody"
+
+
 @pytest.mark.parametrize("role", ["ops", "dpo", "inspector"])
 def test_platform_roles_need_no_partner(verifier: Verifier, role: str) -> None:
     assert verifier.verify(token(role=role, partner_id=None)) == Identity("user-1", None, Role(role), Tier.PREMIUM)

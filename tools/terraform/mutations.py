@@ -163,8 +163,8 @@ MUTATIONS = (
     Mutation(
         "A function is told of a variable by another name",
         "terraform/environment.tf",
-        "TOKEN_AUDIENCE = var.token_audience",
-        "AUDIENCE       = var.token_audience",
+        "TOKEN_AUDIENCE = local.sign_in.audience",
+        "AUDIENCE       = local.sign_in.audience",
     ),
     Mutation(
         "Requests queue up behind the framework's own number of threads",
