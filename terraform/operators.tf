@@ -55,6 +55,11 @@ resource "google_project_iam_member" "operators" {
   member  = var.operators
 }
 
+moved {
+  from = google_project_iam_member.approvers
+  to   = google_project_iam_member.operators["roles/cloudbuild.builds.approver"]
+}
+
 # Operators do what runbooks ask for where Google's own roles would also delete databases, jobs or keys.
 resource "google_project_iam_member" "operators_runbooks" {
   project = var.project_id

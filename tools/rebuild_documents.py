@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
+from google.api_core.exceptions import GoogleAPICallError
+
 from functions.data_export import erasing
 from functions.live_feed import projections
 from kapas.data_map import Collection, data_map
@@ -101,7 +103,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
             database, documents = Database(connector(settings), 1), Firestore(settings.project)
             with database.session(PLATFORM) as db:
                 done = Counter(rebuild(db, documents))
-    except (SettingsError, Unavailable, DatabaseFailure, OSError, ValueError) as error:
+    except (SettingsError, Unavailable, DatabaseFailure, GoogleAPICallError, OSError, ValueError) as error:
         print(f"cannot build the documents: {error}", file=sys.stderr)
         return 2
     print(f"{done['overwritten']} documents are overwritten, {done['deleted']} without a row are deleted")
