@@ -1,5 +1,5 @@
 # Who signs in: Identity Platform makes the one token of an app, for the API and for Firestore's rules, which take no other
-# issuer's (docs/decisions/0021-identity-platform-signs-in.md).
+# issuer's (docs/decisions/0023-identity-platform-signs-in.md).
 
 locals {
   sign_in = {
