@@ -1,5 +1,7 @@
 """Use case of the relay: publish what the outbox holds, in order per aggregate."""
 
+from collections.abc import Sequence
+
 from kapas import clock, log
 from kapas.db import PLATFORM, Database
 from kapas.ports import Bus
@@ -40,8 +42,13 @@ def _publish_batch(database: Database, bus: Bus) -> tuple[int, list[Exception]]:
     """How many events were published, and why the others were not. The claim is the transaction's row locks."""
     with database.session(PLATFORM) as db, db.transaction():
         rows = store.claim(db, BATCH)
-        outcomes = bus.publish([row.message() for row in rows])
+        outcomes = _publish(bus, rows)
         done = [row.event_id for row, failure in zip(rows, outcomes, strict=True) if failure is None]
         if done:
             store.mark_published(db, done, clock.now())
         return len(done), [failure for failure in outcomes if failure is not None]
+
+
+def _publish(bus: Bus, rows: Sequence[store.OutboxRow]) -> Sequence[Exception | None]:
+    """What became of each row: None if Pub/Sub took it."""
+    return bus.publish([row.message() for row in rows])

@@ -156,7 +156,7 @@ KINDS = (
         children=(("grading_usage", "grading_id"),),
         **_IMAGE,
     ),
-    Kind("traded grading", "gradings", "id", 10 * YEAR, (_GRADING.format(trade=":id"),), deletes=False, **_IMAGE),
+    Kind("traded grading", "gradings", "id", YEAR, (_GRADING.format(trade=":id"),), rows_stay=True, **_IMAGE),
     Kind(
         "trade",
         "trades",
