@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from functions.data_export.archive import MANIFEST, PUBLIC_KEY, SIGNATURE
-from functions.data_export.signatures import key_id
+from kapas.signing import key_id
 
 CHUNK = 1 << 20
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from functions.consent_updates import receipts, store
 from functions.consent_updates.ledger import Entry, Fault, Head, first_fault
+from kapas import signing
 from kapas.db import PLATFORM, Database, DatabaseFailure, Row, Session
 from kapas.db.connect import connector
 from kapas.errors import Unavailable
@@ -103,7 +104,7 @@ def _unsigned(entries: Sequence[Entry], kept: Iterable[Row], keys: Mapping[str, 
             break
         if key_id not in keys:
             return Fault(first, "edited", "its receipt is signed with a key that is not trusted")
-        if not receipts.is_signed(receipts.signing_input(covered, key_id), bytes(signature), keys[key_id]):
+        if not signing.is_signed(receipts.signing_input(covered, key_id), bytes(signature), keys[key_id]):
             return Fault(first, "edited", "the signature of its receipt does not hold")
     return Fault(signed + 1, "inserted", "no receipt is over it") if signed < len(entries) else None
 
@@ -138,7 +139,7 @@ def stored_keys(db: Session) -> dict[str, str]:
 
 def by_id(public_keys: Iterable[str]) -> dict[str, str]:
     """Public keys in PEM by their id."""
-    return {receipts.key_id(public_key): public_key for public_key in public_keys}
+    return {signing.key_id(public_key): public_key for public_key in public_keys}
 
 
 def _head(row: Row) -> Head:

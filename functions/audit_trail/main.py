@@ -13,7 +13,7 @@ from . import service
 
 
 class Settings(DatabaseSettings, CallerSettings):
-    """What the audit trail is told."""
+    """Settings of the audit trail."""
 
 
 @once

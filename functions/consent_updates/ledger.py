@@ -13,8 +13,7 @@ from uuid import UUID
 
 from kapas.clock import rfc3339
 from kapas.schemas.consents import Decision, NoticeReference, Purpose
-
-from .canonical import digest
+from kapas.signing import digest
 
 SCHEMA_VERSION = "kapas-consent-1; ISO/IEC TS 27560:2023"
 CONSENT_TYPE = "explicit"

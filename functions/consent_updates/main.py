@@ -45,11 +45,11 @@ from . import expiry, notices, processors, service
 
 
 class Settings(ApiSettings, KeySettings, SigningSettings):
-    """What the function for clients is told."""
+    """Settings of the function for clients."""
 
 
 class ExpirySettings(DatabaseSettings, CallerSettings, RelaySettings):
-    """What ends consents is told."""
+    """Settings of what ends consents."""
 
 
 @once
@@ -178,7 +178,7 @@ def list_dispatches(query: DispatchQuery) -> Response:
 
 @app.post("/v1/consent-dispatches/<uuid:dispatch_id>/acknowledge", responses={200: ConsentDispatch})
 def acknowledge_dispatch(path: DispatchPath) -> Response:
-    """Take down that a processor has stopped. For the platform's staff."""
+    """Record that a processor has stopped. For the platform's staff."""
     with app.session() as db:
         return app.commit(db, service.acknowledge(db, app.caller, path.dispatch_id))
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from kapas.clock import IST
 from kapas.schemas.consents import LANGUAGES, ConsentNotice, Language, NoticeContent, Purpose
-
-from .canonical import digest
+from kapas.signing import digest
 
 FOLDER = Path(__file__).with_name("notices")
 

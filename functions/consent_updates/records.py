@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from kapas import ids
+from kapas import ids, signing
 from kapas.db import Session
 from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict
@@ -37,7 +37,7 @@ def seal(
         Conflict: the partner has no key: it is not registered, or it was erased.
     """
     drafts = [(ids.uuid7(), decide) for decide in decisions]
-    # The officer takes down what the partner decided, and is named as who did.
+    # The officer records what the partner decided, and is named as the one who recorded it.
     entity = f"dpo:{caller.subject}" if caller.role is Role.DPO else caller.subject
     plain = {store.actor_field(record_id): entity for record_id, _ in drafts}
     plain |= {store.comment_field(record_id): decide.comment for record_id, decide in drafts if decide.comment}
@@ -72,7 +72,7 @@ def seal(
 def sign(signer: Signer, entries: Sequence[Entry]) -> tuple[store.Receipt, str]:
     """The receipt over the records of one decision: what is kept of it, and its compact form."""
     public_key = signer.public_key()
-    key_id = receipts.key_id(public_key)
+    key_id = signing.key_id(public_key)
     signed = receipts.signing_input(entries, key_id)
     signature = signer.sign(signed)
     first, last = entries[0], entries[-1]

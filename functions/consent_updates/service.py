@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kapas import clock, ids, restrictions
+from kapas import clock, ids, restrictions, signing
 from kapas.api import Outcome, require
 from kapas.db import Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
@@ -239,7 +239,7 @@ def receipt(db: Session, subject_id: UUID, decision_id: UUID) -> ConsentReceipt:
 
 def receipt_keys(db: Session) -> ReceiptKeys:
     """The public keys of all receipts, oldest first."""
-    return ReceiptKeys(keys=[receipts.jwk(public_key) for public_key in store.public_keys(db)])
+    return ReceiptKeys(keys=[signing.jwk(public_key) for public_key in store.public_keys(db)])
 
 
 def _states(entries: Sequence[Entry], at: datetime, restricted_at: datetime | None) -> ConsentStates:
@@ -269,14 +269,11 @@ def _states(entries: Sequence[Entry], at: datetime, restricted_at: datetime | No
 def list_dispatches(db: Session, caller: Identity, query: DispatchQuery) -> ConsentDispatchPage:
     """Dispatches of every partner, the earliest due first. Raises `Forbidden` unless the caller is of the staff."""
     _require_staff(caller)
-    found = dispatch_store.page(db, query, clock.now(), query.limit + 1)
-    more = len(found) > query.limit
-    data = found[: query.limit]
-    return ConsentDispatchPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+    return ConsentDispatchPage.of(dispatch_store.page(db, query, clock.now(), query.limit + 1), query.limit)
 
 
 def acknowledge(db: Session, caller: Identity, dispatch_id: UUID) -> Outcome:
-    """Take down that a processor has stopped.
+    """Record that a processor has stopped.
 
     Raises:
         Forbidden: the caller is neither the data protection officer nor of operations.

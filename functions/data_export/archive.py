@@ -16,11 +16,11 @@ from datetime import datetime
 from typing import Any, BinaryIO, cast
 from uuid import UUID
 
-from kapas import clock
+from kapas import clock, signing
 from kapas.data_map import DataMap, Table
 from kapas.ports import Signer
 
-from . import index_page, shards, signatures
+from . import index_page, shards
 
 FORMAT = "kapas-export/1"
 CONTENT_TYPE = "application/zip"
@@ -99,7 +99,7 @@ def build(stream: BinaryIO, data_map: DataMap, signer: Signer, contents: Content
         members.add(PUBLIC_KEY, [signer.public_key().encode()])
         signed = json.dumps({**manifest, "files": members.listed()}, indent=1, ensure_ascii=False).encode()
         members.add(MANIFEST, [signed])
-        members.add(SIGNATURE, [signatures.detached(signer, signed, SIGNATURE_KIND).encode()])
+        members.add(SIGNATURE, [signing.detached(signer, signed, SIGNATURE_KIND).encode()])
     return sum(entry["actual"] for entry in tables)
 
 

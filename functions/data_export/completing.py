@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kapas import clock, log, outbox
+from kapas import clock, log, outbox, signing
 from kapas.data_map import data_map
 from kapas.db import Session
 from kapas.db.key_store import SqlKeyStore
@@ -17,10 +17,9 @@ from kapas.retention import day_of
 from kapas.schemas.events.exports import PrivacyErased
 from kapas.schemas.exports import Done, Erased, Erasure, ErasureStatement
 
-from . import holds, selection, signatures, statement, store
+from . import holds, selection, statement, store
 
 CERTIFICATE_KIND = "erasure-certificate+json"
-ISSUER = "https://kapas.example.com/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def _erased(counted: Mapping[str, int]) -> Iterator[Erased]:
 
 def _certificate(signer: Signer, erasure: Erasure, stated: ErasureStatement, now: datetime) -> str:
     claims = {
-        "iss": ISSUER,
+        "iss": signing.ISSUER,
         "iat": int(now.timestamp()),
         "jti": str(erasure.id),
         "sub": str(erasure.partner_id),
@@ -156,4 +155,4 @@ def _certificate(signer: Signer, erasure: Erasure, stated: ErasureStatement, now
         "data_map": data_map().version,
         "statement": stated.model_dump(mode="json"),
     }
-    return signatures.compact(signer, claims, CERTIFICATE_KIND)
+    return signing.compact(signer, claims, CERTIFICATE_KIND)

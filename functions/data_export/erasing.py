@@ -15,13 +15,14 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, log, trace
+from kapas import clock, log
 from kapas.data_map import Collection, DataMap, FileOf, Table, data_map
 from kapas.db import PLATFORM, Database, ForeignKeyViolation, Session
 from kapas.errors import Unavailable
 from kapas.ports import Documents, Task, Tasks
 from kapas.retention import day_of, policies
 from kapas.schemas.exports import Erasure
+from kapas.tasks import new_task
 
 from . import completing, holds, preparing, selection, store
 
@@ -55,15 +56,8 @@ class Means:
 
 def task(erasure_id: UUID, *, requested_at: datetime | None = None, suffix: str = "") -> Task:
     """The task that carries an erasure out: when its time has come, if it is told when it was asked for; else now."""
-    current = trace.current()
-    return Task(
-        queue=QUEUE,
-        function=HANDLER,
-        name=f"{erasure_id.hex[-8:]}-{erasure_id}{suffix}",
-        body=ErasureTask(erasure_id=erasure_id).model_dump_json().encode(),
-        schedule_time=requested_at + UPLOADS_END if requested_at else None,
-        headers={"traceparent": str(current)} if current else {},
-    )
+    at = requested_at + UPLOADS_END if requested_at else None
+    return new_task(QUEUE, HANDLER, ErasureTask(erasure_id=erasure_id), erasure_id, suffix, at=at)
 
 
 def watch(database: Database, tasks: Tasks) -> int:

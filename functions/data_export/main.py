@@ -53,22 +53,22 @@ class ArchiveSettings(FileSettings):
 
 
 class RequestSettings(ApiSettings, ArchiveSettings):
-    """What the function for partners is told."""
+    """Settings of the function for partners."""
 
 
 class IntakeSettings(CallerSettings, TaskSettings):
-    """What the function that begins the work is told."""
+    """Settings of the function that begins the work."""
 
 
 class WatchdogSettings(DatabaseSettings, CallerSettings, TaskSettings, RelaySettings, ArchiveSettings):
-    """What the watchdog is told."""
+    """Settings of the watchdog."""
 
 
 class WorkSettings(WatchdogSettings, HandlerSettings, KeySettings, SigningSettings, UploadSettings):
-    """What the work on exports and erasures is told."""
+    """Settings of the work on exports and erasures."""
 
 
-# Each entry point is a function of its own, with settings of its own; what several of them make is told what it needs.
+# Each entry point is deployed as a function of its own, with its own settings. What several share loads only what it needs.
 
 
 @once
@@ -182,8 +182,10 @@ def link_archive(path: ExportPath) -> Response:
 
 @app.post("/v1/erasures", responses={202: Erasure})
 def request_erasure(body: ErasureCreate) -> Response:
-    """Ask for the erasure of a partner's data. Its processing is restricted at once; what may go goes half an hour later. It
-    cannot be undone."""
+    """Ask for the erasure of a partner's data, which cannot be undone.
+
+    Its processing is restricted at once; what may be deleted is deleted half an hour later.
+    """
     with app.session() as db:
         return app.commit(db, service.request_erasure(db, app.caller, body), status=202)
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, legal_holds, log, outbox, trace
+from kapas import clock, legal_holds, log, outbox
 from kapas.data_map import data_map
 from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Unavailable, VersionConflict
@@ -22,6 +22,7 @@ from kapas.keys import Keyring
 from kapas.ports import Files, Signer, Task, Tasks
 from kapas.schemas.events.exports import ExportFailed, ExportReady
 from kapas.schemas.exports import Export, ExportFailure
+from kapas.tasks import new_task
 
 from . import archive, shards, store
 
@@ -82,14 +83,8 @@ def work(means: Means, task: ExportTask) -> None:
 
 def task(export_id: UUID, step: Step, *, shard: int = 0, attempt: int = 0) -> Task:
     """The task of one step. Its name is taken once an attempt."""
-    current = trace.current()
-    return Task(
-        queue=QUEUE,
-        function=HANDLER,
-        name=f"{export_id.hex[-8:]}-{export_id}-{step}-{shard}-{attempt}",
-        body=ExportTask(export_id=export_id, step=step, shard=shard, attempt=attempt).model_dump_json().encode(),
-        headers={"traceparent": str(current)} if current else {},
-    )
+    payload = ExportTask(export_id=export_id, step=step, shard=shard, attempt=attempt)
+    return new_task(QUEUE, HANDLER, payload, export_id, f"-{step}-{shard}-{attempt}")
 
 
 def archive_path(export_id: UUID) -> str:

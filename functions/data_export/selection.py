@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, time
 
 from kapas import clock
+from kapas.conditions import governed, is_one_of
 from kapas.data_map import DataMap, RetentionRule, Subject, Table
 from kapas.db import Session
 
@@ -21,7 +22,7 @@ def exported(data_map: DataMap, table: Table, alias: str = "t") -> str:
     """The condition that a row of `table`, called `alias`, is about the partner `:subject`, and for it to have."""
     about = about_subject(data_map, table, alias)
     rows = table.withheld
-    return f"({about} AND NOT {_is_one_of(alias, rows.column, rows.values)})" if rows else about
+    return f"({about} AND NOT {is_one_of(alias, rows.column, rows.values)})" if rows else about
 
 
 def ordered_by(table: Table, alias: str = "t") -> str:
@@ -41,8 +42,7 @@ def bounds(name: str, key: Sequence[str] | None) -> dict[str, str]:
 
 def of_rule(table: Table, rule: RetentionRule, alias: str = "t") -> str:
     """The condition that a row of `table`, called `alias`, falls under `rule`, and under none before it."""
-    before = table.retention[: table.retention.index(rule)]
-    return " AND ".join([*(f"NOT {_takes(other, alias)}" for other in before), _takes(rule, alias)])
+    return governed(rule, table.retention[: table.retention.index(rule)], alias)
 
 
 def count(db: Session, table: Table, condition: str, subject: object) -> int:
@@ -68,19 +68,3 @@ def _leads_to_subject(data_map: DataMap, path: Subject, alias: str) -> str:
     if path.array:
         return f"{alias}.{path.column} @> ARRAY[:subject::uuid]"
     return f"{alias}.{path.column} = :subject::uuid"
-
-
-def _takes(rule: RetentionRule, alias: str) -> str:
-    return _is_one_of(alias, rule.column, rule.values) if rule.column else "true"
-
-
-def _is_one_of(alias: str, name: str, values: Sequence[str | None]) -> str:
-    column, named = f"{alias}.{name}", [value for value in values if value is not None]
-    conditions = [f"{column} IS NULL"] if None in values else []
-    if named:
-        conditions.append(f"coalesce({column} IN ({', '.join(map(_literal, named))}), false)")
-    return f"({' OR '.join(conditions)})"
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -13,7 +13,7 @@ from kapas.events import CloudEvent, Event
 from kapas.identity import Identity, Role
 from kapas.ports import Files, Tasks
 from kapas.retention import policies
-from kapas.schemas.common import PageQuery, cursor
+from kapas.schemas.common import PageQuery
 from kapas.schemas.events.exports import ErasureRequested, ExportLinkIssued, ExportRequested
 from kapas.schemas.exports import (
     DataMapSummary,
@@ -78,8 +78,7 @@ def list_exports(db: Session, caller: Identity, query: PageQuery) -> ExportPage:
     """Exports that the session may see, newest first."""
     _require_role(caller)
     found = store.export_page(db, query.limit + 1, query.after_id())
-    more, data = len(found) > query.limit, [_as_of_now(export) for export in found[: query.limit]]
-    return ExportPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+    return ExportPage.of([_as_of_now(export) for export in found], query.limit)
 
 
 def link(db: Session, archives: Callable[[], Files], caller: Identity, export_id: UUID) -> Outcome:
@@ -145,9 +144,7 @@ def read_erasure(db: Session, caller: Identity, erasure_id: UUID) -> Erasure:
 def list_erasures(db: Session, caller: Identity, query: PageQuery) -> ErasurePage:
     """Erasures that the session may see, newest first."""
     _require_role(caller)
-    found = store.erasure_page(db, query.limit + 1, query.after_id())
-    more, data = len(found) > query.limit, found[: query.limit]
-    return ErasurePage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+    return ErasurePage.of(store.erasure_page(db, query.limit + 1, query.after_id()), query.limit)
 
 
 def begin(tasks: Tasks, event: CloudEvent) -> None:

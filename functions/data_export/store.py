@@ -110,12 +110,6 @@ def export_page(db: Session, limit: int, after: UUID | None) -> list[Export]:
     return [_export(row) for row in rows]
 
 
-def attempt(db: Session, export_id: UUID) -> int:
-    """How often the work on an export was started over."""
-    row = db.one("SELECT attempt FROM exports WHERE id = :id", id=export_id)
-    return row[0] if row else 0
-
-
 def add_link(export: Export, version: int, event: Event) -> Change:
     """That a link to the archive is handed out, provided that the export still is at `version`."""
     return Change(_LINK, {"id": export.id, "version": version, "at": export.updated_at}, events=(event,))

@@ -80,7 +80,7 @@ def parse(line: str) -> ClassingRecord:
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         raise Invalid(
-            f"{len(faults)} of the record's figures cannot be",
+            f"{len(faults)} of the record's figures are out of range",
             errors=[
                 FieldError("/record", fault["type"], f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}")
                 for fault in faults

@@ -17,6 +17,7 @@ from kapas.once import once
 from kapas.ports import Files, Tasks
 from kapas.relay import waker
 from kapas.schemas.common import Request as Model
+from kapas.schemas.common import Upload
 from kapas.schemas.gradings import (
     Grading,
     GradingCreate,
@@ -24,7 +25,6 @@ from kapas.schemas.gradings import (
     GradingModel,
     GradingPage,
     GradingQuery,
-    Upload,
 )
 from kapas.settings import (
     ApiSettings,
@@ -41,15 +41,15 @@ from . import model, service
 
 
 class RequestsSettings(ApiSettings, TaskSettings, UploadSettings):
-    """What the function for partners is told."""
+    """Settings of the function for partners."""
 
 
 class TaskHandlerSettings(DatabaseSettings, HandlerSettings, RelaySettings, UploadSettings):
-    """What the function that grades images is told."""
+    """Settings of the function that grades images."""
 
 
 class ReaperSettings(DatabaseSettings, CallerSettings, TaskSettings):
-    """What the reaper is told."""
+    """Settings of the reaper."""
 
 
 @once
@@ -110,10 +110,10 @@ class ModelPath(Model):
 
 @app.post("/v1/gradings", responses={201: GradingCreated})
 def request_grading(body: GradingCreate) -> Response:
-    """Have lint graded. By figures it is complete at once; an image is to be uploaded and submitted.
+    """Have lint graded. A grading from figures completes at once; an image is to be uploaded and submitted.
 
-    For a trade it is possible once a sample was drawn, else 409. Each grading counts to the partner's day; when it is
-    spent, the answer is 429 with Retry-After.
+    For a trade it is possible once a sample was drawn, else 409. Each grading counts towards the partner's daily budget;
+    when that is spent, the answer is 429 with Retry-After.
     """
     with app.session() as db:
         outcome = service.request(db, files(), app.caller, body.root)

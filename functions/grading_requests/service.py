@@ -8,14 +8,14 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, consents, ids, log, outbox, restrictions, trace
+from kapas import clock, consents, ids, log, outbox, restrictions
 from kapas.api import Outcome, require
 from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, RateLimited, VersionConflict
 from kapas.events import Event
 from kapas.identity import Identity, Role
-from kapas.ports import Files, Task, Tasks
-from kapas.schemas.common import cursor
+from kapas.ports import Files, Tasks
+from kapas.schemas.common import Upload
 from kapas.schemas.events.gradings import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
 from kapas.schemas.gradings import (
     AxisClass,
@@ -32,9 +32,9 @@ from kapas.schemas.gradings import (
     LabGrading,
     RecordGrading,
     Refusal,
-    Upload,
 )
 from kapas.schemas.trades import TradeStatus
+from kapas.tasks import new_task
 
 from . import budget, classing, model, results, store, tables
 from .policy import policy
@@ -71,7 +71,7 @@ def request(db: Session, files: Files, caller: Identity, body: GradingBody) -> O
     Raises:
         Forbidden: the caller does not act for a partner, or the partner has not consented to AI processing of images.
         Conflict: the partner is not registered, or is being erased; or no sample of the trade is recorded yet.
-        Invalid: the figures cannot be, or the trade is not the caller's.
+        Invalid: the figures are impossible, or the trade is not the caller's.
     """
     partner_id = _partner(caller)
     if not store.is_registered(db, partner_id):
@@ -173,10 +173,7 @@ def list_page(db: Session, caller: Identity, query: GradingQuery) -> GradingPage
     require(
         caller.role is not Role.INSPECTOR or query.trade_id is not None, "An inspector reads the gradings of a trade"
     )
-    gradings = store.page(db, query.trade_id, query.limit + 1, query.after_id())
-    more = len(gradings) > query.limit
-    data = gradings[: query.limit]
-    return GradingPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+    return GradingPage.of(store.page(db, query.trade_id, query.limit + 1, query.after_id()), query.limit)
 
 
 # Grading of images
@@ -184,17 +181,8 @@ def list_page(db: Session, caller: Identity, query: GradingQuery) -> GradingPage
 
 def enqueue(tasks: Tasks, grading_id: UUID, suffix: str = "") -> None:
     """Have a queued grading graded. Failing is harmless: the reaper finds what has no task."""
-    current = trace.current()
-    task = Task(
-        queue=QUEUE,
-        function=HANDLER,
-        # Random digits first: Cloud Tasks is slow with names in sequence, which time-ordered ids are.
-        name=f"{grading_id.hex[-8:]}-{grading_id}{suffix}",
-        body=GradingTask(grading_id=grading_id).model_dump_json().encode(),
-        headers={"traceparent": str(current)} if current else {},
-    )
     try:
-        tasks.enqueue(task)
+        tasks.enqueue(new_task(QUEUE, HANDLER, GradingTask(grading_id=grading_id), grading_id, suffix))
     except Exception as error:
         log.warning("grading_enqueue_failed", exception=type(error).__name__)
 

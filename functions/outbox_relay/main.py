@@ -13,7 +13,7 @@ from . import service
 
 
 class Settings(DatabaseSettings, CallerSettings):
-    """What the relay is told."""
+    """Settings of the relay."""
 
 
 @once

@@ -84,7 +84,7 @@ def request_clarification(
     """Ask a partner to mend something. Raises as every decision does, and `Invalid` for an unknown field or reason."""
     faults = [fault for n, one in enumerate(body.clarifications) for fault in _faults(n, one)]
     if faults:
-        raise Invalid("The request for clarification names what there is not", errors=faults)
+        raise Invalid("The request for clarification names a field or a reason that does not exist", errors=faults)
     case = _case(db, keyring, caller, partner_id, version, "request_clarification")
     decision = case.decision(caller, clarifications=body.clarifications)
     return _move(case, decision, clarifications=body.clarifications)

@@ -13,6 +13,7 @@ from kapas.db import Session
 from kapas.errors import Conflict, NotFound
 from kapas.identity import Identity, Role
 from kapas.ports import Files
+from kapas.schemas.common import Upload
 from kapas.schemas.events.partners import PartnerChanged
 from kapas.schemas.partners import (
     DocumentCreate,
@@ -20,7 +21,6 @@ from kapas.schemas.partners import (
     PartnerDocumentCreated,
     PartnerDocumentList,
     PartnerDocumentRead,
-    Upload,
 )
 
 from . import document_store, lifecycle, service, store
@@ -60,7 +60,7 @@ def announce(db: Session, files: Files, caller: Identity, partner_id: UUID, body
         sha256=body.sha256,
         status="awaiting_upload",
         created_at=now,
-        upload=Upload(method=signed.method, url=signed.url, headers=dict(signed.headers), expires_at=signed.expires_at),
+        upload=Upload(method="PUT", url=signed.url, headers=dict(signed.headers), expires_at=signed.expires_at),
     )
     return Outcome(document_store.add(document, partner_id), document, 1)
 
@@ -145,7 +145,7 @@ def _upload_ends(document: PartnerDocument) -> datetime:
 def _require_own(db: Session, caller: Identity, partner_id: UUID) -> None:
     service.find(db, partner_id)
     own = caller.partner_id == partner_id and caller.role in (Role.OWNER, Role.MEMBER)
-    require(own, "Documents are brought by an owner or a member of the partner")
+    require(own, "Only an owner or a member of the partner uploads documents of the partner")
     restrictions.refuse(db, partner_id)
 
 

@@ -48,7 +48,7 @@ from . import aadhaar, deadlines, decisions, documents, providers, reviews, serv
 
 
 class Settings(ApiSettings, KeySettings, UploadSettings):
-    """What the function for clients is told."""
+    """Settings of the function for clients."""
 
 
 class SubmissionsSettings(DatabaseSettings, CallerSettings, TaskSettings, RelaySettings):
@@ -56,10 +56,10 @@ class SubmissionsSettings(DatabaseSettings, CallerSettings, TaskSettings, RelayS
 
 
 class CheckSettings(DatabaseSettings, HandlerSettings, KeySettings, RelaySettings, providers.ProviderSettings):
-    """What makes the checks is told."""
+    """Settings of what makes the checks."""
 
 
-# Each entry point is a function of its own, with settings of its own; what several of them make is told what it needs.
+# Each entry point is deployed as a function of its own, with its own settings. What several share loads only what it needs.
 
 
 @once
@@ -158,7 +158,7 @@ def list_partners(query: PartnerQuery) -> Response:
 def change_partner(path: PartnerPath, body: PartnerChange) -> Response:
     """Change what the partner tells of itself; needs If-Match. A member left out stays, null removes it.
 
-    Once it is active it corrects its contact and, within its state, its address; what was checked stays.
+    An active partner corrects only its contact and, within the same state, its address.
     """
     with app.session() as db:
         outcome = service.change(db, keyring(), app.caller, path.partner_id, app.if_match(), body)
@@ -236,7 +236,7 @@ def activate(path: PartnerPath, body: Activate) -> Response:
 
 @app.post("/v1/partners/<uuid:partner_id>/reject", responses={200: PartnerSummary})
 def reject(path: PartnerPath, body: Reason) -> Response:
-    """Do not take a partner. For the platform's operations staff; needs If-Match."""
+    """Reject a partner. For the platform's operations staff; needs If-Match."""
     with app.session() as db:
         outcome = decisions.reject(db, keyring(), app.caller, path.partner_id, app.if_match(), body)
         return app.commit(db, outcome)

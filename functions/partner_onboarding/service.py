@@ -16,7 +16,6 @@ from kapas.events import Event
 from kapas.identity import Identity, Role
 from kapas.keys import Keyring, Shredded
 from kapas.outbox import Change
-from kapas.schemas.common import cursor
 from kapas.schemas.events.audit import DataAccessed
 from kapas.schemas.events.partners import (
     PartnerChanged,
@@ -94,10 +93,7 @@ def access(caller: Identity, partner_id: UUID, fields: Sequence[str]) -> Event:
 
 def list_page(db: Session, query: PartnerQuery) -> PartnerPage:
     """Partners that the session may see and that fit the query, newest first."""
-    partners = store.page(db, query, clock.now(), query.limit + 1)
-    more = len(partners) > query.limit
-    data = partners[: query.limit]
-    return PartnerPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+    return PartnerPage.of(store.page(db, query, clock.now(), query.limit + 1), query.limit)
 
 
 def change(

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
-from kapas import clock, log, outbox, restrictions, trace
+from kapas import clock, log, outbox, restrictions
 from kapas.db import PLATFORM, Database, Session
 from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Unavailable, VersionConflict
@@ -22,6 +22,7 @@ from kapas.ports import Task, Tasks
 from kapas.schemas.events.partners import PartnerSubmitted
 from kapas.schemas.partner_reviews import CheckResult, Clarification
 from kapas.schemas.partners import BankAccount, CheckKind, PartnerProfile
+from kapas.tasks import new_task
 
 from . import aadhaar, decisions, lifecycle, names, profiles, requirements, service, store
 from .providers import BankRecord, GstRecord, Providers, ScreeningRecord
@@ -248,12 +249,4 @@ def _move(db: Session, account: Account, name: str, asked: Sequence[Clarificatio
 
 
 def _task(task: CheckTask, suffix: str) -> Task:
-    current = trace.current()
-    return Task(
-        queue=QUEUE,
-        function=HANDLER,
-        # Random digits first: Cloud Tasks is slow with names in sequence, which time-ordered ids are.
-        name=f"{task.partner_id.hex[-8:]}-{task.partner_id}-{task.submission}-{task.kind}{suffix}",
-        body=task.model_dump_json().encode(),
-        headers={"traceparent": str(current)} if current else {},
-    )
+    return new_task(QUEUE, HANDLER, task, task.partner_id, f"-{task.submission}-{task.kind}{suffix}")

@@ -40,11 +40,11 @@ from . import service, sweeping
 
 
 class RequestSettings(ApiSettings, TaskSettings):
-    """What the function for the platform's staff is told."""
+    """Settings of the function for the platform's staff."""
 
 
 class NightlySettings(DatabaseSettings, CallerSettings, RelaySettings, TaskSettings):
-    """What the nightly run is told."""
+    """Settings of the nightly run."""
 
 
 class ArchiveSettings(FileSettings):
@@ -54,10 +54,10 @@ class ArchiveSettings(FileSettings):
 
 
 class BatchSettings(NightlySettings, HandlerSettings, ArchiveSettings, UploadSettings):
-    """What the work on pages is told."""
+    """Settings of the work on pages."""
 
 
-# Each entry point is a function of its own, with settings of its own; what several of them make is told what it needs.
+# Each entry point is deployed as a function of its own, with its own settings. What several share loads only what it needs.
 
 
 @once

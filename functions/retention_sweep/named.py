@@ -47,12 +47,13 @@ def is_there(db: Session, table: Table, name: str) -> bool:
 def is_somebody(db: Session, subject_id: UUID) -> bool:
     """Whether there is such a partner, or a row about one that never registered, of those that an index leads to."""
     tables = [data_map().tables[name] for name in ("partners", *places.tables())]
-    return any(
-        db.one(f"SELECT FROM {table.name} t WHERE {_is(path)} LIMIT 1", subject=subject_id) is not None
+    there = " OR ".join(
+        f"EXISTS (SELECT FROM {table.name} t WHERE {_is(path)})"
         for table in tables
         if table.counted
         for path in table.subject
     )
+    return db.one(f"SELECT WHERE {there}", subject=subject_id) is not None
 
 
 def _is(path: Subject) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kapas.conditions import governed, row_name
 from kapas.data_map import Subject, data_map
 from kapas.db import Session
 
@@ -36,7 +37,7 @@ def scan(db: Session, place: Place, cutoff: datetime, after: Position | None, li
     behind = ", ".join(f":after_{n}::text::{kind}" for n, kind in enumerate(place.table.key.values()))
     parts = parts_of(place.table, after.key) if after else [None] * len(place.table.key)
     rows = db.run(
-        f"""SELECT {", ".join([place.anchor, _name(place), _held(place), *of_path])} FROM {place.table.name} t
+        f"""SELECT {", ".join([place.anchor, row_name(place.table), _held(place), *of_path])} FROM {place.table.name} t
             WHERE {condition} AND (:after_anchor::timestamptz IS NULL
               OR ({place.anchor}, {_key(place)}) > (:after_anchor::timestamptz, {behind}))
             ORDER BY {place.anchor}, {_key(place)} LIMIT :limit""",
@@ -52,7 +53,7 @@ def held(db: Session, place: Place, keys: list[str]) -> set[str]:
     """Those of `keys` that a legal hold keeps."""
     condition, parameters = _named(place, keys)
     rows = db.run(
-        f"""SELECT {_name(place)} FROM {place.table.name} t WHERE {condition} AND {_held(place)}
+        f"""SELECT {row_name(place.table)} FROM {place.table.name} t WHERE {condition} AND {_held(place)}
             ORDER BY {_key(place)}""",
         **parameters,
     )
@@ -80,23 +81,12 @@ def delete(db: Session, place: Place, cutoff: datetime, keys: list[str]) -> int:
 
 def _due(place: Place, cutoff: datetime) -> tuple[str, dict[str, Any]]:
     """The condition that a row is governed by the place's policy and that its period is over, with its parameters."""
-    conditions = [place.only, f"{place.anchor} < :cutoff"]
-    parameters: dict[str, Any] = {"cutoff": cutoff}
-    rules = [(rule, "NOT ") for rule in place.before] + [(place.rule, "")]
-    for n, (rule, negated) in enumerate(rules):
-        if rule.column:
-            # A row without a value falls under the rule that names none.
-            unset = "true" if None in rule.values else "false"
-            column = f"t.{rule.column}"
-            named = f"CASE WHEN {column} IS NULL THEN {unset} ELSE {column}::text = ANY(:values_{n}::text[]) END"
-            conditions.append(negated + named)
-            parameters[f"values_{n}"] = [value for value in rule.values if value is not None]
-    return " AND ".join(conditions), parameters
+    return f"{place.only} AND {place.anchor} < :cutoff AND {governed(place.rule, place.before)}", {"cutoff": cutoff}
 
 
 def _held(place: Place) -> str:
     """The condition that a hold that nobody released keeps the row, or all of one whom it or what goes with it is about."""
-    row = f"(h.table_name = '{place.table.name}' AND h.row_id = {_name(place)})"
+    row = f"(h.table_name = '{place.table.name}' AND h.row_id = {row_name(place.table)})"
     about = [_is_of_hold("t", path) for path in place.table.subject]
     held = f"EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND ({' OR '.join([row, *about])}))"
     return f"({' OR '.join([held, *_held_through_children(place)])})"
@@ -124,10 +114,6 @@ def _is_of_hold(alias: str, path: Subject) -> str:
 
 def _key(place: Place) -> str:
     return ", ".join(f"t.{column}" for column in place.table.key)
-
-
-def _name(place: Place) -> str:
-    return " || '/' || ".join(f"t.{column}::text" for column in place.table.key)
 
 
 def _named(place: Place, keys: list[str]) -> tuple[str, dict[str, Any]]:

@@ -3,16 +3,16 @@
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from kapas import clock, ids, legal_holds, log, outbox, trace
+from kapas import clock, ids, legal_holds, log, outbox
 from kapas.api import Outcome, require
 from kapas.data_map import data_map
 from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Conflict, FieldError, Invalid, NotFound
 from kapas.events import Event
 from kapas.identity import Identity, Role
-from kapas.ports import Task, Tasks
+from kapas.ports import Tasks
 from kapas.retention import day_of, policies
-from kapas.schemas.common import PageQuery, cursor
+from kapas.schemas.common import PageQuery
 from kapas.schemas.events.retention import RetentionStarted
 from kapas.schemas.retention import (
     HeldRow,
@@ -23,6 +23,7 @@ from kapas.schemas.retention import (
     RetentionSweepCreate,
     RetentionSweepPage,
 )
+from kapas.tasks import new_task
 
 from . import named, places, store
 from .sweeping import BatchTask
@@ -103,17 +104,8 @@ def enqueue_first(tasks: Tasks, sweep_id: UUID) -> None:
 
 def enqueue(tasks: Tasks, sweep_id: UUID, batch: int, suffix: str = "") -> None:
     """Have the page `batch` of a sweep done. Raises what Cloud Tasks raises; a name that is taken is no failure."""
-    current = trace.current()
-    tasks.enqueue(
-        Task(
-            queue=QUEUE,
-            function=HANDLER,
-            # Random digits first: Cloud Tasks is slow with names in sequence, which time-ordered ids are.
-            name=f"{sweep_id.hex[-8:]}-{sweep_id}-{batch}{suffix}",
-            body=BatchTask(sweep_id=sweep_id, batch=batch).model_dump_json().encode(),
-            headers={"traceparent": str(current)} if current else {},
-        )
-    )
+    payload = BatchTask(sweep_id=sweep_id, batch=batch)
+    tasks.enqueue(new_task(QUEUE, HANDLER, payload, sweep_id, f"-{batch}{suffix}"))
 
 
 def read(db: Session, caller: Identity, sweep_id: UUID) -> RetentionSweep:
@@ -128,10 +120,7 @@ def read(db: Session, caller: Identity, sweep_id: UUID) -> RetentionSweep:
 def list_page(db: Session, caller: Identity, query: PageQuery) -> RetentionSweepPage:
     """The sweeps, newest first. Raises `Forbidden`."""
     _require_staff(caller)
-    sweeps = store.page(db, query.limit + 1, query.after_id())
-    more = len(sweeps) > query.limit
-    data = sweeps[: query.limit]
-    return RetentionSweepPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+    return RetentionSweepPage.of(store.page(db, query.limit + 1, query.after_id()), query.limit)
 
 
 def _new(started_by: str, dry_run: bool, as_of: datetime, names: list[str] | None, limit: int | None) -> RetentionSweep:
@@ -218,10 +207,7 @@ def read_hold(db: Session, caller: Identity, hold_id: UUID) -> LegalHold:
 def list_holds(db: Session, caller: Identity, query: PageQuery) -> LegalHoldPage:
     """The holds, released ones too, newest first. Raises `Forbidden`."""
     _require_officer(caller)
-    holds = store.hold_page(db, query.limit + 1, query.after_id())
-    more = len(holds) > query.limit
-    data = holds[: query.limit]
-    return LegalHoldPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+    return LegalHoldPage.of(store.hold_page(db, query.limit + 1, query.after_id()), query.limit)
 
 
 def _require_officer(caller: Identity) -> None:

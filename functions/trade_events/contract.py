@@ -182,7 +182,7 @@ def arbitration_referred(moment: Moment, body: ArbitrationReferred) -> Effect:
 
 def dispute_settled(moment: Moment, body: DisputeSettled) -> Effect:
     if body.amount.paise < 0:
-        message = "What the buyer pays in all is not less than nothing"
+        message = "The total that the buyer pays must not be negative"
         raise Invalid(message, errors=[FieldError("/event/amount/paise", "amount", message)])
     if moment.trade.status == "ARBITRATION" and body.award_number is None:
         message = "An arbitration ends with an award: give its number"

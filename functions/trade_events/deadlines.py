@@ -9,12 +9,13 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
 
-from kapas import clock, log, outbox, trace
+from kapas import clock, log, outbox
 from kapas.db import PLATFORM, Database
 from kapas.errors import Unavailable, VersionConflict
 from kapas.events import CloudEvent
-from kapas.ports import Task, Tasks
+from kapas.ports import Tasks
 from kapas.schemas.trades import Trade
+from kapas.tasks import new_task
 
 from . import service, store
 from .lifecycle import DEADLINES
@@ -109,15 +110,5 @@ def _is_due(trade: Trade, since: datetime | None) -> bool:
 
 def _enqueue(tasks: Tasks, task: DeadlineTask) -> None:
     at = min(task.due_at, clock.now() + FURTHEST)
-    current = trace.current()
-    tasks.enqueue(
-        Task(
-            queue=QUEUE,
-            function=HANDLER,
-            # Random digits first: Cloud Tasks is slow with names in sequence, which time-ordered ids are.
-            name=f"{task.trade_id.hex[-8:]}-{task.trade_id}-{task.due_at:%Y%m%d%H%M%S}-{at:%Y%m%d}",
-            body=task.model_dump_json().encode(),
-            schedule_time=at,
-            headers={"traceparent": str(current)} if current else {},
-        )
-    )
+    suffix = f"-{task.due_at:%Y%m%d%H%M%S}-{at:%Y%m%d}"
+    tasks.enqueue(new_task(QUEUE, HANDLER, task, task.trade_id, suffix, at=at))

@@ -55,7 +55,7 @@ def event_corrected(moment: Moment, body: EventCorrected) -> Effect:
     if wrong is None or wrong.type not in ("bales_weighed", "sample_drawn", "dispatched", "delivered"):
         raise _invalid("/event/corrects", "fact", "No fact that can be corrected has that sequence")
     if (wrong.party, wrong.partner_id) != (moment.party, moment.partner_id):
-        raise Forbidden("A fact is corrected by who recorded it")
+        raise Forbidden("Only the party that recorded a fact may correct it")
     if wrong.type == "bales_weighed" and moment.trade.payable is not None:
         raise Conflict("The weight was invoiced: it is mended by a credit or debit note (CGST Act 2017, section 34)")
     replacement = body.replacement
@@ -107,7 +107,7 @@ def _check_bales(moment: Moment, bales: Sequence[BaleWeight], events: Sequence[T
     if len(weighed) + len(bales) > moment.trade.lot.bales:
         found.append(FieldError(f"{at}/bales", "bale", f"The lot has {moment.trade.lot.bales} bales"))
     if found:
-        raise Invalid(f"{len(found)} of the bales' figures cannot be", errors=found)
+        raise Invalid(f"{len(found)} of the bales' figures are impossible", errors=found)
 
 
 def _check_count(moment: Moment, fact: SampleDrawn | Dispatched | Delivered, at: str) -> None:

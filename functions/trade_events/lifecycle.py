@@ -114,7 +114,7 @@ def check(event_type: str, trade: Trade, party: Party, now: datetime) -> None:
         # Whatever has not expired yet does so in the next minutes; a payment may still come late.
         raise Conflict("The time for this step is over")
     if trade.signed_by == party and event_type in ("contract_signed", "contract_declined"):
-        raise Forbidden("Who accepted has signed: this is the step of the other party")
+        raise Forbidden("Accepting was your signature; the other party signs now")
     if event_type == "quality_accepted" and trade.status == "QUALITY_FAILED" and party != "buyer":
         raise Forbidden("A lot that failed is taken by the buyer")
     if event_type == "cancellation_requested" and trade.cancellation_by is not None:

@@ -39,7 +39,7 @@ from . import deadlines, gradings, service
 
 
 class SchedulerSettings(CallerSettings, TaskSettings):
-    """What the scheduler of deadlines is told."""
+    """Settings of the scheduler of deadlines."""
 
 
 class SweepSettings(DatabaseSettings, CallerSettings, RelaySettings):
@@ -47,10 +47,10 @@ class SweepSettings(DatabaseSettings, CallerSettings, RelaySettings):
 
 
 class DeadlineSettings(SweepSettings, HandlerSettings, TaskSettings):
-    """What the handler of deadlines is told."""
+    """Settings of the handler of deadlines."""
 
 
-# Each entry point is a function of its own, with settings of its own; what several of them make is told what it needs.
+# Each entry point is deployed as a function of its own, with its own settings. What several share loads only what it needs.
 
 
 @once

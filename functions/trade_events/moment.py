@@ -129,7 +129,7 @@ class Effect:
 def there(value: T | None) -> T:
     """What a trade in this state must have. Raises `Conflict` if it has not."""
     if value is None:
-        raise Conflict("The trade has not come so far")
+        raise Conflict("The trade has not reached that stage yet")
     return value
 
 

@@ -12,7 +12,6 @@ from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Pro
 from kapas.events import Event
 from kapas.identity import Identity, Role
 from kapas.outbox import Change
-from kapas.schemas.common import cursor
 from kapas.schemas.events.trades import TradeOffered
 from kapas.schemas.partners import PartnerType
 from kapas.schemas.trade_steps import (
@@ -199,10 +198,7 @@ def read(db: Session, trade_id: UUID) -> Trade:
 
 def list_page(db: Session, caller: Identity, query: TradeQuery) -> TradePage:
     """Trades that the session may see and that fit the query, newest first."""
-    trades = store.page(db, query, query.limit + 1, caller.partner_id)
-    more = len(trades) > query.limit
-    data = trades[: query.limit]
-    return TradePage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+    return TradePage.of(store.page(db, query, query.limit + 1, caller.partner_id), query.limit)
 
 
 def timeline(db: Session, trade_id: UUID, query: TimelineQuery) -> TradeEventPage:

@@ -46,7 +46,7 @@ def effect(moment: Moment, body: Body) -> Effect:
     """What the step leaves behind.
 
     Raises:
-        Invalid: it names a price or a fact that there is not, or says what cannot be.
+        Invalid: it names a price or a fact that there is not, or states something impossible.
         Conflict: something that it needs is missing, or it comes too late.
         Forbidden: it corrects somebody else's fact.
     """

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import log, trace
+from kapas import log
 from kapas.ports import Task, Tasks
+from kapas.tasks import new_task
 
 QUEUE, HANDLER = "webhook-attempts", "webhook-attempt"
 
@@ -32,16 +33,7 @@ def probe(endpoint_id: UUID, message_id: UUID, number: int, open_until: datetime
 
 
 def _task(named: UUID, suffix: str, message_id: UUID, number: int, at: datetime | None) -> Task:
-    current = trace.current()
-    return Task(
-        queue=QUEUE,
-        function=HANDLER,
-        # Random digits first: Cloud Tasks is slow with names in sequence, which time-ordered ids are.
-        name=f"{named.hex[-8:]}-{named}{suffix}",
-        body=AttemptTask(message_id=message_id, number=number).model_dump_json().encode(),
-        schedule_time=at,
-        headers={"traceparent": str(current)} if current else {},
-    )
+    return new_task(QUEUE, HANDLER, AttemptTask(message_id=message_id, number=number), named, suffix, at=at)
 
 
 def _digits(again: datetime | None) -> str:

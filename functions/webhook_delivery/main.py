@@ -56,7 +56,7 @@ class HostSettings(Settings):
 
 
 class EndpointsSettings(ApiSettings, KeySettings, TaskSettings, HostSettings):
-    """What the function for partners is told."""
+    """Settings of the function for partners."""
 
 
 class FanOutSettings(DatabaseSettings, CallerSettings, TaskSettings):
@@ -70,7 +70,7 @@ class AttemptSettings(FanOutSettings, HandlerSettings, KeySettings, HostSettings
     """Attempts that an instance makes at once: its concurrency in the catalog."""
 
 
-# Each entry point is a function of its own, with settings of its own; what several of them make is told what it needs.
+# Each entry point is deployed as a function of its own, with its own settings. What several share loads only what it needs.
 
 
 @once
@@ -113,7 +113,7 @@ def allowed_hosts() -> frozenset[str]:
 
 @once
 def sender() -> service.Sender:
-    from .transport import HttpSender  # urllib3, which the function for partners does not need
+    from .transport import HttpSender  # sockets and TLS, which the function for partners does not need
 
     return HttpSender(allowed_hosts())
 
@@ -140,7 +140,7 @@ class EventTypePath(Model):
 
 @app.post("/v1/webhook-endpoints", responses={201: WebhookEndpointCreated})
 def create_endpoint(body: WebhookEndpointCreate) -> Response:
-    """Be told of events at a URL. The answer holds the signing secret; it is shown once."""
+    """Register a URL that receives events. The answer holds the signing secret; it is shown once."""
     with app.session() as db:
         return app.commit(db, service.create(db, keyring(), app.caller, body, allowed_hosts()), status=201)
 

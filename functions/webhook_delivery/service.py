@@ -15,7 +15,7 @@ from kapas.events import CloudEvent
 from kapas.identity import Identity, Role
 from kapas.keys import Keyring, Shredded
 from kapas.ports import Task, Tasks
-from kapas.schemas.common import PageQuery, cursor
+from kapas.schemas.common import PageQuery
 from kapas.schemas.webhooks import (
     EndpointDisabled,
     MessageQuery,
@@ -49,6 +49,8 @@ REAP_LIMIT = 1000
 
 MAX_PAYLOAD = 256 * 1024
 """Bytes of a message's body. No event comes near it; one that did would be discarded where its partner sees it."""
+
+
 # Endpoints and messages, for partners
 
 
@@ -105,10 +107,9 @@ def find(db: Session, endpoint_id: UUID) -> WebhookEndpoint:
 
 def list_page(db: Session, caller: Identity, query: PageQuery) -> WebhookEndpointPage:
     """The endpoints of the caller's partner, newest first. Raises `Forbidden`."""
-    endpoints = endpoint_store.page(db, partner_of(caller), query.limit + 1, query.after_id())
-    more = len(endpoints) > query.limit
-    data = endpoints[: query.limit]
-    return WebhookEndpointPage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+    return WebhookEndpointPage.of(
+        endpoint_store.page(db, partner_of(caller), query.limit + 1, query.after_id()), query.limit
+    )
 
 
 def change(
@@ -192,9 +193,7 @@ def list_messages(db: Session, caller: Identity, query: MessageQuery) -> Webhook
     messages = message_store.page(db, query, query.limit + 1)
     if not messages and endpoint_store.owner(db, query.endpoint_id) is None:
         raise NotFound("There is no such webhook endpoint")
-    more = len(messages) > query.limit
-    data = messages[: query.limit]
-    return WebhookMessagePage(data=data, has_more=more, next=cursor(data[-1].id) if more else None)
+    return WebhookMessagePage.of(messages, query.limit)
 
 
 def read_message(db: Session, caller: Identity, message_id: UUID) -> WebhookMessageDetail:

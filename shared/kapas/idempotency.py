@@ -16,7 +16,6 @@ from kapas.db import Session
 from kapas.errors import BadRequest, FieldError, IdempotencyKeyReused
 
 MIN_LENGTH, MAX_LENGTH = 16, 255
-CONSTRAINT = "idempotency_keys_pkey"
 
 REMEMBER = """INSERT INTO idempotency_keys (key_hash, request_hash, sealed_answer, created_at)
   SELECT :i_key::bytea, :i_request::bytea, :i_answer::bytea, :i_time::timestamptz WHERE EXISTS (SELECT FROM change)"""

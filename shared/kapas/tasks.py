@@ -1,15 +1,38 @@
-"""Cloud Tasks: one unit of work a task, and the side that handles it."""
+"""Cloud Tasks: one unit of work a task, how it is made and how it is handled."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
+from uuid import UUID
 
 from flask import Request, Response
 from pydantic import BaseModel, ValidationError
 
-from kapas import calls, log
+from kapas import calls, log, trace
+from kapas.ports import Task
 from kapas.settings import HandlerSettings
 
 P = TypeVar("P", bound=BaseModel)
+
+
+def new_task(
+    queue: str, function: str, payload: BaseModel, of: UUID, suffix: str = "", *, at: datetime | None = None
+) -> Task:
+    """A task for `function`, due `at` or now, in the trace of what asks for it.
+
+    Its name is of what it is about and `suffix`. A name is taken once, and for hours after its task is gone: so the same
+    task that is made twice is one. Random digits first: Cloud Tasks is slow with names in sequence, which time-ordered ids
+    are.
+    """
+    current = trace.current()
+    return Task(
+        queue=queue,
+        function=function,
+        name=f"{of.hex[-8:]}-{of}{suffix}",
+        body=payload.model_dump_json().encode(),
+        schedule_time=at,
+        headers={"traceparent": str(current)} if current else {},
+    )
 
 
 def handle(request: Request, settings: HandlerSettings, payload: type[P], work: Callable[[P], None]) -> Response:

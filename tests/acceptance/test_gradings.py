@@ -189,7 +189,7 @@ def test_what_cannot_be_is_told_where_it_is(partner: Partner, body: Any, pointer
 # By an image
 
 
-def test_an_image(client: Client, partner: Partner, sql: Connection) -> None:
+def test_an_image_is_graded_within_its_stated_uncertainty(client: Client, partner: Partner, sql: Connection) -> None:
     shot = photo(Scene(rd=74.5, plus_b=9.1, specks=30, seed=11))
     grading = graded(client, consent(partner), shot.data)
     assert (grading["status"], grading["version"]) == ("completed", 3)

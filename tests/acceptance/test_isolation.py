@@ -86,7 +86,7 @@ def test_a_partner_is_seen_by_itself_and_the_platform(client: Client, seller: Pa
     client.as_user("operations", None, "ops").get(f"/v1/partners/{seller.id}")
 
 
-def test_a_partner_does_not_register_or_activate_another(seller: Partner, stranger: Partner) -> None:
+def test_a_partner_does_not_activate_another(seller: Partner, stranger: Partner) -> None:
     stranger.owner.post(f"/v1/partners/{seller.id}/activate", if_match='"1"', expect=403)
 
 

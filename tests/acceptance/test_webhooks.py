@@ -260,7 +260,9 @@ def test_where_webhooks_never_go(subscription: Subscription, url: str) -> None:
         ({"partner_id": str(uuid4())}, "/partner_id"),
     ],
 )
-def test_what_is_no_endpoint(subscription: Subscription, changes: dict[str, Any], pointer: str) -> None:
+def test_an_endpoint_that_is_not_valid_is_refused_with_a_pointer(
+    subscription: Subscription, changes: dict[str, Any], pointer: str
+) -> None:
     body = {"url": subscription.body["url"], "event_types": ["*"]} | changes
     answer = subscription.owner.post("/v1/webhook-endpoints", body, expect=ANY)
     assert_refused(answer, 422, "invalid", pointer)

@@ -209,3 +209,8 @@ def test_only_what_is_sent_rules_out_unknown_fields(openapi: dict[str, Any]) -> 
 def test_every_path_is_routed_to_its_function_and_every_route_has_a_path(openapi: dict[str, Any]) -> None:
     routes = {route for function in catalog().functions.values() for route in function.trigger.routes}
     assert {"/".join(path.split("/", 3)[:3]) for path in openapi["paths"]} == routes
+
+
+def test_components_are_named_as_one_would_name_them(openapi: dict[str, Any]) -> None:
+    """Two models of one name get their modules' paths for names, which client generators make classes of."""
+    assert not [name for name in openapi["components"]["schemas"] if "__" in name]

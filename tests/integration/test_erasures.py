@@ -11,11 +11,11 @@ from uuid import UUID
 import pytest
 from pg8000.native import Connection
 
-from functions.data_export import erasing, preparing, service, signatures
+from functions.data_export import erasing, preparing, service
 from functions.grading_requests import service as gradings
 from functions.live_feed import service as live_feed
 from functions.partner_onboarding import documents
-from kapas import ids, restrictions
+from kapas import ids, restrictions, signing
 from kapas.clock import rfc3339
 from kapas.db import Database
 from kapas.db.key_store import SqlKeyStore
@@ -448,8 +448,8 @@ def test_the_certificate_is_signed(system: System) -> None:
     assert claims["statement"] == after.statement.model_dump(mode="json")
     assert claims["sub"] == str(owner.partner_id)
     detached = f"{header}..{signature}".encode()
-    assert _is_signed(signatures.canonical(claims), detached, system.signer.public_key())
-    changed = signatures.canonical(claims | {"sub": str(after.id)})
+    assert _is_signed(signing.canonical(claims), detached, system.signer.public_key())
+    changed = signing.canonical(claims | {"sub": str(after.id)})
     assert not _is_signed(changed, detached, system.signer.public_key())
 
 

@@ -105,7 +105,7 @@ def test_whoever_waits_for_no_check_is_left_alone(system: System) -> None:
     assert made(system) == []
 
 
-def test_twice_makes_one(system: System) -> None:
+def test_a_second_run_within_the_hour_makes_no_further_task(system: System) -> None:
     verifying(system)
     system.time.now += LATE
     assert len(made(system)) == 3

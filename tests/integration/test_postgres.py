@@ -146,7 +146,7 @@ def test_keeps_its_data_and_leaves_no_process(folder: Path, mode: str) -> None:
         assert owner == confine.owner(mode) == (folder / "data").stat().st_uid
 
 
-def test_changes_hands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_of_one_mode_starts_in_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster made in one mode starts in another: the kernel's mind, or ours, may change."""
     usable = [mode for mode in MODES if mode == "user" or confine.succeeds(mode, "/bin/true")]
     for mode in (usable[-1], *usable):

@@ -37,7 +37,7 @@ COUNTS = st.integers(0, 10_000)
         (Figures(10, 0, 1.0), Figures(100, 0, 5000.0), Verdict.ADVANCE),
     ],
 )
-def test_the_decision(before: Figures, new: Figures, verdict: Verdict) -> None:
+def test_a_stage_waits_advances_or_rolls_back(before: Figures, new: Figures, verdict: Verdict) -> None:
     assert decide(before, new, OBJECTIVE) is verdict
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.consent_updates.canonical import canonical
 from functions.consent_updates.ledger import Entry, first_fault, record
 from kapas.schemas.consents import NoticeReference
+from kapas.signing import canonical
 from tests.unit.consent_samples import chain, hashed
 
 CHANGES: dict[str, Callable[[Entry], object]] = {
@@ -52,7 +52,7 @@ def test_every_field_is_covered() -> None:
 
 @pytest.mark.parametrize("field", CHANGES)
 @given(places())
-def test_an_edited_field(field: str, place: tuple[int, list[int]]) -> None:
+def test_an_edited_field_is_found_where_it_is(field: str, place: tuple[int, list[int]]) -> None:
     length, [at] = place
     head, entries = chain(length)
     entry = entries[at - 1]
@@ -73,7 +73,7 @@ def test_an_edited_record_with_a_new_hash_breaks_the_link_after_it(place: tuple[
 
 
 @given(places())
-def test_a_deleted_record(place: tuple[int, list[int]]) -> None:
+def test_a_deleted_record_is_found_where_it_is(place: tuple[int, list[int]]) -> None:
     length, [at] = place
     head, entries = chain(length)
     del entries[at - 1]
@@ -83,7 +83,7 @@ def test_a_deleted_record(place: tuple[int, list[int]]) -> None:
 
 
 @given(places(2))
-def test_two_swapped_records(place: tuple[int, list[int]]) -> None:
+def test_two_swapped_records_are_found_where_they_are(place: tuple[int, list[int]]) -> None:
     length, [one, other] = place
     head, entries = chain(length)
     first, second = entries[one - 1], entries[other - 1]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from functions.consent_updates import lifecycle, notices, processors, service
-from functions.consent_updates.canonical import digest
 from functions.consent_updates.notices import FOLDER, ChangedNotice, Notices
 from kapas import clock
 from kapas.errors import NotFound
 from kapas.schemas.consents import PURPOSES, ConsentDecide, Language, NoticeReference, Purpose, Refusal
+from kapas.signing import digest
 
 PUBLISHED = notices.load()
 SCRIPTS: dict[Language, tuple[str, str]] = {"en": ("A", "z"), "hi": ("\u0900", "\u097f"), "gu": ("\u0a80", "\u0aff")}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.consent_updates import receipts
+from kapas import signing
 from kapas.errors import Unavailable
 from kapas.gcp.kms_rest import KmsResource
 from kapas.gcp.kms_signer import KmsSigner, WrongAlgorithm
@@ -41,8 +41,8 @@ def signer(served: tuple[Client, str]) -> KmsSigner:
 def test_signs_what_the_public_key_verifies(signer: KmsSigner) -> None:
     signature = signer.sign(b"a receipt")
     assert len(signature) == 64
-    assert receipts.is_signed(b"a receipt", signature, signer.public_key())
-    assert not receipts.is_signed(b"another", signature, signer.public_key())
+    assert signing.is_signed(b"a receipt", signature, signer.public_key())
+    assert not signing.is_signed(b"another", signature, signer.public_key())
 
 
 def test_the_public_key_is_asked_for_once(signer: KmsSigner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_a_spoiled_signature_is_asked_for_once_more(
 ) -> None:
     with monkeypatch.context() as patched:
         given = spoil(patched, "post", SPOILED[fault], 1)
-        assert receipts.is_signed(b"x", signer.sign(b"x"), signer.public_key())
+        assert signing.is_signed(b"x", signer.sign(b"x"), signer.public_key())
         assert len(given) == 2
     spoil(monkeypatch, "post", SPOILED[fault], 9)
     with pytest.raises(Unavailable):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from functions.data_export import archive, shards
 from functions.data_export.archive import Contents, Incomplete, Part
+from kapas import signing
 from kapas.data_map import DataMap, data_map, parse
 from kapas.ids import uuid7
 from tests.integration.export_system import Faults, Signer
@@ -183,7 +184,6 @@ def _edit_manifest(members: dict[str, bytes]) -> None:
 
 
 def _sign_as_somebody_else(members: dict[str, bytes]) -> None:
-    from functions.data_export import signatures
 
     other = Signer(Faults())
     members["public-key.pem"] = other.public_key().encode()
@@ -191,7 +191,7 @@ def _sign_as_somebody_else(members: dict[str, bytes]) -> None:
     for entry in manifest["files"]:
         entry["sha256"] = hashlib.sha256(members[entry["path"]]).hexdigest()
     members["manifest.json"] = json.dumps(manifest).encode()
-    signature = signatures.detached(other, members["manifest.json"], archive.SIGNATURE_KIND)
+    signature = signing.detached(other, members["manifest.json"], archive.SIGNATURE_KIND)
     members["manifest.json.jws"] = signature.encode()
 
 

@@ -30,7 +30,7 @@ NUMBER = "234123412346"  # the example of python-stdnum: of the right form, and 
         f"{NUMBER}, {NUMBER}",
     ],
 )
-def test_it_is_found(text: str) -> None:
+def test_an_aadhaar_number_is_found_however_it_is_written(text: str) -> None:
     assert aadhaar.contains(text)
 
 

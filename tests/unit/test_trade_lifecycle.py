@@ -55,7 +55,7 @@ def test_nothing_leads_out_of_an_end() -> None:
 
 
 def test_a_binding_trade_is_never_ended_by_one_party_alone_unless_the_other_is_at_fault() -> None:
-    """Failed quality and an overdue payment are such faults; otherwise both agree, or operations take down an award."""
+    """Failed quality and an overdue payment are such faults; otherwise both agree, or operations record an award."""
     alone = {
         name
         for name, step in lifecycle.STEPS.items()
@@ -68,7 +68,7 @@ def test_a_binding_trade_is_never_ended_by_one_party_alone_unless_the_other_is_a
 # Step by step
 
 
-def test_all_the_way(desk: Desk, time: Time) -> None:
+def test_a_trade_goes_from_the_contract_to_settled(desk: Desk, time: Time) -> None:
     desk.contracted()
     desk.weighed()
     desk.passed(grade="B")

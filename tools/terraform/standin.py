@@ -18,7 +18,6 @@ from tools.catalog import ROOT, catalog
 
 BUILD = ROOT / "build/terraform"
 PYTHON = ROOT / ".venv-terraform/bin/python"
-ENVIRONMENTS = ("dev", "prod")
 RULES = "functions/live_feed/firestore.rules"
 """What Terraform reads besides its own folder and the catalog."""
 

@@ -3,11 +3,12 @@
 import base64
 import binascii
 import functools
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from kapas.errors import FieldError, Invalid
 from kapas.money import MAX_PAISE
@@ -15,6 +16,8 @@ from kapas.units import Price, Quantity, Unit, quantity
 
 T = TypeVar("T")
 MAX_PAGE = 100
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, in lower-case hexadecimal digits")]
+StateCode = Annotated[str, Field(pattern=r"^[0-9]{2}$", description="GST state code: 24 is Gujarat")]
 
 
 class Resource(BaseModel):
@@ -69,6 +72,21 @@ class Page(Resource, Generic[T]):
     data: list[T]
     has_more: bool
     next: str | None = Field(None, description="Send as `after` to read on")
+
+    @classmethod
+    def of(cls, found: Sequence[T], limit: int) -> Self:
+        """The first `limit` of what was found: items with an `id`, of which one more was asked for to know of the rest."""
+        data, more = list(found[:limit]), len(found) > limit
+        return cls(data=data, has_more=more, next=cursor(cast(Any, data[-1]).id) if more else None)
+
+
+class Upload(Resource):
+    """How to upload a file: `method` to `url` with exactly these headers, before `expires_at`."""
+
+    method: Literal["PUT"]
+    url: str
+    headers: dict[str, str]
+    expires_at: AwareDatetime
 
 
 class Amount(BaseModel):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from kapas.schemas.common import Page, PageQuery, Query, Request, Resource
+from kapas.schemas.common import Page, PageQuery, Query, Request, Resource, Sha256
 
 Purpose = Literal["marketing", "analytics", "data_sharing", "ai_processing", "cross_border"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
@@ -23,7 +23,6 @@ Refusal = Literal["notice_unknown", "notice_mismatch", "notice_superseded", "pur
 DispatchStatus = Literal["open", "acknowledged", "superseded"]
 EndReason = Literal["decision", "expiry", "erasure"]
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 in hexadecimal")]
 NamedPartner = Annotated[UUID | None, Field(description="Whose: only the data protection officer names another's")]
 
 # Notices
@@ -259,7 +258,7 @@ class ConsentDispatch(Resource):
     due_at: AwareDatetime = Field(description="By when it should have acknowledged")
     created_at: AwareDatetime
     acknowledged_at: AwareDatetime | None
-    acknowledged_by: str | None = Field(description="Who of the platform's staff took the acknowledgement down")
+    acknowledged_by: str | None = Field(description="Who of the platform's staff recorded the acknowledgement")
     superseded_at: AwareDatetime | None
 
 

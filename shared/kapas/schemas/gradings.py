@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, ConfigDict, Field, RootModel, ValidationInfo, field_validator, model_validator
 
-from kapas.schemas.common import Page, PageQuery, Request, Resource
+from kapas.schemas.common import Page, PageQuery, Request, Resource, Sha256, Upload
 
 AxisName = Literal[
     "micronaire",
@@ -30,7 +30,6 @@ ImageType = Literal["image/jpeg", "image/png"]
 
 MAX_IMAGE_BYTES = 20 << 20
 
-Sha256Hex = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 in lower-case hex")]
 TradeId = Annotated[UUID | None, Field(description="A trade of the caller's that this grading is for")]
 Rd = Annotated[Decimal, Field(ge=0, le=100, max_digits=6, description="Reflectance, per cent")]
 PlusB = Annotated[Decimal, Field(ge=0, le=30, max_digits=6, description="Yellowness, Hunter +b")]
@@ -107,7 +106,7 @@ class RecordGrading(Request):
 class ImageUpload(Request):
     """A photograph of lint in the sampling frame, before it is uploaded."""
 
-    sha256: Sha256Hex
+    sha256: Sha256
     size: int = Field(gt=0, le=MAX_IMAGE_BYTES, description="Bytes")
     content_type: ImageType
     card: Literal["colorchecker24"] = Field(description="The colour card in the frame; without one there is no colour")
@@ -134,7 +133,7 @@ class DeviceGrading(Request):
 
     kind: Literal["device"]
     trade_id: TradeId = None
-    model_sha256: Sha256Hex
+    model_sha256: Sha256
     result: DeviceFigures
     image: ImageUpload | None = None
 
@@ -227,19 +226,10 @@ class GradingResult(Resource):
 
 
 class Refusal(Resource):
-    """Why an image cannot be graded: `cannot_grade`, and what to do about it."""
+    """Why an image cannot be graded, and what to do about it."""
 
     code: str
     detail: str
-
-
-class Upload(Resource):
-    """How to upload the image: `method` to `url` with exactly these headers."""
-
-    method: Literal["PUT"]
-    url: str
-    headers: dict[str, str]
-    expires_at: AwareDatetime
 
 
 class Grading(Resource):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, model_validator
 
-from kapas.schemas.common import Page, PageQuery, Request, Resource
+from kapas.schemas.common import Page, PageQuery, Request, Resource, Sha256, StateCode, Upload
 
 PartnerType = Literal["farmer", "ginner", "trader", "broker", "spinning_mill"]
 PartnerStatus = Literal[
@@ -61,7 +61,6 @@ Pan = Annotated[
         description="Permanent Account Number. It is checked for its form, not with the Income Tax Department",
     ),
 ]
-StateCode = Annotated[str, Field(pattern=r"^[0-9]{2}$", description="GST state code: 24 is Gujarat")]
 Phone = Annotated[str, Field(pattern=r"^\+91[6-9][0-9]{9}$", description="Indian mobile number in E.164")]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[A-Za-z0-9-]{2,}$")]
 
@@ -334,7 +333,7 @@ class DocumentCreate(Request):
     kind: DocumentKind
     content_type: Literal["application/pdf", "image/jpeg", "image/png"]
     size: int = Field(ge=1, le=10 * 1024 * 1024, description="Bytes, at most 10 MiB")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the file, in hex")
+    sha256: Sha256
 
 
 class PartnerDocument(Resource):
@@ -348,15 +347,6 @@ class PartnerDocument(Resource):
     sha256: str
     status: Literal["awaiting_upload", "uploaded"]
     created_at: AwareDatetime
-
-
-class Upload(Resource):
-    """How to upload: `method` to `url` with exactly these headers, before `expires_at`."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-    expires_at: AwareDatetime
 
 
 class PartnerDocumentCreated(PartnerDocument):

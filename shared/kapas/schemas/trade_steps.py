@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from kapas.schemas.common import Amount, Request, UnitPrice
+from kapas.schemas.common import Amount, Request, StateCode, UnitPrice
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours a device's clock may be."""
@@ -24,7 +24,6 @@ HEAVIEST_BALE = 1000
 
 Sequence = Annotated[int, Field(gt=0)]
 Kilograms = Annotated[Decimal, Field(gt=0, le=HEAVIEST_BALE, decimal_places=3)]
-StateCode = Annotated[str, Field(pattern=r"^[0-9]{2}$", description="GST state code, for example 24 for Gujarat")]
 DisputeReason = Literal["quality", "quantity", "payment", "delivery", "documents", "other"]
 CorrectionReason = Literal["did_not_occur", "incorrect_data"]
 
@@ -258,7 +257,7 @@ class ArbitrationReferred(Decision):
 
 
 class DisputeSettled(Decision):
-    """Operations take down what the parties agreed or the arbitrators awarded."""
+    """Operations record what the parties agreed or the arbitrators awarded."""
 
     type: Literal["dispute_settled"]
     amount: Amount = Field(description="What the buyer pays the seller in all")
@@ -266,7 +265,7 @@ class DisputeSettled(Decision):
 
 
 class DisputeCancelled(Decision):
-    """Operations take down that the dispute ended the trade without payment."""
+    """Operations record that the dispute ended the trade without payment."""
 
     type: Literal["dispute_cancelled"]
 

@@ -113,7 +113,7 @@ class TradeEvent(Resource):
     partner_id: UUID | None = Field(description="Null for a step of the platform's staff or the platform itself")
     data: dict[str, object]
     occurred_at: AwareDatetime = Field(description="When it happened, as its sender says")
-    recorded_at: AwareDatetime = Field(description="When the platform took it down")
+    recorded_at: AwareDatetime = Field(description="When the platform recorded it")
     client: ClientReference | None = None
 
 

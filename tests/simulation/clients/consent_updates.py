@@ -39,7 +39,7 @@ def _look(world: World, device: Client, number: int, told: Told) -> None:
 
 
 def see_to_it(world: World, officer: Client, number: int) -> None:
-    """Take down of every open dispatch that the processor has stopped. A colleague may be faster."""
+    """Record of every open dispatch that the processor has stopped. A colleague may be faster."""
     listed: list[Any] = officer.get(f"lists dispatches {number}", "/v1/consent-dispatches?status=open").body["data"]
     for dispatch in listed:
         told = officer.post(

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from functions.consent_updates import receipts
 from functions.consent_updates.ledger import Head
+from kapas import signing
 from kapas.db import Session
 from tests.simulation.ports import Signer
 from tools.verify_ledger import Broken, verify_one
@@ -12,7 +12,7 @@ from tools.verify_ledger import Broken, verify_one
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-_KEYS = {receipts.key_id(Signer.pem): Signer.pem}
+_KEYS = {signing.key_id(Signer.pem): Signer.pem}
 
 
 def broken(world: "World") -> Iterator[str]:

@@ -95,7 +95,7 @@ class PartnerSuspended(PartnerEvent):
 
 
 class PartnerRejected(PartnerEvent):
-    """The platform does not take a partner."""
+    """The platform rejected a partner."""
 
     type: ClassVar[str] = "partner.rejected.v1"
 
