@@ -12,6 +12,7 @@ import kapas.db
 from functions.data_export.preparing import archive_path
 from functions.data_export.shards import path as part_path
 from functions.live_feed import projections
+from functions.partner_onboarding.providers import ProviderSettings
 from kapas.data_map import InvalidDataMap, data_map, parse
 from kapas.db.migrate import migrate
 from kapas.events import CloudEvent
@@ -209,6 +210,13 @@ def test_every_processor_of_a_consent_is_a_recipient() -> None:
     recipients = {recipient.name: recipient.purpose for recipient in MAP.recipients}
     for processor in processors:
         assert all(purpose in recipients[processor["name"]] for purpose in processor["purposes"]), processor["name"]
+
+
+def test_every_provider_that_checks_a_partner_is_a_recipient() -> None:
+    """Access names every recipient (DPDP Act 2023, section 11)."""
+    asked = {name.removesuffix("_url").replace("_", "-") for name in ProviderSettings.__annotations__ if "_url" in name}
+    assert len(asked) == 3
+    assert asked <= {recipient.name for recipient in MAP.recipients}
 
 
 def test_the_page_is_current() -> None:
