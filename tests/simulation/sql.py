@@ -367,9 +367,12 @@ def _unordered(statement: str) -> bool:
 @functools.cache
 def _name(statement: str) -> str:
     """The kind of a statement and the first table it is about, for logs and failpoints. That a transaction is rolled back
-    and that its COMMIT fails come to the same."""
+    and that its COMMIT fails come to the same; and so do the questions whether there is a row, of whichever table, that a
+    legal hold names."""
     if statement == "ROLLBACK":
         return "COMMIT"
+    if statement.startswith("SELECT FROM") and " t WHERE t." in statement:
+        return "SELECT of any table"
     writes = [found for found in _WRITE.finditer(statement) if found[2] not in ("OF", "SET")]
     if writes:
         return f"{writes[0][1].split()[0]} {writes[0][2]}"
