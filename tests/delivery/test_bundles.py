@@ -43,7 +43,8 @@ def test_each_function_starts_and_answers(installed: tuple[str, Path]) -> None:
         begun = time.monotonic()
         with started(folder, name) as (port, process):
             path = next(iter(function.trigger.routes), "/")
-            answer = first_answer(f"http://127.0.0.1:{port}{path}", process)
+            method = "GET" if function.trigger.kind == "http" else "POST"
+            answer = first_answer(method, f"http://127.0.0.1:{port}{path}", process)
             print(f"\n{name}: first answer after {(time.monotonic() - begun) * 1000:.0f} ms", end="")  # noqa: T201
             # Without a token nobody gets further; that it says so, as problem+json, took the whole function.
             assert answer.status == 401
@@ -95,11 +96,11 @@ def started(folder: Path, name: str) -> Iterator[tuple[int, "subprocess.Popen[by
         process.communicate(timeout=20)
 
 
-def first_answer(url: str, process: "subprocess.Popen[bytes]") -> urllib3.BaseHTTPResponse:
+def first_answer(method: str, url: str, process: "subprocess.Popen[bytes]") -> urllib3.BaseHTTPResponse:
     deadline = time.monotonic() + 30
     while True:
         try:
-            return urllib3.request("POST", url, retries=False, timeout=5)  # what every function takes
+            return urllib3.request(method, url, retries=False, timeout=5)
         except urllib3.exceptions.HTTPError:
             assert process.poll() is None, process.communicate()[1].decode()[-2000:]
             assert time.monotonic() < deadline
