@@ -367,11 +367,11 @@ def _unordered(statement: str) -> bool:
 @functools.cache
 def _name(statement: str) -> str:
     """The kind of a statement and the first table it is about, for logs and failpoints. That a transaction is rolled back
-    and that its COMMIT fails come to the same; and so do the questions whether there is a row, of whichever table, that a
-    legal hold names."""
+    and that its COMMIT fails come to the same; and so do the questions whether there is the row, of whichever table, that
+    a legal hold is to name."""
     if statement == "ROLLBACK":
         return "COMMIT"
-    if statement.startswith("SELECT FROM") and " t WHERE t." in statement:
+    if statement.startswith("SELECT FROM") and "::text::" in statement:
         return "SELECT of any table"
     writes = [found for found in _WRITE.finditer(statement) if found[2] not in ("OF", "SET")]
     if writes:
