@@ -20,13 +20,12 @@ from google.api_core.exceptions import GoogleAPICallError
 from functions.data_export import erasing
 from functions.live_feed import projections
 from kapas.data_map import Collection, data_map
-from kapas.db import PLATFORM, Database, DatabaseFailure, Row, Session
-from kapas.db.connect import connector
-from kapas.errors import Unavailable
+from kapas.db import PLATFORM, Row, Session
 from kapas.events import CloudEvent
 from kapas.gcp.firestore import Firestore
 from kapas.ports import Document
-from kapas.settings import DatabaseSettings, SettingsError, load, use
+from kapas.settings import DatabaseSettings
+from tools.database import FAILURES, opened
 
 PAGE = 500
 """Rows that are read at once."""
@@ -96,14 +95,12 @@ def _rows(db: Session, collection: Collection) -> Iterator[tuple[UUID, int]]:
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Build, and print how many; the exit code."""
-    told = {"FUNCTION": "rebuild-documents", "DATABASE_POOL": "1", **environment}
     try:
-        with use(told):
-            settings = load(DatabaseSettings)
-            database, documents = Database(connector(settings), 1), Firestore(settings.project)
+        with opened("rebuild-documents", environment, DatabaseSettings) as (settings, database):
+            documents = Firestore(settings.project)
             with database.session(PLATFORM) as db:
                 done = Counter(rebuild(db, documents))
-    except (SettingsError, Unavailable, DatabaseFailure, GoogleAPICallError, OSError, ValueError) as error:
+    except (*FAILURES, GoogleAPICallError) as error:
         print(f"cannot build the documents: {error}", file=sys.stderr)
         return 2
     print(f"{done['overwritten']} documents are overwritten, {done['deleted']} without a row are deleted")

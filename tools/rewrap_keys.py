@@ -14,13 +14,12 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from kapas.db import PLATFORM, Database, DatabaseFailure
-from kapas.db.connect import connector
+from kapas.db import PLATFORM, Database
 from kapas.db.key_store import SqlKeyStore
-from kapas.errors import Unavailable
 from kapas.gcp.kms import CloudKms
 from kapas.keys import Keyring, Tampered
-from kapas.settings import DatabaseSettings, KeySettings, SettingsError, load, use
+from kapas.settings import DatabaseSettings, KeySettings
+from tools.database import FAILURES, opened
 
 BATCH = 500
 """Partners' keys that are moved in one transaction."""
@@ -58,15 +57,13 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser = argparse.ArgumentParser(prog="python -m tools.rewrap_keys", description=__doc__)
     parser.add_argument("--epoch", action="append", default=[], help="a month from whose key partners' keys are moved")
     epochs = parser.parse_args(arguments).epoch
-    told = {"FUNCTION": "rewrap-keys", "PROJECT": "", "DATABASE_POOL": "1", **environment}
     try:
-        with use(told):
-            settings = load(RewrapSettings)
-            database, keyring = Database(connector(settings), 1), Keyring(CloudKms(settings.kms_key, settings.kms_url))
+        with opened("rewrap-keys", environment, RewrapSettings) as (settings, database):
+            keyring = Keyring(CloudKms(settings.kms_key, settings.kms_url))
             print(f"{rewrap_epochs(database, keyring)} epoch keys are wrapped anew")
             for epoch in epochs:
                 print(f"{move_subjects(database, keyring, epoch)} partners' keys are moved from {epoch}")
-    except (SettingsError, Unavailable, DatabaseFailure, Tampered, OSError, ValueError) as error:
+    except (*FAILURES, Tampered) as error:
         print(f"cannot wrap anew: {error}", file=sys.stderr)
         return 2
     return 0

@@ -19,18 +19,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
 from functions.data_export.archive import MANIFEST, PUBLIC_KEY, SIGNATURE
-from kapas.signing import key_id
+from kapas.signing import is_signed, key_id, segment
 
 CHUNK = 1 << 20
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
-"""What `zipfile` raises for damage: it tells no kind of its own for a stream, a method or a flag that cannot be right."""
+UNREADABLE = (
+    zipfile.BadZipFile,  # a header or a checksum
+    zlib.error,  # a stream that cannot be inflated
+    EOFError,  # one that ends too early
+    RuntimeError,  # a flag or a method that was never used: as if it were encrypted, or of another version of ZIP
+    ValueError,  # a text that is no UTF-8
+    OSError,  # an offset beyond the file, or no file
+)
+"""What `zipfile` raises for damage, by what is damaged: it has no kind of its own for all of it."""
 
 
 def faults(path: Path, public_key: str | None = None) -> Iterator[str]:
@@ -76,21 +77,15 @@ def _is_signed(content: bytes, signature: bytes, public_key: str) -> bool:
     """Whether the detached JWS (RFC 7515 appendix F, ES256) is of `content` under the key."""
     try:
         header, payload, encoded = signature.decode("ascii").split(".")
-        claimed = json.loads(_decode(header))
-        raw = _decode(encoded)
-        key = load_pem_public_key(public_key.encode())
-        if payload or claimed["alg"] != "ES256" or len(raw) != 64 or not isinstance(key, EllipticCurvePublicKey):
+        if payload or json.loads(_decode(header))["alg"] != "ES256":
             return False
-        der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
-        segment = base64.urlsafe_b64encode(content).rstrip(b"=")
-        key.verify(der, header.encode() + b"." + segment, ECDSA(SHA256()))
-    except (ValueError, KeyError, TypeError, InvalidSignature):
+        return is_signed(f"{header}.{segment(content)}".encode(), _decode(encoded), public_key)
+    except (ValueError, KeyError, TypeError):
         return False
-    return True
 
 
-def _decode(segment: str) -> bytes:
-    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+def _decode(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def _sha256(archive: zipfile.ZipFile, name: str) -> str:

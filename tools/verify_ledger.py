@@ -20,10 +20,9 @@ from uuid import UUID
 from functions.consent_updates import receipts, store
 from functions.consent_updates.ledger import Entry, Fault, Head, first_fault
 from kapas import signing
-from kapas.db import PLATFORM, Database, DatabaseFailure, Row, Session
-from kapas.db.connect import connector
-from kapas.errors import Unavailable
-from kapas.settings import DatabaseSettings, SettingsError, load, use
+from kapas.db import PLATFORM, Row, Session
+from kapas.settings import DatabaseSettings
+from tools.database import FAILURES, opened
 
 PAGE = 500
 """Ledgers whose heads are read at once."""
@@ -151,17 +150,17 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser = argparse.ArgumentParser(prog="python -m tools.verify_ledger", description=__doc__)
     parser.add_argument("--key", type=Path, action="append", default=[], help="a public key in PEM to trust")
     pinned = parser.parse_args(arguments).key
-    told = {"FUNCTION": "verify-ledger", "PROJECT": "", "DATABASE_POOL": "1", **environment}
     try:
-        with use(told):
-            settings = load(DatabaseSettings)
-        database = Database(connector(settings), 1)
-        with database.session(PLATFORM) as db, db.transaction():
+        with (
+            opened("verify-ledger", environment, DatabaseSettings) as (_, database),
+            database.session(PLATFORM) as db,
+            db.transaction(),
+        ):
             # One moment for all statements: what is decided meanwhile must not look like a fault.
             db.command("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             keys = by_id(path.read_text() for path in pinned) if pinned else stored_keys(db)
             return _report(verify(db, keys))
-    except (SettingsError, Unavailable, DatabaseFailure, OSError, ValueError) as error:
+    except FAILURES as error:
         print(f"cannot verify: {error}", file=sys.stderr)
         return 2
 

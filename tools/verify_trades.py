@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 from functions.trade_events import projection, store
-from kapas.db import PLATFORM, Database, DatabaseFailure, Session
-from kapas.db.connect import connector
-from kapas.errors import Unavailable
+from kapas.db import PLATFORM, Session
 from kapas.schemas.common import cursor
 from kapas.schemas.trades import TradeQuery
-from kapas.settings import DatabaseSettings, SettingsError, load, use
+from kapas.settings import DatabaseSettings
+from tools.database import FAILURES, opened
 
 PAGE = 100
 
@@ -38,20 +37,20 @@ def verify(db: Session) -> Iterator[tuple[UUID, str | None]]:
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Verify, and print what is wrong; the exit code."""
-    told = {"FUNCTION": "verify-trades", "PROJECT": "", "DATABASE_POOL": "1", **environment}
     whole = wrong = 0
     try:
-        with use(told):
-            settings = load(DatabaseSettings)
-        database = Database(connector(settings), 1)
-        with database.session(PLATFORM) as db, db.transaction():
+        with (
+            opened("verify-trades", environment, DatabaseSettings) as (_, database),
+            database.session(PLATFORM) as db,
+            db.transaction(),
+        ):
             # One moment for all statements: a step that is taken meanwhile must not look like a fault.
             db.command("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             for trade_id, fault in verify(db):
                 whole, wrong = (whole + 1, wrong) if fault is None else (whole, wrong + 1)
                 if fault is not None:
                     print(f"trade {trade_id}: {fault}")
-    except (SettingsError, Unavailable, DatabaseFailure, OSError, ValueError) as error:
+    except FAILURES as error:
         print(f"cannot verify: {error}", file=sys.stderr)
         return 2
     print(f"{whole} trades are the fold of their events, {wrong} are not")

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from kapas import legal_holds
-from kapas.conditions import row_name
 from kapas.data_map import Table, data_map
 from kapas.db import Session
 
@@ -49,7 +48,7 @@ def is_held(db: Session, subject: UUID) -> bool:
 def _is_about(db: Session, table: Table, row_ids: list[str], subject: UUID) -> bool:
     """Whether one of the rows that holds name is about the partner."""
     found = db.one(
-        f"SELECT FROM {table.name} t WHERE {row_name(table)} = ANY(:row_ids::text[])"
+        f"SELECT FROM {table.name} t WHERE {legal_holds.row_name(table.key, 't')} = ANY(:row_ids::text[])"
         f" AND {selection.about_subject(data_map(), table)} LIMIT 1",
         row_ids=row_ids,
         subject=subject,

@@ -9,7 +9,9 @@ from uuid import UUID
 from kapas.db import Row, Session
 from kapas.errors import Conflict
 from kapas.events import Event
+from kapas.legal_holds import of_row
 from kapas.outbox import Change
+from kapas.restrictions import UNRESTRICTED
 from kapas.schemas.exports import Erasure, Export, ExportFailure
 
 from .archive import Part
@@ -26,10 +28,10 @@ _INSERT_EXPORT = """INSERT INTO exports
 _LINK = "UPDATE exports SET version = version + 1, updated_at = :at WHERE id = :id AND version = :version RETURNING id"
 
 # An erasure may have begun meanwhile: then the archive must not appear. It waits for this row, and this statement for it.
-_READY = """UPDATE exports SET version = version + 1, status = 'ready', ready_at = :at, expires_at = :expires_at,
+_READY = f"""UPDATE exports SET version = version + 1, status = 'ready', ready_at = :at, expires_at = :expires_at,
     size_bytes = :size_bytes, sha256 = :sha256, record_count = :record_count, updated_at = :at
   WHERE id = :id AND version = :version AND status = 'preparing'
-    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = exports.partner_id)
+    AND {UNRESTRICTED.format("exports.partner_id")}
   RETURNING id"""
 
 _FAIL = """UPDATE exports SET version = version + 1, status = 'failed', failure = :failure, updated_at = :at
@@ -40,8 +42,7 @@ _STUCK = """SELECT e.id, e.attempt, e.partner_id FROM exports e
     AND greatest(e.updated_at, (SELECT max(s.done_at) FROM export_shards s WHERE s.export_id = e.id)) < :before
   ORDER BY e.updated_at, e.id LIMIT :limit"""
 
-_HELD = """EXISTS (SELECT FROM legal_holds h
-  WHERE h.released_at IS NULL AND h.table_name = 'exports' AND h.row_id = e.id::text)"""
+_HELD = f"EXISTS (SELECT FROM legal_holds h WHERE {of_row('exports', ['id'], 'e')})"
 """That a legal hold keeps the row of the export, with its archive."""
 
 _ADD_SHARDS = """WITH planned AS (

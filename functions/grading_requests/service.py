@@ -340,7 +340,7 @@ def _upload(files: Files, partner_id: UUID, grading_id: UUID, image: ImageUpload
         sha256=image.sha256,
         lifetime=UPLOAD_LIFETIME,
     )
-    return Upload(method="PUT", url=signed.url, headers=dict(signed.headers), expires_at=signed.expires_at)
+    return Upload.model_validate(signed, from_attributes=True)
 
 
 def _path(partner_id: UUID, grading_id: UUID) -> str:

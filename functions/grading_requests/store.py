@@ -8,6 +8,7 @@ from kapas.db import Row, Session
 from kapas.events import Event
 from kapas.identity import Tier
 from kapas.outbox import Change
+from kapas.restrictions import UNRESTRICTED
 from kapas.schemas.gradings import Grading, Refusal
 from kapas.schemas.trades import TradeStatus
 
@@ -18,8 +19,8 @@ _GRADING = """id, version, kind, status, trade_id, image, provisional, result, r
 # The guard of a new grading is the partner's day: two at once wait for each other on its row, and the later one finds it
 # spent.
 # Here too it is asked whether the partner is being erased: a request that was held up may come after its erasure.
-_CHARGE = """INSERT INTO grading_budgets AS b (partner_id, day, used)
-  SELECT :partner_id::uuid, :day::date, 1 WHERE NOT EXISTS (SELECT FROM restrictions WHERE subject_id = :partner_id::uuid)
+_CHARGE = f"""INSERT INTO grading_budgets AS b (partner_id, day, used)
+  SELECT :partner_id::uuid, :day::date, 1 WHERE {UNRESTRICTED.format(":partner_id::uuid")}
   ON CONFLICT (partner_id, day) DO UPDATE SET used = b.used + 1 WHERE b.used < :daily RETURNING used"""
 
 _INSERT = """INSERT INTO gradings
@@ -31,20 +32,20 @@ _USE = """INSERT INTO grading_usage (grading_id, partner_id, day, tier, used_at)
   SELECT :id::uuid, :partner_id::uuid, :day::date, :tier, :at::timestamptz FROM change"""
 
 # An erasure may have been asked for since: then nothing more is begun, and what was read meanwhile does not count.
-_QUEUE = """UPDATE gradings SET version = version + 1, status = 'queued', updated_at = :at
+_QUEUE = f"""UPDATE gradings SET version = version + 1, status = 'queued', updated_at = :at
   WHERE id = :id AND version = :version AND status = 'awaiting_image'
-    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = gradings.partner_id)
+    AND {UNRESTRICTED.format("gradings.partner_id")}
   RETURNING id"""
 
-_STILL_AWAITED = """SELECT id FROM gradings
+_STILL_AWAITED = f"""SELECT id FROM gradings
   WHERE id = :id AND version = :version AND status = 'awaiting_image'
-    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = gradings.partner_id)
+    AND {UNRESTRICTED.format("gradings.partner_id")}
   ORDER BY id"""
 
-_FINISH = """UPDATE gradings
+_FINISH = f"""UPDATE gradings
   SET version = version + 1, status = :status, result = :result, refusal = :refusal, updated_at = :at
   WHERE id = :id AND version = :version AND status = 'queued'
-    AND (:status = 'refused' OR NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = gradings.partner_id))
+    AND (:status = 'refused' OR {UNRESTRICTED.format("gradings.partner_id")})
   RETURNING id"""
 
 _STATUS = """SELECT status FROM trades WHERE id = :trade_id AND (seller_id = :partner_id OR buyer_id = :partner_id)"""

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from kapas.db import Row, Session
 from kapas.events import Event
+from kapas.legal_holds import of_row
 from kapas.outbox import Change
 from kapas.restrictions import UNRESTRICTED
 
@@ -67,18 +68,17 @@ def find(db: Session, partner_id: UUID, document_id: UUID) -> Document | None:
     return _document(row) if row else None
 
 
-def is_kept(db: Session, partner_id: UUID, document: Document) -> bool:
+def is_kept(db: Session, document_id: UUID) -> bool:
     """Whether a legal hold keeps a document, or the partner was admitted by it: it goes with the proofs of who it is."""
     row = db.one(
-        """SELECT EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND (h.subject_id = :partner_id
-               OR h.table_name = 'partner_documents' AND h.row_id = :id::uuid::text))
-             OR EXISTS (SELECT FROM partner_decisions d
-               WHERE d.partner_id = :partner_id AND d.action = 'activate' AND d.decided_at >= :created_at)""",
-        partner_id=partner_id,
-        id=document.id,
-        created_at=document.created_at,
+        f"""SELECT FROM partner_documents t WHERE t.id = :id AND (
+              EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND h.subject_id = t.partner_id)
+              OR EXISTS (SELECT FROM legal_holds h WHERE {of_row("partner_documents", ["id"], "t")})
+              OR EXISTS (SELECT FROM partner_decisions d
+                WHERE d.partner_id = t.partner_id AND d.action = 'activate' AND d.decided_at >= t.created_at))""",
+        id=document_id,
     )
-    return row is not None and row[0]
+    return row is not None
 
 
 def _document(row: Row) -> Document:

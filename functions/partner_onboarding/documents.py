@@ -60,7 +60,7 @@ def announce(db: Session, files: Files, caller: Identity, partner_id: UUID, body
         sha256=body.sha256,
         status="awaiting_upload",
         created_at=now,
-        upload=Upload(method="PUT", url=signed.url, headers=dict(signed.headers), expires_at=signed.expires_at),
+        upload=Upload.model_validate(signed, from_attributes=True),
     )
     return Outcome(document_store.add(document, partner_id), document, 1)
 
@@ -105,7 +105,7 @@ def withdraw(db: Session, files: Files, caller: Identity, partner_id: UUID, docu
     if now < _upload_ends(document):
         raise Conflict(f"The URL for its upload works until {clock.rfc3339(_upload_ends(document))}: withdraw it then")
     legal_holds.share(db)
-    if document_store.is_kept(db, partner_id, document):
+    if document_store.is_kept(db, document_id):
         raise Conflict("This document has to be kept")  # no more than that: of a hold the partner may not be told
     files.delete(_path(partner_id, document_id))
     after = replace(account, version=account.version + 1, updated_at=now)

@@ -8,16 +8,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from stdnum import lei, luhn
 from stdnum.exceptions import ValidationError
 
+from kapas.clock import IST
 from kapas.errors import FieldError
 from kapas.schemas.partners import Constitution, Identifiers, PartnerProfile
 from kapas.states import states
-
-INDIA = ZoneInfo("Asia/Kolkata")
 
 _PAN = r"[A-Z]{3}[ABCFGHJLPTK][A-Z][0-9]{4}[A-Z]"
 _GSTIN = re.compile(rf"([0-9]{{2}}){_PAN}[1-9A-Z]Z[0-9A-Z]")
@@ -90,7 +88,7 @@ def contradictions(
             yield Finding("identifiers.gstin", "gstin_pan_differs")
         if profile.address is not None and _current(known.gstin[:2]) != _current(profile.address.state_code):
             yield Finding("identifiers.gstin", "gstin_state_differs")
-    if known.cin is not None and int(known.cin[8:12]) > now.astimezone(INDIA).year:
+    if known.cin is not None and int(known.cin[8:12]) > now.astimezone(IST).year:
         yield Finding("identifiers.cin", "cin_year_in_future")
     # DGFT Trade Notice 09 of 12 June 2017: a new IEC is the PAN.
     if known.iec is not None and pan is not None and not known.iec.isdigit() and known.iec != pan:

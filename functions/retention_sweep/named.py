@@ -21,8 +21,8 @@ _SPELLINGS: Mapping[str, Callable[[str], str]] = {
 """How PostgreSQL writes a value of each type that a key has. Raises ValueError for a text that is none."""
 
 
-def row_name(table: Table, row_id: str) -> str | None:
-    """`row_id` as deletions compare it: the columns of the key as PostgreSQL writes them; None if it cannot be a key."""
+def canonical(table: Table, row_id: str) -> str | None:
+    """`row_id` as `kapas.legal_holds.row_name` has it: the columns as PostgreSQL writes them; None if it cannot be a key."""
     parts = parts_of(table, row_id)
     if len(parts) != len(table.key):
         return None
@@ -38,7 +38,7 @@ def parts_of(table: Table, name: str) -> list[str]:
 
 
 def is_there(db: Session, table: Table, name: str) -> bool:
-    """Whether the table has the row that `row_name` answered."""
+    """Whether the table has the row that `canonical` answered."""
     key = " AND ".join(f"t.{column} = :key_{n}::text::{kind}" for n, (column, kind) in enumerate(table.key.items()))
     parts = {f"key_{n}": part for n, part in enumerate(parts_of(table, name))}
     return db.one(f"SELECT FROM {table.name} t WHERE {key}", **parts) is not None

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kapas.conditions import governed, row_name
+from kapas.conditions import governed
 from kapas.data_map import Subject, data_map
 from kapas.db import Session
+from kapas.legal_holds import of_row, row_name
 
 from .named import parts_of
 from .places import Place
@@ -37,7 +38,7 @@ def scan(db: Session, place: Place, cutoff: datetime, after: Position | None, li
     behind = ", ".join(f":after_{n}::text::{kind}" for n, kind in enumerate(place.table.key.values()))
     parts = parts_of(place.table, after.key) if after else [None] * len(place.table.key)
     rows = db.run(
-        f"""SELECT {", ".join([place.anchor, row_name(place.table), _held(place), *of_path])} FROM {place.table.name} t
+        f"""SELECT {", ".join([place.anchor, _name(place), _held(place), *of_path])} FROM {place.table.name} t
             WHERE {condition} AND (:after_anchor::timestamptz IS NULL
               OR ({place.anchor}, {_key(place)}) > (:after_anchor::timestamptz, {behind}))
             ORDER BY {place.anchor}, {_key(place)} LIMIT :limit""",
@@ -53,7 +54,7 @@ def held(db: Session, place: Place, keys: list[str]) -> set[str]:
     """Those of `keys` that a legal hold keeps."""
     condition, parameters = _named(place, keys)
     rows = db.run(
-        f"""SELECT {row_name(place.table)} FROM {place.table.name} t WHERE {condition} AND {_held(place)}
+        f"""SELECT {_name(place)} FROM {place.table.name} t WHERE {condition} AND {_held(place)}
             ORDER BY {_key(place)}""",
         **parameters,
     )
@@ -86,10 +87,10 @@ def _due(place: Place, cutoff: datetime) -> tuple[str, dict[str, Any]]:
 
 def _held(place: Place) -> str:
     """The condition that a hold that nobody released keeps the row, or all of one whom it or what goes with it is about."""
-    row = f"(h.table_name = '{place.table.name}' AND h.row_id = {row_name(place.table)})"
-    about = [_is_of_hold("t", path) for path in place.table.subject]
-    held = f"EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND ({' OR '.join([row, *about])}))"
-    return f"({' OR '.join([held, *_held_through_children(place)])})"
+    about = " OR ".join(_is_of_hold("t", path) for path in place.table.subject) or "false"
+    named = f"EXISTS (SELECT FROM legal_holds h WHERE {of_row(place.table.name, place.table.key, 't')})"
+    of_subject = f"EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND ({about}))"
+    return f"({' OR '.join([named, of_subject, *_held_through_children(place)])})"
 
 
 def _held_through_children(place: Place) -> list[str]:
@@ -110,6 +111,10 @@ def _held_through_children(place: Place) -> list[str]:
 def _is_of_hold(alias: str, path: Subject) -> str:
     column = f"{alias}.{path.column}"
     return f"h.subject_id = ANY({column})" if path.array else f"h.subject_id = {column}"
+
+
+def _name(place: Place) -> str:
+    return row_name(place.table.key, "t")
 
 
 def _key(place: Place) -> str:

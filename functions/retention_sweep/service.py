@@ -181,7 +181,7 @@ def place_hold(db: Session, caller: Identity, body: LegalHoldCreate) -> Outcome:
 def _require_there(db: Session, row: HeldRow) -> HeldRow:
     """The row that is to be held, with its key as deletions compare it."""
     table = data_map().tables[row.table]
-    name = named.row_name(table, row.id)
+    name = named.canonical(table, row.id)
     if name is None or not named.is_there(db, table, name):
         message = f"There is no such row; its id is {' / '.join(table.key)}"
         raise Invalid(message, errors=[FieldError("/row/id", "unknown", message)])

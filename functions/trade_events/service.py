@@ -123,7 +123,7 @@ def append(db: Session, caller: Identity, trade_id: UUID, body: TradeEventAppend
         VersionConflict: the trade is not at `expected_version`.
         Conflict: the step is not possible in the trade's state, what it needs is missing, or the other side trades no more.
         Forbidden: it is another party's step.
-        Invalid: what it says cannot be.
+        Invalid: it states something impossible.
     """
     partner_id = _acting_partner(caller)
     found = _require_found(db, trade_id, store.find(db, trade_id, partner_id))

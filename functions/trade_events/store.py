@@ -11,6 +11,7 @@ from kapas.db import Row, Session
 from kapas.errors import Conflict
 from kapas.events import Event
 from kapas.outbox import Change
+from kapas.restrictions import UNRESTRICTED
 from kapas.schemas.common import Amount, UnitPrice
 from kapas.schemas.partners import PartnerType
 from kapas.schemas.trade_steps import ClientReference
@@ -23,11 +24,11 @@ _TRADE = """t.id, t.version, t.status, t.seller_id, t.buyer_id, t.lot, t.ask_pai
 
 _EVENT = "sequence, type, party, partner_id, data, occurred_at, recorded_at, device_id, client_event_id"
 
-_OF_PARTNER = """(SELECT p.type FROM partners p WHERE p.id = :partner_id AND p.status = 'active'
-    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = p.id))"""
+_OF_PARTNER = f"""(SELECT p.type FROM partners p WHERE p.id = :partner_id AND p.status = 'active'
+    AND {UNRESTRICTED.format("p.id")})"""
 
-_SELLER_TRADES = """EXISTS (SELECT FROM partners s WHERE s.id = t.seller_id AND s.status = 'active'
-    AND NOT EXISTS (SELECT FROM restrictions r WHERE r.subject_id = s.id))"""
+_SELLER_TRADES = f"""EXISTS (SELECT FROM partners s WHERE s.id = t.seller_id AND s.status = 'active'
+    AND {UNRESTRICTED.format("s.id")})"""
 
 _FIND = f"SELECT {_TRADE}, {_OF_PARTNER}, {_SELLER_TRADES} FROM trades t WHERE t.id = :id"
 

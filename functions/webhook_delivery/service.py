@@ -142,10 +142,8 @@ def change(
         changes["disabled"] = EndpointDisabled(reason="requested", since=now)
     after = endpoint.model_copy(update=changes)
     afresh = body.status == "enabled" or after.url != endpoint.url
-    if afresh:
-        after = after.model_copy(update={"failing_since": None})
-    if afresh or after.status == "disabled":
-        after = after.model_copy(update={"spared_until": None})
+    forgotten = ["failing_since"] * afresh + ["spared_until"] * (afresh or after.status == "disabled")
+    after = after.model_copy(update=dict.fromkeys(forgotten))
     return Outcome(endpoint_store.update(after, version, afresh), after, after.version)
 
 
@@ -256,9 +254,16 @@ def payload(event: CloudEvent) -> str:
 
 
 def text(
-    event_id: UUID, event_type: str, time: datetime, subject: UUID, sequence: int, data: Mapping[str, Any], **more: bool
+    event_id: UUID,
+    event_type: str,
+    time: datetime,
+    subject: UUID,
+    sequence: int,
+    data: Mapping[str, Any],
+    *,
+    test: bool = False,
 ) -> str:
-    """The body of a webhook, as ASCII JSON, with `more` members. This exact text is stored and signed."""
+    """The body of a webhook, as ASCII JSON; by its member `test` a test is told. This exact text is stored and signed."""
     members = {
         "id": str(event_id),
         "type": event_type,
@@ -266,7 +271,7 @@ def text(
         "subject": str(subject),
         "sequence": sequence,
         "data": data,
-        **more,
+        **({"test": True} if test else {}),
     }
     return json.dumps(members, separators=(",", ":"))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from kapas.data_map import RetentionRule, Table
+from kapas.data_map import RetentionRule
 
 
 def governed(rule: RetentionRule, before: Iterable[RetentionRule], alias: str = "t") -> str:
@@ -17,11 +17,6 @@ def is_one_of(alias: str, name: str, values: Sequence[str | None]) -> str:
     if named:
         conditions.append(f"coalesce({column} IN ({', '.join(map(_literal, named))}), false)")
     return f"({' OR '.join(conditions)})"
-
-
-def row_name(table: Table, alias: str = "t") -> str:
-    """How a legal hold names a row: the columns of its key, joined by `/`."""
-    return " || '/' || ".join(f"{alias}.{column}::text" for column in table.key)
 
 
 def _takes(rule: RetentionRule, alias: str) -> str:

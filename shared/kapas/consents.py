@@ -8,6 +8,7 @@ from uuid import UUID
 
 from kapas import clock
 from kapas.db import Session
+from kapas.restrictions import UNRESTRICTED
 from kapas.schemas.consents import PURPOSES, Purpose
 
 
@@ -25,8 +26,8 @@ def granted(db: Session, subject_id: UUID, purpose: Purpose) -> bool:
     if purpose not in PURPOSES:
         raise ValueError(f"{purpose} is no purpose that consent is asked for")
     row = db.one(
-        """SELECT state, valid_until FROM consent_states WHERE subject_id = :subject_id AND purpose = :purpose
-           AND NOT EXISTS (SELECT FROM restrictions WHERE subject_id = :subject_id)""",
+        f"""SELECT state, valid_until FROM consent_states
+            WHERE subject_id = :subject_id AND purpose = :purpose AND {UNRESTRICTED.format(":subject_id")}""",
         subject_id=subject_id,
         purpose=purpose,
     )

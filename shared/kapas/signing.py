@@ -56,7 +56,12 @@ def compact(signer: Signer, claims: dict[str, Any], kind: str) -> str:
 
 
 def is_signed(signed: bytes, signature: bytes, public_key: str) -> bool:
-    """Whether `signature` (r and s, 32 bytes each) is that of `signed` under the public key, in PEM."""
+    """Whether `signature` (r and s, 32 bytes each) is that of `signed` under the public key, in PEM.
+
+    Raises ValueError for a key that is not on P-256.
+    """
+    if len(signature) != 64:
+        return False
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
     try:
         _key(public_key).verify(encode_dss_signature(r, s), signed, ECDSA(SHA256()))

@@ -23,7 +23,7 @@ from kapas.ports import SignedUpload, StoredFile
 from kapas.schemas.partner_reviews import Activate, Reason
 from kapas.schemas.partners import ContactChange, DocumentCreate, PartnerChange, Submit
 from tests.integration.conftest import Login
-from tests.integration.export_system import Bucket, Faults
+from tests.integration.exports.system import Bucket, Faults
 from tests.integration.onboarding_system import OPERATIONS, START, Killed, System, identifier
 from tests.journey import registration
 from tests.unit.fake_keys import Kms

@@ -21,7 +21,7 @@ from functions.data_export.archive import Contents, Incomplete, Part
 from kapas import signing
 from kapas.data_map import DataMap, data_map, parse
 from kapas.ids import uuid7
-from tests.integration.export_system import Faults, Signer
+from tests.integration.exports.system import Faults, Signer
 from tools import verify_archive
 
 AT = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from functions.retention_sweep.named import row_name
+from functions.retention_sweep.named import canonical
 from functions.retention_sweep.places import tables
 from kapas.data_map import data_map
 
@@ -30,11 +30,11 @@ ID = "01a283cf-8600-7b1c-a4d2-6f0e8c9a1b20"
     ],
 )
 def test_a_key_is_named_as_postgresql_writes_it(table: str, row_id: str, name: str | None) -> None:
-    assert row_name(data_map().tables[table], row_id) == name
+    assert canonical(data_map().tables[table], row_id) == name
 
 
 def test_every_row_that_is_swept_can_be_named() -> None:
     of_type = {"uuid": ID, "date": "2036-10-15", "bytea": "\\x00", "text": "a"}
     for table in map(data_map().tables.__getitem__, tables()):
         name = "/".join(of_type[kind] for kind in table.key.values())
-        assert row_name(table, name) == name
+        assert canonical(table, name) == name

@@ -5,7 +5,7 @@ from typing import NoReturn
 import pytest
 
 from kapas.settings import DatabaseSettings
-from tools import verify_ledger, verify_trades
+from tools import database, verify_ledger, verify_trades
 
 URL = "postgresql://database-migrator%40kapas-prod.iam@kapas/kapas?sslmode=verify-full"
 
@@ -20,7 +20,7 @@ def asks(settings: DatabaseSettings) -> NoReturn:
 
 @pytest.mark.parametrize("tool", [verify_ledger, verify_trades])
 def test_the_instance_is_heeded(tool: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool, "connector", asks)
+    monkeypatch.setattr(database, "connector", asks)
     environment = {"DATABASE_URL": URL, "DATABASE_INSTANCE": "kapas-prod:asia-south1:kapas"}
     with pytest.raises(Asked, match="kapas-prod:asia-south1:kapas"):
         _run(tool, environment)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
-from kapas.schemas.common import Request, Resource
+from kapas.schemas.common import OptionalRequest, Request, Resource
 from kapas.schemas.partners import CheckKind, Constitution, PartnerStatus, PartnerType
 
 CheckResult = Literal["clear", "review", "mismatch", "unavailable"]
@@ -13,17 +13,14 @@ DecisionAction = Literal["activate", "reject", "request_clarification", "suspend
 ReasonCode = Annotated[str, Field(pattern=r"^[a-z][a-z_]{2,49}$", examples=["illegible_document"])]
 
 
-class Activate(Request):
-    """Let the partner trade. A check that is not `clear` holds it up, unless the decision names it and says why."""
+class Activate(OptionalRequest):
+    """Let the partner trade. A check that is not `clear` holds it up, unless the decision names it and says why.
+
+    Without a body, nothing is accepted.
+    """
 
     accepted_checks: list[CheckKind] = Field(default_factory=list[CheckKind])
     reason_code: ReasonCode | None = Field(None, description="Why they are accepted")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_to_say(cls, body: object) -> object:
-        """Without a body, nothing is accepted."""
-        return {} if body is None else body
 
 
 class Reason(Request):

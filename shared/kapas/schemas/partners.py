@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, model_validator
 
-from kapas.schemas.common import Page, PageQuery, Request, Resource, Sha256, StateCode, Upload
+from kapas.schemas.common import OptionalRequest, Page, PageQuery, Request, Resource, Sha256, StateCode, Upload
 
 PartnerType = Literal["farmer", "ginner", "trader", "broker", "spinning_mill"]
 PartnerStatus = Literal[
@@ -204,8 +204,8 @@ class PartnerChange(Request):
         return self
 
 
-class Submit(Request):
-    """Have the partner checked."""
+class Submit(OptionalRequest):
+    """Have the partner checked. Without a body, nothing is confirmed."""
 
     confirmed: list[str] = Field(
         default_factory=list[str],
@@ -213,12 +213,6 @@ class Submit(Request):
         description="Fields that are asked about and hold as they are, for this submission. A document is uploaded instead",
         examples=[["identifiers.gstin"]],
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_to_say(cls, body: object) -> object:
-        """Without a body, nothing is confirmed."""
-        return {} if body is None else body
 
 
 class RequirementError(BaseModel):

@@ -8,7 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,34 +17,19 @@ from pg8000.native import Connection
 from functions.data_export import preparing, service, shards
 from kapas import ids
 from kapas.data_map import data_map
-from kapas.db import Database, DatabaseFailure
+from kapas.db import DatabaseFailure
 from kapas.errors import Conflict, Forbidden, Invalid, Unavailable
 from kapas.events import CloudEvent
 from kapas.identity import Identity, Role, Tier
 from kapas.schemas.exports import Export, ExportCreate
 from tests.conformance.storage_server import no_network, serving
-from tests.integration.export_system import SECRETS, Killed, System
-from tests.unit.times import Time, moving_time
+from tests.integration.exports.system import SECRETS, START, Killed, System
+from tests.unit.times import Time
 from tools.catalog import ROOT
 from tools.local.core import Core
 from tools.local.postgres import Postgres
 from tools.local.state import State
 from tools.verify_archive import faults
-
-START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
-
-
-@pytest.fixture
-def time() -> Iterator[Time]:
-    with moving_time(START) as time:
-        yield time
-
-
-@pytest.fixture
-def system(time: Time, open_as: Callable[..., Database], admin: Connection) -> System:
-    admin.run("DELETE FROM export_shards")
-    admin.run("DELETE FROM exports")
-    return System(open_as("data_export"), admin.run)
 
 
 @pytest.fixture
@@ -376,7 +361,7 @@ from kapas.db import Database
 from kapas.gcp.storage import CloudStorage
 from kapas.keys import Keyring
 from kapas.settings import FileSettings
-from tests.integration.export_system import Faults, Queue, Signer
+from tests.integration.exports.system import Faults, Queue, START, Signer
 from tests.unit.fake_keys import Kms
 from functions.data_export.preparing import ExportTask
 

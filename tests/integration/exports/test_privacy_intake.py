@@ -1,37 +1,21 @@
 """What begins an erasure: its event may come twice, late and out of order, and be lost with whoever took it."""
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from pg8000.native import Connection
 
 from functions.data_export import erasing, service
-from kapas.db import Database
 from kapas.errors import Unavailable
 from kapas.events import CloudEvent
 from kapas.identity import Identity
 from kapas.ports import Task
 from kapas.schemas.exports import Erasure
-from tests.integration.export_system import Killed, System
+from tests.integration.exports.system import START, Killed, System
 from tests.integration.trade_market import cloud_event
-from tests.unit.times import Time, moving_time
+from tests.unit.times import Time
 
-START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 PUBLISHED = ["erasure.requested.v1", "privacy.erased.v1"]
-
-
-@pytest.fixture
-def time() -> Iterator[Time]:
-    with moving_time(START) as time:
-        yield time
-
-
-@pytest.fixture
-def system(time: Time, open_as: Callable[..., Database], admin: Connection) -> System:
-    admin.run("TRUNCATE erasures, statutory_records")  # what other tests began the watchdog would find
-    return System(open_as("data_export"), admin.run)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from kapas.schemas.exports import Erasure, ErasureCreate, Export, ExportCreate
 from tests.unit import fake_tasks
 from tests.unit.fake_keys import Kms
 
+START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 SECRETS = {"legal_name": "Example Ginning", "contact": '{"phone":"+919876543210"}', "pan": "AAAFE1234K"}
 
 

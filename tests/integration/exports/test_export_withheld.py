@@ -3,41 +3,24 @@
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from pg8000.native import Connection
 
 from functions.data_export import erasing, preparing, shards
 from kapas import clock, ids
-from kapas.db import Database
 from kapas.db.key_store import SqlKeyStore
 from kapas.keys import Field
-from tests.integration.export_system import System
-from tests.unit.times import Time, moving_time
+from tests.integration.exports.system import System
 from tools.verify_archive import faults
 
-START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 LISTED = "Somebody Listed"
 FOUND = {
     "gst_registry": ("clear", [], {"legal_name": "Example Ginning"}),
     "bank_account": ("review", ["account_name_differs"], {"registered_name": "Example Ginners"}),
     "screening": ("mismatch", ["listed_name"], {"hits": [{"name": LISTED, "score": 0.97}]}),
 }
-
-
-@pytest.fixture
-def time() -> Iterator[Time]:
-    with moving_time(START) as time:
-        yield time
-
-
-@pytest.fixture
-def system(time: Time, open_as: Callable[..., Database], admin: Connection) -> System:
-    return System(open_as("data_export"), admin.run)
 
 
 def checked(system: System, partner_id: UUID, submissions: int) -> None:

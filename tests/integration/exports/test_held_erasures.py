@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
-from pg8000.native import Connection
 
 from functions.data_export import completing, erasing, holds, preparing, service, store
 from functions.retention_sweep import service as retention
@@ -17,23 +15,11 @@ from kapas.db.key_store import SqlKeyStore
 from kapas.identity import Identity, Role, Tier
 from kapas.keys import Field, Keyring
 from kapas.schemas.retention import HeldRow, LegalHoldCreate
-from tests.integration.export_system import SECRETS, System
-from tests.unit.times import Time, moving_time
+from tests.integration.exports.system import SECRETS, START, System
+from tests.unit.times import Time
 
-START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 OFFICER = Identity("officer", None, Role.DPO, Tier.FREE)
 HASH = b"\0" * 32
-
-
-@pytest.fixture
-def time() -> Iterator[Time]:
-    with moving_time(START) as time:
-        yield time
-
-
-@pytest.fixture
-def system(time: Time, open_as: Callable[..., Database], admin: Connection) -> System:
-    return System(open_as("data_export"), admin.run)
 
 
 class Office:
