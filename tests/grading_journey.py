@@ -2,9 +2,11 @@
 
 import functools
 import hashlib
+import time
 from typing import Any
 
 import urllib3
+from pg8000.native import Connection
 
 from tests.consent_journey import decide
 from tests.journey import Partner
@@ -90,3 +92,30 @@ def graded(client: Client, partner: Partner, data: bytes) -> dict[str, Any]:
 def axis(result: dict[str, Any], name: str) -> dict[str, Any]:
     """What was measured of one axis."""
     return next(one for one in result["measured"] if one["axis"] == name)
+
+
+def lab(**changes: Any) -> dict[str, Any]:
+    """A request by a laboratory's figures of a good lot."""
+    return {"kind": "lab", "figures": {**HVI, **changes}}
+
+
+def device(**changes: Any) -> dict[str, Any]:
+    """A request by what a telephone measured."""
+    figures = {"rd": 74.0, "plus_b": 9.0, "trash_area_pct": 0.3, "trash_particles": 20}
+    return {"kind": "device", "model_sha256": "ab" * 32, "result": {**figures, **changes}}
+
+
+def events(client: Client, sql: Connection, grading_id: str) -> list[list[Any]]:
+    """What the audit trail holds of a grading, when it holds all that was written."""
+    client.post("/_local/clock", {"advance": "PT2M"})  # the minute sweep passes; another publisher may be at it
+    deadline = time.monotonic() + 15
+    while True:
+        kept = sql.run(
+            "SELECT sequence, type FROM audit_log WHERE subject = :id ORDER BY sequence, type", id=grading_id
+        )
+        written = sql.run(
+            "SELECT sequence, type FROM outbox WHERE subject = :id ORDER BY sequence, type", id=grading_id
+        )
+        if kept == written or time.monotonic() > deadline:
+            return kept
+        time.sleep(0.05)

@@ -9,13 +9,7 @@ from pg8000.native import Connection
 from tests.journey import Partner, active_partner, register, submit, wait_until
 from tools.local.client import Answer, Client
 from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE
 from tools.local.providers import Behaviour
-
-
-@pytest.fixture
-def operations(client: Client) -> Client:
-    return client.as_user("operations", None, "ops")
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +56,7 @@ def test_what_cannot_be_answered_is_not_asked(client: Client, operations: Client
 
 
 def test_a_registration_that_was_restored_is_confirmed_and_checked_anew(
-    cloud: LocalCloud, client: Client, operations: Client
+    cloud: LocalCloud, client: Client, sql: Connection, operations: Client
 ) -> None:
     partner, version = cancelled(cloud, client)
     (error,) = partner.owner.get(path(partner)).body["requirements"]["errors"]
@@ -71,8 +65,7 @@ def test_a_registration_that_was_restored_is_confirmed_and_checked_anew(
     assert (held.body["status"], due(partner)) == ("requirements_due", ["identifiers.gstin"])
     submitted = again(partner, version + 1, "identifiers.gstin").body
     assert (submitted["status"], submitted["requirements"]["errors"]) == ("submitted", [])
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
-        told = sql.run("SELECT data FROM outbox WHERE subject = :id AND sequence = :n", id=partner.id, n=version + 2)
+    told = sql.run("SELECT data FROM outbox WHERE subject = :id AND sequence = :n", id=partner.id, n=version + 2)
     assert told[0][0]["confirmed"] == ["identifiers.gstin"]
     wait_until(partner, "under_review")
     checks = {check["kind"]: check for check in operations.get(path(partner, "/review")).body["checks"]}
@@ -120,7 +113,7 @@ def test_operations_does_not_have_an_incomplete_partner_checked(client: Client, 
     assert refused.body["detail"] == "Before it can be checked, this has to be mended: bank_account"
 
 
-def test_who_lets_a_deadline_pass_is_told_of_it_and_listed(cloud: LocalCloud, client: Client) -> None:
+def test_who_lets_a_deadline_pass_is_told_of_it_and_listed(client: Client, sql: Connection) -> None:
     partner, _ = register(client)
     client.post("/_local/clock", {"advance": "P30D"})
     client.post("/_local/clock", {"advance": "PT6M"})  # the reaper comes every five minutes
@@ -128,8 +121,7 @@ def test_who_lets_a_deadline_pass_is_told_of_it_and_listed(cloud: LocalCloud, cl
     operations = client.as_user("operations", None, "ops")
     listed = operations.get(f"/v1/partners?overdue=true&limit=100&type={partner.body['type']}").body["data"]
     assert str(partner.id) in [one["id"] for one in listed]
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
-        told = sql.run("SELECT type FROM outbox WHERE subject = :id ORDER BY sequence", id=partner.id)
+    told = sql.run("SELECT type FROM outbox WHERE subject = :id ORDER BY sequence", id=partner.id)
     assert told == [["partner.created.v1"], ["partner.requirements_overdue.v1"]]
     owner = client.as_user("owner", partner.id, "owner")
     assert [one["id"] for one in owner.get("/v1/partners?overdue=true").body["data"]] == [str(partner.id)]

@@ -14,7 +14,6 @@ from tests.consent_journey import decide, decisions, on_behalf, shown, state
 from tests.journey import Partner, register
 from tools.local.client import Client
 from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE
 
 PURPOSES = ["marketing", "analytics", "data_sharing", "ai_processing", "cross_border"]
 
@@ -22,11 +21,6 @@ PURPOSES = ["marketing", "analytics", "data_sharing", "ai_processing", "cross_bo
 @pytest.fixture
 def partner(client: Client) -> Partner:
     return register(client)[0]
-
-
-@pytest.fixture
-def officer(client: Client) -> Client:
-    return client.as_user("officer", None, "dpo")
 
 
 def verified(partner: Partner, receipt: str) -> dict[str, Any]:
@@ -256,7 +250,7 @@ def test_the_officer_consents_for_nobody(partner: Partner, officer: Client) -> N
 
 
 def test_what_the_officer_reads_is_in_the_audit_trail(
-    cloud: LocalCloud, client: Client, partner: Partner, officer: Client
+    cloud: LocalCloud, client: Client, sql: Connection, partner: Partner, officer: Client
 ) -> None:
     decided = decide(partner, marketing="granted").body
     paths = ("current", f"as-of?at={decided['decided_at']}", "history", f"receipts/{decided['decision_id']}")
@@ -269,12 +263,11 @@ def test_what_the_officer_reads_is_in_the_audit_trail(
     stranger = f"?partner_id={register(client)[0].id}"
     officer.get(f"/v1/consents/receipts/{decided['decision_id']}{stranger}", expect=404)
     cloud.driver.settle()
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
-        rows = sql.run(
-            """SELECT data->>'actor', data->>'actor_role', data->'fields'->>0 FROM audit_log
-               WHERE type = 'audit.data_accessed.v1' AND data->>'partner_id' = :id ORDER BY event_id""",
-            id=str(partner.id),
-        )
+    rows = sql.run(
+        """SELECT data->>'actor', data->>'actor_role', data->'fields'->>0 FROM audit_log
+           WHERE type = 'audit.data_accessed.v1' AND data->>'partner_id' = :id ORDER BY event_id""",
+        id=str(partner.id),
+    )
     of_consents = [row for row in rows if row[2].startswith("consents.")]
     assert of_consents == [
         ["officer", "dpo", f"consents.{name}"] for name in ("current", "as_of", "history", "receipt")
@@ -378,7 +371,7 @@ def test_an_erasure_stops_the_processors_and_every_consent(client: Client, partn
 
 @pytest.mark.parametrize("kind", ["duplicate", "lose_answer", "drop", "fail"])
 def test_the_audit_trail_hears_of_each_record_once(
-    cloud: LocalCloud, client: Client, partner: Partner, kind: str
+    client: Client, sql: Connection, partner: Partner, kind: str
 ) -> None:
     client.settle()
     client.post("/_local/faults", {"edge": "push", "kind": kind, "times": 3, "status": 503})
@@ -386,21 +379,20 @@ def test_the_audit_trail_hears_of_each_record_once(
     decide(partner, marketing="withdrawn")
     client.post("/_local/clock", {"advance": "PT5M"})
     records = partner.owner.get("/v1/consents/history").body["data"][::-1]
-    assert audited(cloud, partner) == [
+    assert audited(client, sql, partner) == [
         [1, "consent.granted.v1", records[0]["hash"]],
         [2, "consent.denied.v1", records[1]["hash"]],
         [3, "consent.withdrawn.v1", records[2]["hash"]],
     ]
 
 
-def audited(cloud: LocalCloud, partner: Partner) -> list[Any]:
-    cloud.driver.settle()
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
-        return sql.run(
-            """SELECT sequence, type, data->>'record_hash' FROM audit_log
-               WHERE type LIKE 'consent.%' AND data->>'partner_id' = :id ORDER BY sequence""",
-            id=str(partner.id),
-        )
+def audited(client: Client, sql: Connection, partner: Partner) -> list[Any]:
+    client.settle()
+    return sql.run(
+        """SELECT sequence, type, data->>'record_hash' FROM audit_log
+           WHERE type LIKE 'consent.%' AND data->>'partner_id' = :id ORDER BY sequence""",
+        id=str(partner.id),
+    )
 
 
 def test_the_partner_s_own_systems_hear_of_a_withdrawal(client: Client, partner: Partner) -> None:
@@ -417,9 +409,7 @@ def test_the_partner_s_own_systems_hear_of_a_withdrawal(client: Client, partner:
     assert "consent.granted.v1" not in json.dumps(received)
 
 
-def test_who_decided_and_what_they_said_is_nowhere_in_clear(
-    cloud: LocalCloud, client: Client, partner: Partner
-) -> None:
+def test_who_decided_and_what_they_said_is_nowhere_in_clear(client: Client, sql: Connection, partner: Partner) -> None:
     words = f"Please stop calling {uuid4()}"
     decide(partner, marketing="granted")
     body = decisions(shown(partner), marketing="withdrawn")
@@ -427,10 +417,9 @@ def test_who_decided_and_what_they_said_is_nowhere_in_clear(
     receipt = partner.owner.post("/v1/consents", body, expect=201).body["receipt"]
     assert partner.owner.get("/v1/consents/history?limit=1").body["data"][0]["comment"] == words
     client.settle()
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
-        tables = [f"consent_{name}" for name in ("ledgers", "receipts", "entries", "states", "dispatches")]
-        tables += ["outbox", "audit_log", "idempotency_keys", "webhook_messages"]
-        rows = "".join(str(sql.run(f"SELECT t::text FROM {table} t ORDER BY 1")) for table in tables)
+    tables = [f"consent_{name}" for name in ("ledgers", "receipts", "entries", "states", "dispatches")]
+    tables += ["outbox", "audit_log", "idempotency_keys", "webhook_messages"]
+    rows = "".join(str(sql.run(f"SELECT t::text FROM {table} t ORDER BY 1")) for table in tables)
     told = rows + json.dumps(verified(partner, receipt))
     for secret in (words, f"owner-{partner.id}"):
         assert secret not in told

@@ -9,8 +9,6 @@ from pg8000.native import Connection
 
 from tests.journey import Partner, active_partner, register, registration, submit
 from tools.local.client import Answer, Client
-from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE
 
 CONTACT = {"name": "Bhavna Example", "phone": "+919812345678", "email": "bhavna@example.com"}
 ADDRESS = {"line": "Plot 7, Another Road", "city": "Gondal", "pin": "360311", "state_code": "24"}
@@ -21,12 +19,7 @@ def correct(partner: Partner, version: int, body: dict[str, Any], expect: int = 
     return partner.owner.call("PATCH", f"/v1/partners/{partner.id}", body, headers=headers, expect=expect)
 
 
-def rows(cloud: LocalCloud, sql: str, partner: Partner) -> list[list[Any]]:
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as connection:
-        return [list(row) for row in connection.run(sql, id=partner.id)]
-
-
-def test_an_active_partner_corrects_its_contact_and_address(cloud: LocalCloud, client: Client) -> None:
+def test_an_active_partner_corrects_its_contact_and_address(client: Client, sql: Connection) -> None:
     partner = active_partner(client)
     corrected = correct(partner, 5, {"contact": CONTACT, "address": ADDRESS})
     assert (corrected.body["status"], corrected.body["version"], corrected.etag) == ("active", 6, '"6"')
@@ -34,9 +27,9 @@ def test_an_active_partner_corrects_its_contact_and_address(cloud: LocalCloud, c
     assert read["contact"] == {"name": "Bhavna Example", "phone": "*********5678", "email": "b***@example.com"}
     assert read["address"] == {"city": "Gondal", "pin": "360311", "state_code": "24"}
     assert read["legal_name"] == partner.body["legal_name"]
-    ((kind, told),) = rows(cloud, "SELECT type, data::text FROM outbox WHERE subject = :id AND sequence = 6", partner)
+    ((kind, told),) = sql.run("SELECT type, data::text FROM outbox WHERE subject = :id AND sequence = 6", id=partner.id)
     assert kind == "partner.changed.v1"
-    ((stored,),) = rows(cloud, "SELECT p::text FROM partners p WHERE id = :id", partner)
+    ((stored,),) = sql.run("SELECT p::text FROM partners p WHERE id = :id", id=partner.id)
     for text in (told, stored):
         assert not any(plain in text for plain in ("Bhavna", "9812345678", "Another Road"))
     assert '"address"' in told
@@ -116,12 +109,9 @@ def test_who_asked_to_be_erased_corrects_nothing(client: Client) -> None:
     assert "being erased" in correct(partner, 5, {"contact": CONTACT}, expect=409).body["detail"]
 
 
-def test_what_an_erasure_overtakes_is_refused_as_it_is_from_then_on(cloud: LocalCloud, client: Client) -> None:
+def test_what_an_erasure_overtakes_is_refused_as_it_is_from_then_on(client: Client, sql: Connection) -> None:
     partner = active_partner(client)
-    with (
-        ThreadPoolExecutor(1) as threads,
-        Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql,
-    ):
+    with ThreadPoolExecutor(1) as threads:
         sql.run("START TRANSACTION")
         sql.run("UPDATE partners SET version = version + 1 WHERE id = :id", id=partner.id)
         sql.run(
@@ -138,13 +128,13 @@ def test_what_an_erasure_overtakes_is_refused_as_it_is_from_then_on(cloud: Local
 # A merge patch (RFC 7396)
 
 
-def test_a_part_of_the_address_or_account_is_changed_and_the_rest_stays(cloud: LocalCloud, client: Client) -> None:
+def test_a_part_of_the_address_or_account_is_changed_and_the_rest_stays(client: Client, sql: Connection) -> None:
     partner, _ = register(client)
     changed = correct(partner, 1, {"address": {"pin": "360002"}, "bank_account": {"ifsc": "EXAM0000009"}}).body
     assert changed["address"] == {"city": "Rajkot", "pin": "360002", "state_code": "24"}
     assert changed["bank_account"]["ifsc"] == "EXAM0000009"
     assert changed["bank_account"]["number"].endswith(partner.body["bank_account"]["number"][-4:])
-    ((told,),) = rows(cloud, "SELECT data FROM outbox WHERE subject = :id AND sequence = 2", partner)
+    ((told,),) = sql.run("SELECT data FROM outbox WHERE subject = :id AND sequence = 2", id=partner.id)
     assert told["fields"] == ["address", "bank_account"]
 
 
@@ -180,10 +170,10 @@ def test_a_member_that_is_null_is_removed(client: Client) -> None:
     assert correct(partner, 2, {"identifiers": None}).body["identifiers"] == {}
 
 
-def test_a_change_of_nothing_changes_nothing(cloud: LocalCloud, client: Client) -> None:
+def test_a_change_of_nothing_changes_nothing(client: Client, sql: Connection) -> None:
     partner, _ = register(client)
     same = {name: partner.body[name] for name in ("address", "bank_account", "legal_name")}
     answer = correct(partner, 1, same | {"contact": {"email": None}})
     assert (answer.body["version"], answer.etag) == (1, '"1"')
-    assert rows(cloud, "SELECT count(*) FROM outbox WHERE subject = :id", partner) == [[1]]
+    assert sql.run("SELECT count(*) FROM outbox WHERE subject = :id", id=partner.id) == [[1]]
     correct(partner, 2, same, expect=412)

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,15 +12,8 @@ from pg8000.native import Connection
 from tests.journey import Partner, active_partner, contracted
 from tools.local.client import Client
 from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE
 
 STATES = ["OFFERED", "BID", "MATCHED", "CONTRACTED"]
-
-
-@pytest.fixture
-def sql(cloud: LocalCloud) -> Iterator[Connection]:
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -10,11 +10,6 @@ from tools.local.cloud import LocalCloud
 from tools.local.providers import Behaviour
 
 
-@pytest.fixture
-def operations(client: Client) -> Client:
-    return client.as_user("operations", None, "ops")
-
-
 def path(partner: Partner, rest: str = "") -> str:
     return f"/v1/partners/{partner.id}{rest}"
 

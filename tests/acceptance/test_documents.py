@@ -9,8 +9,6 @@ from pg8000.native import Connection
 
 from tests.journey import Partner, active_partner, register, submit
 from tools.local.client import Client
-from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE
 
 PDF = b"%PDF-1.7 another firm's deed"
 DESCRIBED = {
@@ -48,11 +46,6 @@ def later(client: Client, partner: Partner) -> Partner:
     return Partner(partner.id, client.as_user("owner", partner.id, "owner"), partner.body)
 
 
-def rows(cloud: LocalCloud, sql: str, partner: Partner) -> list[list[Any]]:
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as connection:
-        return [list(row) for row in connection.run(sql, id=partner.id)]
-
-
 def test_announcements_that_lapsed_do_not_use_the_limit_up(client: Client) -> None:
     partner, _ = register(client)
     for _ in range(50):
@@ -64,7 +57,7 @@ def test_announcements_that_lapsed_do_not_use_the_limit_up(client: Client) -> No
     upload(partner)
 
 
-def test_a_withdrawn_document_is_gone_file_and_row(cloud: LocalCloud, client: Client) -> None:
+def test_a_withdrawn_document_is_gone_file_and_row(client: Client, sql: Connection) -> None:
     partner, _ = register(client)
     document_id = upload(partner)
     early = withdraw(partner, document_id, expect=409)
@@ -76,7 +69,7 @@ def test_a_withdrawn_document_is_gone_file_and_row(cloud: LocalCloud, client: Cl
     assert urllib3.request("GET", url).status == 404
     assert partner.owner.get(path(partner, "/documents")).body["data"] == []
     withdraw(partner, document_id, expect=404)
-    told = rows(cloud, "SELECT type, data FROM outbox WHERE subject = :id AND sequence = 2", partner)
+    told = sql.run("SELECT type, data FROM outbox WHERE subject = :id AND sequence = 2", id=partner.id)
     assert [(kind, data["fields"]) for kind, data in told] == [("partner.changed.v1", ["documents.bank_proof"])]
     assert upload(partner) != document_id
 

@@ -17,16 +17,10 @@ from tests.journey import ASK, Partner, active_partner, gstin, lot, register, re
 from tools.catalog import catalog
 from tools.local.client import ANY, Answer, Client
 from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE
 from tools.local.providers import Behaviour
 
 AADHAAR = "234123412346"  # the example of python-stdnum: of the right form, and nobody's
 PDF = b"%PDF-1.7 a deed between Asha Example and Meena Example"
-
-
-@pytest.fixture
-def operations(client: Client) -> Client:
-    return client.as_user("operations", None, "ops")
 
 
 @pytest.fixture(autouse=True)
@@ -108,15 +102,14 @@ def test_identifiers_are_shown_by_their_end(client: Client, operations: Client) 
             assert secret not in text
 
 
-def test_each_reading_is_audited(cloud: LocalCloud, client: Client, operations: Client) -> None:
+def test_each_reading_is_audited(client: Client, sql: Connection, operations: Client) -> None:
     partner, _ = register(client)
     for rest in ("", "/review"):
         operations.get(path(partner, rest))
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
-        rows = sql.run(
-            "SELECT data FROM outbox WHERE type = 'audit.data_accessed.v1' AND :id = ANY (partner_ids) ORDER BY event_id",
-            id=partner.id,
-        )
+    rows = sql.run(
+        "SELECT data FROM outbox WHERE type = 'audit.data_accessed.v1' AND :id = ANY (partner_ids) ORDER BY event_id",
+        id=partner.id,
+    )
     assert [(row[0]["actor_role"], row[0]["fields"][0]) for row in rows] == [("ops", "legal_name"), ("ops", "checks")]
 
 
@@ -144,11 +137,10 @@ def test_a_suspended_partner_does_not_trade_until_it_is_reinstated(client: Clien
     partner.owner.post("/v1/trades", offer, expect=201)
 
 
-def test_the_live_document_follows(cloud: LocalCloud, client: Client) -> None:
+def test_the_live_document_follows(cloud: LocalCloud, client: Client, sql: Connection) -> None:
     partner = active_partner(client)
     client.settle()
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
-        assert sql.run("SELECT count(*) FROM outbox WHERE subject = :id", id=partner.id) == [[5]]
+    assert sql.run("SELECT count(*) FROM outbox WHERE subject = :id", id=partner.id) == [[5]]
     client.post("/_local/clock", {"advance": "PT2M"})
     document = dict(cloud.firestore.documents("partners/"))[f"partners/{partner.id}"]
     assert (document["status"], document["sequence"]) == ("active", 5)
@@ -272,7 +264,7 @@ def test_checks_that_the_queue_gave_up_are_made_again(client: Client) -> None:
 
 
 def test_an_aadhaar_number_is_refused_wherever_it_stands_and_kept_nowhere(
-    cloud: LocalCloud, client: Client, capfd: pytest.CaptureFixture[str]
+    client: Client, sql: Connection, capfd: pytest.CaptureFixture[str]
 ) -> None:
     partner, _ = register(client)
     grouped = "2341 2341 2346"
@@ -294,8 +286,7 @@ def test_an_aadhaar_number_is_refused_wherever_it_stands_and_kept_nowhere(
     ]
     assert answers[0].body["errors"][0]["pointer"] == "/legal_name"
     client.settle()
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
-        rows = sql.run("SELECT coalesce(string_agg(o::text, ' '), '') FROM outbox o")[0][0]
+    rows = sql.run("SELECT coalesce(string_agg(o::text, ' '), '') FROM outbox o")[0][0]
     written = capfd.readouterr()
     for text in (*(json.dumps(answer.body) for answer in answers), rows, written.out, written.err):
         assert AADHAAR not in text

@@ -9,17 +9,12 @@ import pytest
 from pg8000.native import Connection
 
 from kapas.identity import Role
-from tests.journey import Partner, active_partner
+from tests.journey import Partner
 from tools.local.client import ANY, Answer, Client
 from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE, TOKEN_AUDIENCE, TOKEN_ISSUER
+from tools.local.environment import TOKEN_AUDIENCE, TOKEN_ISSUER
 
 SECURITY_HEADERS = ("Strict-Transport-Security", "X-Content-Type-Options", "Content-Security-Policy", "Cache-Control")
-
-
-@pytest.fixture
-def partner(client: Client) -> Partner:
-    return active_partner(client)
 
 
 def assert_problem(answer: Answer, status: int, code: str) -> None:
@@ -138,13 +133,13 @@ def test_a_change_without_if_match(client: Client, partner: Partner) -> None:
         assert_problem(operations.post(path, if_match=value, expect=ANY), 412, "precondition-failed")
 
 
-def test_a_row_that_another_request_holds(cloud: LocalCloud, partner: Partner) -> None:
+def test_a_row_that_another_request_holds(sql: Connection, partner: Partner) -> None:
     path, change = f"/v1/partners/{partner.id}", {"contact": partner.body["contact"] | {"name": "Asha Example"}}
     headers = {"If-Match": partner.owner.get(path).headers["ETag"]}
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as holder:
-        holder.run("BEGIN")
-        holder.run("SELECT FROM partners WHERE id = :id FOR UPDATE", id=partner.id)
-        answer = partner.owner.call("PATCH", path, change, headers=headers, expect=ANY)
+    sql.run("BEGIN")
+    sql.run("SELECT FROM partners WHERE id = :id FOR UPDATE", id=partner.id)
+    answer = partner.owner.call("PATCH", path, change, headers=headers, expect=ANY)
+    sql.run("ROLLBACK")
     assert_problem(answer, 409, "still-running")
     assert "held" in answer.body["title"]
     assert answer.headers["Retry-After"] == "1"

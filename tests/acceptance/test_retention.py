@@ -14,7 +14,7 @@ from tests.consent_journey import decide
 from tests.journey import Partner, active_partner, contracted, offer, register, submit
 from tools.local.client import Client
 from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE, bucket_name
+from tools.local.environment import bucket_name
 
 YEAR = 366
 UNCONCLUDED = "negotiation_message_unconcluded"
@@ -25,17 +25,6 @@ def cloud() -> Iterator[LocalCloud]:
     """A system of its own: years pass here, and other tests' data would grow old with them."""
     with LocalCloud() as running:
         yield running
-
-
-@pytest.fixture
-def sql(cloud: LocalCloud) -> Iterator[Connection]:
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as connection:
-        yield connection
-
-
-@pytest.fixture
-def officer(client: Client) -> Client:
-    return client.as_user("officer", None, "dpo")
 
 
 def pass_days(client: Client, days: int) -> Client:

@@ -9,13 +9,7 @@ from pg8000.native import Connection
 from tests.journey import Partner, register, submit
 from tools.local.client import Client
 from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE
 from tools.local.providers import Behaviour
-
-
-@pytest.fixture
-def operations(client: Client) -> Client:
-    return client.as_user("operations", None, "ops")
 
 
 @pytest.fixture(autouse=True)
@@ -43,18 +37,17 @@ def evidence(reader: Client, partner: Partner) -> dict[str, Any]:
     return {check["kind"]: check["evidence"] for check in reader.get(path(partner, "/review")).body["checks"]}
 
 
-def audited(cloud: LocalCloud, partner: Partner) -> list[str]:
+def audited(sql: Connection, partner: Partner) -> list[str]:
     """The fields that the last access to the partner named."""
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
-        rows = sql.run(
-            "SELECT data FROM outbox WHERE type = 'audit.data_accessed.v1' AND :id = ANY (partner_ids) ORDER BY event_id",
-            id=partner.id,
-        )
+    rows = sql.run(
+        "SELECT data FROM outbox WHERE type = 'audit.data_accessed.v1' AND :id = ANY (partner_ids) ORDER BY event_id",
+        id=partner.id,
+    )
     return rows[-1][0]["fields"]
 
 
 @pytest.mark.parametrize("role", ["ops", "dpo"])
-def test_who_decides_sees_what_the_checks_found(cloud: LocalCloud, client: Client, role: str) -> None:
+def test_who_decides_sees_what_the_checks_found(cloud: LocalCloud, client: Client, sql: Connection, role: str) -> None:
     partner = listed(cloud, client)
     found = evidence(client.as_user(role, None, role), partner)
     name = partner.body["legal_name"]
@@ -63,13 +56,15 @@ def test_who_decides_sees_what_the_checks_found(cloud: LocalCloud, client: Clien
     assert (found["bank_account"]["status"], found["bank_account"]["registered_name"]) == ("credited", f"{name} X")
     assert (found["gst_registry"]["status"], found["gst_registry"]["registered_name"]) == ("Active", name.upper())
     fields = [f"checks.{kind}.evidence" for kind in ("bank_account", "gst_registry", "screening")]
-    assert audited(cloud, partner) == ["checks", "risk", *fields]
+    assert audited(sql, partner) == ["checks", "risk", *fields]
 
 
-def test_an_inspector_sees_that_there_is_something_and_not_what(cloud: LocalCloud, client: Client) -> None:
+def test_an_inspector_sees_that_there_is_something_and_not_what(
+    cloud: LocalCloud, client: Client, sql: Connection
+) -> None:
     partner = listed(cloud, client)
     assert set(evidence(client.as_user("inspector", None, "inspector"), partner).values()) == {None}
-    assert audited(cloud, partner) == ["checks", "risk"]
+    assert audited(sql, partner) == ["checks", "risk"]
 
 
 def test_the_partner_sees_nothing_of_it(cloud: LocalCloud, client: Client) -> None:
@@ -78,10 +73,12 @@ def test_the_partner_sees_nothing_of_it(cloud: LocalCloud, client: Client) -> No
         client.as_user(role, partner.id, role).get(path(partner, "/review"), expect=403)
 
 
-def test_what_is_under_way_or_never_came_has_no_evidence(cloud: LocalCloud, client: Client, operations: Client) -> None:
+def test_what_is_under_way_or_never_came_has_no_evidence(
+    cloud: LocalCloud, client: Client, sql: Connection, operations: Client
+) -> None:
     partner, _ = register(client)
     assert evidence(operations, partner) == {}
-    assert audited(cloud, partner) == ["checks", "risk"]
+    assert audited(sql, partner) == ["checks", "risk"]
     cloud.providers.behave("screening", Behaviour("missing"))
     partner.owner.post(path(partner, "/submit"), if_match='"1"', expect=200)
     client.settle()

@@ -2,19 +2,12 @@
 
 from typing import Any
 
-import pytest
 from pg8000.native import Connection
 
 from kapas import ids
 from tests.journey import Partner, active_partner, register, registration, submit
 from tools.local.client import Client
 from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE
-
-
-@pytest.fixture
-def operations(client: Client) -> Client:
-    return client.as_user("operations", None, "ops")
 
 
 def path(partner: Partner, rest: str = "") -> str:
@@ -35,7 +28,7 @@ def mistaken(client: Client) -> Partner:
 
 
 def test_a_wrong_constitution_is_corrected_and_the_partner_becomes_active(
-    cloud: LocalCloud, client: Client, operations: Client
+    client: Client, sql: Connection, operations: Client
 ) -> None:
     partner = mistaken(client)
     partner.owner.post(path(partner, "/submit"), if_match='"1"', expect=200)
@@ -50,8 +43,7 @@ def test_a_wrong_constitution_is_corrected_and_the_partner_becomes_active(
         ("reclassify", None, "private_limited")
     ]
     assert operations.post(path(partner, "/activate"), if_match=f'"{version}"').body["status"] == "active"
-    with Connection("postgres", host="127.0.0.1", port=cloud.postgres.port, database=DATABASE) as sql:
-        ((kind, data),) = sql.run("SELECT type, data FROM outbox WHERE subject = :id AND sequence = 3", id=partner.id)
+    ((kind, data),) = sql.run("SELECT type, data FROM outbox WHERE subject = :id AND sequence = 3", id=partner.id)
     assert (kind, data["fields"], data["partner_type"]) == ("partner.changed.v1", ["constitution"], "ginner")
 
 
