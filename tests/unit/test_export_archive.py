@@ -225,11 +225,21 @@ def test_a_broken_download_is_found(made: Path, signer: Signer) -> None:
 
 
 def test_whichever_byte_is_changed_it_is_told_not_raised(made: Path, signer: Signer) -> None:
+    """Or the change is in none of the files: a time, an attribute of a header."""
     whole = made.read_bytes()
+    members = contents(made)
+    told = 0
     for position in range(len(whole)):
         made.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
-        for fault in verify_archive.faults(made, signer.public_key()):
-            assert fault
+        found = list(verify_archive.faults(made, signer.public_key()))
+        assert found or contents(made) == members, position
+        told += bool(found)
+    assert told > 0.8 * len(whole)
+
+
+def contents(archive: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
 
 
 def test_the_command_tells_by_its_exit_code(
