@@ -14,10 +14,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pg8000.native import Connection, DatabaseError, InterfaceError
 
-from kapas.db import migrate
-from kapas.db.connect import tls
+from kapas.platform.db.connect import tls
+from tools import migrations as migrate
+from tools.catalog import ROOT
 
-MIGRATIONS = Path(migrate.__file__).with_name("migrations")
+MIGRATIONS = ROOT / "migrations"
 
 
 def connect(url: str) -> Connection:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 
 from functions.retention_sweep.places import NOT_SWEPT
-from kapas.data_map import Column, DataMap, Table, data_map
-from kapas.retention import policies
+from kapas.privacy.data_map import Column, DataMap, Table, data_map
+from kapas.privacy.retention import policies
 from tools.catalog import ROOT
 
 PAGE = ROOT / "docs" / "privacy.md"

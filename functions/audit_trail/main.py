@@ -2,12 +2,12 @@
 
 from flask import Request, Response
 
-from kapas import events
-from kapas.calls import entry_point
-from kapas.db import PLATFORM, Database
-from kapas.db.connect import open_database
-from kapas.once import once
-from kapas.settings import CallerSettings, DatabaseSettings, load
+from kapas.http.calls import entry_point
+from kapas.messaging import events
+from kapas.platform.db import PLATFORM, Database
+from kapas.platform.db.connect import open_database
+from kapas.platform.once import once
+from kapas.platform.settings import CallerSettings, DatabaseSettings, load
 
 from . import service
 

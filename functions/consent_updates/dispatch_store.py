@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from kapas.db import Row, Session
-from kapas.outbox import Change
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
 from kapas.schemas.consents import ConsentDispatch, DispatchQuery, DispatchStatus
 
 from .ledger import Entry

@@ -3,10 +3,12 @@
 No record is added to the ledger: the grant's own, which is signed, says until when it holds.
 """
 
-from kapas import clock, log, outbox
-from kapas.db import PLATFORM, Database
 from kapas.errors import VersionConflict
+from kapas.messaging import outbox
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database
 from kapas.schemas.consents import EndReason
+from kapas.values import clock
 
 from . import dispatch_store, records, store
 from .ledger import Entry

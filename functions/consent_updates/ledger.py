@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from kapas.clock import rfc3339
+from kapas.privacy.signing import digest
 from kapas.schemas.consents import Decision, NoticeReference, Purpose
-from kapas.signing import digest
+from kapas.values.clock import rfc3339
 
 SCHEMA_VERSION = "kapas-consent-1; ISO/IEC TS 27560:2023"
 CONSENT_TYPE = "explicit"

@@ -6,14 +6,24 @@ from uuid import UUID
 from flask import Request, Response
 from pydantic import Field
 
-from kapas import calls, relay
-from kapas.api import App
-from kapas.db import Database, Session
-from kapas.db.connect import open_database
-from kapas.gcp.kms import CloudKms
-from kapas.gcp.kms_signer import KmsSigner
-from kapas.keys import Keyring
-from kapas.once import once
+from kapas.http import calls
+from kapas.http.app import App
+from kapas.messaging import relay
+from kapas.platform.db import Database, Session
+from kapas.platform.db.connect import open_database
+from kapas.platform.gcp.kms import CloudKms
+from kapas.platform.gcp.kms_signer import KmsSigner
+from kapas.platform.once import once
+from kapas.platform.settings import (
+    ApiSettings,
+    CallerSettings,
+    DatabaseSettings,
+    KeySettings,
+    RelaySettings,
+    SigningSettings,
+    load,
+)
+from kapas.privacy.keys import Keyring
 from kapas.schemas.common import Request as Model
 from kapas.schemas.consents import (
     AsOfQuery,
@@ -30,15 +40,6 @@ from kapas.schemas.consents import (
     HistoryQuery,
     NoticeQuery,
     ReceiptKeys,
-)
-from kapas.settings import (
-    ApiSettings,
-    CallerSettings,
-    DatabaseSettings,
-    KeySettings,
-    RelaySettings,
-    SigningSettings,
-    load,
 )
 
 from . import expiry, notices, processors, service

@@ -5,16 +5,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from kapas import ids, signing
-from kapas.db import Session
-from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict
-from kapas.events import Event
-from kapas.identity import Identity, Role
-from kapas.keys import Keyring, Shredded
-from kapas.ports import Signer
+from kapas.http.identity import Identity, Role
+from kapas.messaging.events import Event
+from kapas.platform.db import Session
+from kapas.platform.ports import Signer
+from kapas.privacy import signing
+from kapas.privacy.key_store import SqlKeyStore
+from kapas.privacy.keys import Keyring, Shredded
 from kapas.schemas.consents import ConsentDecide, ConsentDispatch, ConsentRecord, EndReason
 from kapas.schemas.events.consents import ConsentDenied, ConsentExpired, ConsentGranted, ConsentWithdrawn
+from kapas.values import ids
 
 from . import ledger, processors, receipts, store
 from .ledger import Entry, Head

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kapas import clock, ids, restrictions, signing
-from kapas.api import Outcome, require
-from kapas.db import Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
-from kapas.events import Event
-from kapas.identity import Identity, Role
-from kapas.keys import Keyring
-from kapas.ports import Signer
+from kapas.http.app import Outcome, require
+from kapas.http.identity import Identity, Role
+from kapas.messaging.events import Event
+from kapas.platform.db import Session
+from kapas.platform.ports import Signer
+from kapas.privacy import restrictions, signing
+from kapas.privacy.keys import Keyring
 from kapas.schemas.common import PageQuery, cursor
 from kapas.schemas.consents import (
     PURPOSES,
@@ -34,6 +34,7 @@ from kapas.schemas.consents import (
     Refusal,
 )
 from kapas.schemas.events.audit import ConsentsAccessed
+from kapas.values import clock, ids
 
 from . import dispatch_store, ledger, lifecycle, receipts, records, store
 from .ledger import Entry, Head

@@ -5,31 +5,19 @@ from uuid import UUID
 
 from flask import Request, Response
 
-from kapas import calls, events
-from kapas import tasks as task_handling
-from kapas.api import App
-from kapas.db import Database
-from kapas.db.connect import open_database
-from kapas.gcp.kms import CloudKms
-from kapas.gcp.kms_signer import KmsSigner
-from kapas.gcp.storage import CloudStorage
-from kapas.keys import Keyring
-from kapas.once import once
-from kapas.ports import Documents, Files, Tasks
-from kapas.relay import waker
-from kapas.schemas.common import PageQuery
-from kapas.schemas.common import Request as Model
-from kapas.schemas.exports import (
-    DataMapSummary,
-    DownloadLink,
-    Erasure,
-    ErasureCreate,
-    ErasurePage,
-    Export,
-    ExportCreate,
-    ExportPage,
-)
-from kapas.settings import (
+from kapas.http import calls
+from kapas.http.app import App
+from kapas.messaging import events
+from kapas.messaging import tasks as task_handling
+from kapas.messaging.relay import waker
+from kapas.platform.db import Database
+from kapas.platform.db.connect import open_database
+from kapas.platform.gcp.kms import CloudKms
+from kapas.platform.gcp.kms_signer import KmsSigner
+from kapas.platform.gcp.storage import CloudStorage
+from kapas.platform.once import once
+from kapas.platform.ports import Documents, Files, Tasks
+from kapas.platform.settings import (
     ApiSettings,
     CallerSettings,
     DatabaseSettings,
@@ -41,6 +29,19 @@ from kapas.settings import (
     TaskSettings,
     UploadSettings,
     load,
+)
+from kapas.privacy.keys import Keyring
+from kapas.schemas.common import PageQuery
+from kapas.schemas.common import Request as Model
+from kapas.schemas.exports import (
+    DataMapSummary,
+    DownloadLink,
+    Erasure,
+    ErasureCreate,
+    ErasurePage,
+    Export,
+    ExportCreate,
+    ExportPage,
 )
 
 from . import erasing, preparing, service
@@ -98,7 +99,7 @@ def database() -> Database:
 
 @once
 def tasks() -> Tasks:
-    from kapas.gcp.tasks import CloudTasks
+    from kapas.platform.gcp.tasks import CloudTasks
 
     return CloudTasks(load(TaskSettings))
 
@@ -117,7 +118,7 @@ def uploads() -> Files:
 
 @once
 def documents() -> Documents:
-    from kapas.gcp.firestore import Firestore
+    from kapas.platform.gcp.firestore import Firestore
 
     return Firestore(load(WorkSettings).project)
 

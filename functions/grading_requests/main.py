@@ -6,16 +6,26 @@ from uuid import UUID
 from flask import Request, Response
 from pydantic import Field
 
-from kapas import calls
-from kapas import tasks as task_handling
-from kapas.api import App
-from kapas.db import Database
-from kapas.db.connect import open_database
 from kapas.errors import NotFound, VersionConflict
-from kapas.gcp.storage import CloudStorage
-from kapas.once import once
-from kapas.ports import Files, Tasks
-from kapas.relay import waker
+from kapas.http import calls
+from kapas.http.app import App
+from kapas.messaging import tasks as task_handling
+from kapas.messaging.relay import waker
+from kapas.platform.db import Database
+from kapas.platform.db.connect import open_database
+from kapas.platform.gcp.storage import CloudStorage
+from kapas.platform.once import once
+from kapas.platform.ports import Files, Tasks
+from kapas.platform.settings import (
+    ApiSettings,
+    CallerSettings,
+    DatabaseSettings,
+    HandlerSettings,
+    RelaySettings,
+    TaskSettings,
+    UploadSettings,
+    load,
+)
 from kapas.schemas.common import Request as Model
 from kapas.schemas.common import Upload
 from kapas.schemas.gradings import (
@@ -25,16 +35,6 @@ from kapas.schemas.gradings import (
     GradingModel,
     GradingPage,
     GradingQuery,
-)
-from kapas.settings import (
-    ApiSettings,
-    CallerSettings,
-    DatabaseSettings,
-    HandlerSettings,
-    RelaySettings,
-    TaskSettings,
-    UploadSettings,
-    load,
 )
 
 from . import model, service
@@ -80,7 +80,7 @@ def files() -> Files:
 
 @once
 def tasks() -> Tasks:
-    from kapas.gcp.tasks import CloudTasks
+    from kapas.platform.gcp.tasks import CloudTasks
 
     return CloudTasks(load(TaskSettings))
 

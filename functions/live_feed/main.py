@@ -2,11 +2,11 @@
 
 from flask import Request, Response
 
-from kapas import events
-from kapas.calls import entry_point
-from kapas.once import once
-from kapas.ports import Documents
-from kapas.settings import CallerSettings, load
+from kapas.http.calls import entry_point
+from kapas.messaging import events
+from kapas.platform.once import once
+from kapas.platform.ports import Documents
+from kapas.platform.settings import CallerSettings, load
 
 from . import service
 
@@ -18,7 +18,7 @@ def settings() -> CallerSettings:
 
 @once
 def documents() -> Documents:
-    from kapas.gcp.firestore import Firestore
+    from kapas.platform.gcp.firestore import Firestore
 
     return Firestore(settings().project)
 

@@ -2,12 +2,12 @@
 
 from flask import Request, Response
 
-from kapas import calls
-from kapas.db import Database
-from kapas.db.connect import open_database
-from kapas.once import once
-from kapas.ports import Bus
-from kapas.settings import CallerSettings, DatabaseSettings, load
+from kapas.http import calls
+from kapas.platform.db import Database
+from kapas.platform.db.connect import open_database
+from kapas.platform.once import once
+from kapas.platform.ports import Bus
+from kapas.platform.settings import CallerSettings, DatabaseSettings, load
 
 from . import service
 
@@ -28,7 +28,7 @@ def database() -> Database:
 
 @once
 def bus() -> Bus:
-    from kapas.gcp.pubsub import PubSub
+    from kapas.platform.gcp.pubsub import PubSub
 
     return PubSub(settings().project)
 

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
-from kapas import clock, log, outbox
-from kapas.db import PLATFORM, Database
 from kapas.errors import VersionConflict
+from kapas.messaging import outbox
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database
 from kapas.schemas.events.partners import PartnerRequirementsOverdue
+from kapas.values import clock
 
 from . import service, store
 

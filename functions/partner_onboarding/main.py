@@ -5,17 +5,30 @@ from uuid import UUID
 
 from flask import Request, Response, request
 
-from kapas import calls, events, relay, restrictions
-from kapas import tasks as task_handling
-from kapas.api import App, Outcome
-from kapas.db import Database, Session
-from kapas.db.connect import open_database
 from kapas.errors import NotFound, VersionConflict
-from kapas.gcp.kms import CloudKms
-from kapas.gcp.storage import CloudStorage
-from kapas.keys import Keyring
-from kapas.once import once
-from kapas.ports import Files, Tasks
+from kapas.http import calls
+from kapas.http.app import App, Outcome
+from kapas.messaging import events, relay
+from kapas.messaging import tasks as task_handling
+from kapas.platform.db import Database, Session
+from kapas.platform.db.connect import open_database
+from kapas.platform.gcp.kms import CloudKms
+from kapas.platform.gcp.storage import CloudStorage
+from kapas.platform.once import once
+from kapas.platform.ports import Files, Tasks
+from kapas.platform.settings import (
+    ApiSettings,
+    CallerSettings,
+    DatabaseSettings,
+    HandlerSettings,
+    KeySettings,
+    RelaySettings,
+    TaskSettings,
+    UploadSettings,
+    load,
+)
+from kapas.privacy import restrictions
+from kapas.privacy.keys import Keyring
 from kapas.schemas.common import Request as Model
 from kapas.schemas.partner_reviews import Activate, ClarificationRequest, PartnerReview, Reason, Reclassify
 from kapas.schemas.partners import (
@@ -31,17 +44,6 @@ from kapas.schemas.partners import (
     PartnerQuery,
     PartnerSummary,
     Submit,
-)
-from kapas.settings import (
-    ApiSettings,
-    CallerSettings,
-    DatabaseSettings,
-    HandlerSettings,
-    KeySettings,
-    RelaySettings,
-    TaskSettings,
-    UploadSettings,
-    load,
 )
 
 from . import aadhaar, deadlines, decisions, documents, providers, reviews, service, verification
@@ -95,7 +97,7 @@ def files() -> Files:
 
 @once
 def tasks() -> Tasks:
-    from kapas.gcp.tasks import CloudTasks
+    from kapas.platform.gcp.tasks import CloudTasks
 
     return CloudTasks(submissions_settings())
 

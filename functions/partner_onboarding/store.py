@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from kapas import clock
-from kapas.db import Row, Session
 from kapas.errors import Conflict
-from kapas.events import Event
-from kapas.outbox import Change
-from kapas.restrictions import UNRESTRICTED
+from kapas.messaging.events import Event
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
+from kapas.privacy.restrictions import UNRESTRICTED
 from kapas.schemas.partner_reviews import PartnerDecision, RejectedAlike, Risk
 from kapas.schemas.partners import CheckKind, PartnerQuery, PartnerSummary
+from kapas.values import clock
 
 from .records import Account, Asked, Check, Stored, Verdict
 

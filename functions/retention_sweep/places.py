@@ -8,8 +8,8 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kapas.data_map import DataMap, FileOf, RetentionRule, Table, data_map
-from kapas.retention import Policy, policies
+from kapas.privacy.data_map import DataMap, FileOf, RetentionRule, Table, data_map
+from kapas.privacy.retention import Policy, policies
 
 
 @dataclass(frozen=True, slots=True)

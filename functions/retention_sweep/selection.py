@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kapas.conditions import governed
-from kapas.data_map import Subject, data_map
-from kapas.db import Session
-from kapas.legal_holds import of_row, row_name
+from kapas.platform.db import Session
+from kapas.privacy.conditions import governed
+from kapas.privacy.data_map import Subject, data_map
+from kapas.privacy.legal_holds import of_row, row_name
 
 from .named import parts_of
 from .places import Place

@@ -5,10 +5,10 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from kapas.db import Row, Session
 from kapas.errors import Conflict
-from kapas.events import Event
-from kapas.outbox import Change
+from kapas.messaging.events import Event
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
 from kapas.schemas.retention import HeldRow, LegalHold, RetentionLine, RetentionSweep
 
 from .places import Place

@@ -7,14 +7,17 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, legal_holds, log, outbox
-from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Unavailable, VersionConflict
-from kapas.events import Event
-from kapas.ports import Documents, Files
-from kapas.retention import day_of
+from kapas.messaging import outbox
+from kapas.messaging.events import Event
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database, Session
+from kapas.platform.ports import Documents, Files
+from kapas.privacy import legal_holds
+from kapas.privacy.retention import day_of
 from kapas.schemas.events.retention import RetentionSwept
 from kapas.schemas.retention import RetentionSweep
+from kapas.values import clock
 
 from . import periods, selection, store
 from .places import Place, places

@@ -3,7 +3,6 @@
 from datetime import UTC
 from typing import Any
 
-from kapas.clock import rfc3339
 from kapas.errors import Conflict, FieldError, Invalid
 from kapas.schemas.events.trades import (
     TradeArbitrationReferred,
@@ -34,7 +33,8 @@ from kapas.schemas.trade_steps import (
     SettlementAccepted,
 )
 from kapas.schemas.trades import TradeEvent
-from kapas.states import states
+from kapas.values.clock import rfc3339
+from kapas.values.states import states
 
 from . import settlement
 from .moment import (

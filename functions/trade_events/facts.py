@@ -6,12 +6,12 @@ After EPCIS 2.0 (GS1), section 7.4.1.2: an errorDeclaration says why an event is
 from collections.abc import Sequence
 from typing import Any
 
-from kapas.clock import rfc3339
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid
 from kapas.schemas.common import Weight
 from kapas.schemas.events.trades import TradeCorrected, TradeDelivered, TradeDispatched, TradeSampled, TradeWeighed
 from kapas.schemas.trade_steps import BalesWeighed, BaleWeight, Delivered, Dispatched, EventCorrected, SampleDrawn
 from kapas.schemas.trades import TradeEvent
+from kapas.values.clock import rfc3339
 
 from . import lifecycle, weighing
 from .moment import Effect, Moment, told

@@ -5,14 +5,24 @@ from uuid import UUID
 
 from flask import Request, Response
 
-from kapas import calls, events
-from kapas import tasks as task_handling
-from kapas.api import App
-from kapas.db import Database
-from kapas.db.connect import open_database
-from kapas.once import once
-from kapas.ports import Tasks
-from kapas.relay import waker
+from kapas.http import calls
+from kapas.http.app import App
+from kapas.messaging import events
+from kapas.messaging import tasks as task_handling
+from kapas.messaging.relay import waker
+from kapas.platform.db import Database
+from kapas.platform.db.connect import open_database
+from kapas.platform.once import once
+from kapas.platform.ports import Tasks
+from kapas.platform.settings import (
+    ApiSettings,
+    CallerSettings,
+    DatabaseSettings,
+    HandlerSettings,
+    RelaySettings,
+    TaskSettings,
+    load,
+)
 from kapas.schemas.common import Request as Model
 from kapas.schemas.trade_steps import TradeEventAppend, TradeEventBatch
 from kapas.schemas.trades import (
@@ -24,15 +34,6 @@ from kapas.schemas.trades import (
     TradeEventPage,
     TradePage,
     TradeQuery,
-)
-from kapas.settings import (
-    ApiSettings,
-    CallerSettings,
-    DatabaseSettings,
-    HandlerSettings,
-    RelaySettings,
-    TaskSettings,
-    load,
 )
 
 from . import deadlines, gradings, service
@@ -80,7 +81,7 @@ def database() -> Database:
 
 @once
 def tasks() -> Tasks:
-    from kapas.gcp.tasks import CloudTasks
+    from kapas.platform.gcp.tasks import CloudTasks
 
     return CloudTasks(load(TaskSettings))
 

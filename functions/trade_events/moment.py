@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from kapas.errors import Conflict
-from kapas.events import EventData
+from kapas.messaging.events import EventData
 from kapas.schemas.common import Request
 from kapas.schemas.partners import PartnerType
 from kapas.schemas.trade_steps import TradeEventBody

@@ -3,9 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from kapas.clock import rfc3339
 from kapas.errors import Conflict, FieldError, Invalid
-from kapas.money import MAX_PAISE
 from kapas.schemas.common import UnitPrice
 from kapas.schemas.events.trades import (
     TradeBidPlaced,
@@ -25,7 +23,9 @@ from kapas.schemas.trade_steps import (
     PriceCountered,
 )
 from kapas.schemas.trades import Trade
-from kapas.units import Quantity, Unit, count, quantity
+from kapas.values.clock import rfc3339
+from kapas.values.money import MAX_PAISE
+from kapas.values.units import Quantity, Unit, count, quantity
 
 from .lifecycle import SIGNING
 from .moment import Effect, Moment, OfferExpired, there

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from kapas import clock, ids, outbox
-from kapas.api import Outcome, require
-from kapas.db import Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Problem, VersionConflict
-from kapas.events import Event
-from kapas.identity import Identity, Role
-from kapas.outbox import Change
+from kapas.http.app import Outcome, require
+from kapas.http.identity import Identity, Role
+from kapas.messaging import outbox
+from kapas.messaging.events import Event
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Session
 from kapas.schemas.events.trades import TradeOffered
 from kapas.schemas.partners import PartnerType
 from kapas.schemas.trade_steps import (
@@ -36,6 +36,7 @@ from kapas.schemas.trades import (
     TradePage,
     TradeQuery,
 )
+from kapas.values import clock, ids
 
 from . import lifecycle, projection, settlement, steps, store
 from .moment import Body, History, Moment

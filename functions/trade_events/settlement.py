@@ -12,12 +12,12 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from kapas.errors import Conflict
-from kapas.money import PAISE_PER_RUPEE, rounded
 from kapas.schemas.common import Amount
 from kapas.schemas.trade_steps import BaleWeight
 from kapas.schemas.trades import Party, Settlement, SettlementLine, SettlementWeight, TaxLiability, Trade, TradeEvent
-from kapas.states import states
-from kapas.units import Quantity, amount, quantity, table
+from kapas.values.money import PAISE_PER_RUPEE, rounded
+from kapas.values.states import states
+from kapas.values.units import Quantity, amount, quantity, table
 
 from . import projection, weighing
 from .rules import Gst, QualityTable, Rules

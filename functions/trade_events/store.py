@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from kapas.db import Row, Session
 from kapas.errors import Conflict
-from kapas.events import Event
-from kapas.outbox import Change
-from kapas.restrictions import UNRESTRICTED
+from kapas.messaging.events import Event
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
+from kapas.privacy.restrictions import UNRESTRICTED
 from kapas.schemas.common import Amount, UnitPrice
 from kapas.schemas.partners import PartnerType
 from kapas.schemas.trade_steps import ClientReference

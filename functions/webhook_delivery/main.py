@@ -5,15 +5,26 @@ from uuid import UUID
 
 from flask import Request, Response
 
-from kapas import calls, events
-from kapas import tasks as task_handling
-from kapas.api import App
-from kapas.db import Database
-from kapas.db.connect import open_database
-from kapas.gcp.kms import CloudKms
-from kapas.keys import Keyring
-from kapas.once import once
-from kapas.ports import Tasks
+from kapas.http import calls
+from kapas.http.app import App
+from kapas.messaging import events
+from kapas.messaging import tasks as task_handling
+from kapas.platform.db import Database
+from kapas.platform.db.connect import open_database
+from kapas.platform.gcp.kms import CloudKms
+from kapas.platform.once import once
+from kapas.platform.ports import Tasks
+from kapas.platform.settings import (
+    ApiSettings,
+    CallerSettings,
+    DatabaseSettings,
+    HandlerSettings,
+    KeySettings,
+    Settings,
+    TaskSettings,
+    load,
+)
+from kapas.privacy.keys import Keyring
 from kapas.schemas.common import PageQuery
 from kapas.schemas.common import Request as Model
 from kapas.schemas.webhooks import (
@@ -32,16 +43,6 @@ from kapas.schemas.webhooks import (
     WebhookRotation,
     WebhookSecretRotated,
     WebhookTest,
-)
-from kapas.settings import (
-    ApiSettings,
-    CallerSettings,
-    DatabaseSettings,
-    HandlerSettings,
-    KeySettings,
-    Settings,
-    TaskSettings,
-    load,
 )
 
 from . import dispatch, guard, resend, service, subscribable
@@ -101,7 +102,7 @@ def keyring() -> Keyring:
 
 @once
 def tasks() -> Tasks:
-    from kapas.gcp.tasks import CloudTasks
+    from kapas.platform.gcp.tasks import CloudTasks
 
     return CloudTasks(load(TaskSettings))
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from kapas.db import Row, Session
+from kapas.platform.db import Row, Session
 from kapas.schemas.webhooks import MessageQuery, WebhookAttempt, WebhookMessage, WebhookMessageDetail
 
 LATE = timedelta(minutes=1)

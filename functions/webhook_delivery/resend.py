@@ -3,12 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from kapas import clock, ids, restrictions
-from kapas.api import Outcome
-from kapas.db import Session
 from kapas.errors import Conflict
-from kapas.identity import Identity, Role
-from kapas.ports import Tasks
+from kapas.http.app import Outcome
+from kapas.http.identity import Identity, Role
+from kapas.platform.db import Session
+from kapas.platform.ports import Tasks
+from kapas.privacy import restrictions
 from kapas.schemas.events.examples import example
 from kapas.schemas.webhooks import (
     TEST_TYPE,
@@ -18,6 +18,7 @@ from kapas.schemas.webhooks import (
     WebhookRecovery,
     WebhookTest,
 )
+from kapas.values import clock, ids
 
 from . import dispatch, endpoint_store, service, store
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from kapas.once import once
+from kapas.platform.once import once
 from kapas.schemas.webhooks import AttemptFailure
 
 from . import guard, wire

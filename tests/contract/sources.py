@@ -31,7 +31,7 @@ def sources(*folders: str) -> list[Source]:
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """What is imported, in full: `kapas.db.Session`; relative imports keep their dots, `.store`."""
+    """What is imported, in full: `kapas.platform.db.Session`; relative imports keep their dots, `.store`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)

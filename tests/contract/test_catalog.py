@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from kapas import db
 from tests.contract.sources import Source
 from tools.catalog import ROOT, Function, catalog
 
@@ -98,7 +97,7 @@ def test_all_instances_together_fit_the_database() -> None:
 
 
 def test_every_database_role_is_made_by_a_migration_and_granted_something() -> None:
-    migrations = sorted((Path(db.__file__).parent / "migrations").glob("*.sql"))
+    migrations = sorted((ROOT / "migrations").glob("*.sql"))
     sql = "\n".join(re.sub(r"--[^\n]*", "", path.read_text()) for path in migrations)
     made = {name for roles in re.findall(r"ARRAY\[([^\]]*)\]", sql) for name in re.findall(r"'(\w+)'", roles)}
     granted = {name for roles in re.findall(r"\bTO ([\w, ]+);", sql) for name in roles.replace(" ", "").split(",")}

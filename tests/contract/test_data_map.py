@@ -3,27 +3,25 @@
 import json
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import pytest
 from pg8000.native import Connection
 
-import kapas.db
 from functions.data_export.preparing import archive_path
 from functions.data_export.shards import path as part_path
 from functions.live_feed import projections
 from functions.partner_onboarding.providers import ProviderSettings
-from kapas.data_map import InvalidDataMap, data_map, parse
-from kapas.db.migrate import migrate
-from kapas.events import CloudEvent
-from kapas.ids import uuid7
-from kapas.retention import policies
+from kapas.messaging.events import CloudEvent
+from kapas.privacy.data_map import InvalidDataMap, data_map, parse
+from kapas.privacy.retention import policies
+from kapas.values.ids import uuid7
+from local_cloud.postgres import Postgres
 from tools import privacy_docs
 from tools.catalog import ROOT, catalog
-from tools.local.postgres import Postgres
+from tools.migrations import migrate
 
 MAP = data_map()
-MAP_FILE = "shared/kapas/data/data_map.json"
+MAP_FILE = "shared/kapas/privacy/data_map.json"
 ROLE = "data_export"
 HELD = {"legal_holds": {"subject_id", "table_name", "row_id", "released_at"}}
 """What the role reads besides: an erasure waits while a hold names the partner or a row about it."""
@@ -49,7 +47,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
         Postgres(tmp_path_factory.mktemp("postgres")) as server,
         Connection("postgres", host="127.0.0.1", port=server.port, database="postgres") as connection,
     ):
-        migrate(connection, Path(kapas.db.__file__).parent / "migrations")
+        migrate(connection, ROOT / "migrations")
         yield connection
 
 
@@ -156,7 +154,7 @@ def test_every_policy_is_defined_and_used_as_it_says() -> None:
     named = {rule.policy for table in MAP.tables.values() for rule in table.retention}
     named |= {collection.retention for collection in MAP.collections.values()}
     named |= {prefix.retention for prefix in MAP.prefixes}
-    assert named <= policies().keys(), f"retention_policies.json lacks {named - policies().keys()}"
+    assert named <= policies().keys(), f"retention.json lacks {named - policies().keys()}"
     assert not [name for name in named if not policies()[name].active]
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from kapas.schemas.events import examples
 from kapas.schemas.events.registry import EVENTS
+from local_cloud.environment import Addresses, environment
+from local_cloud.page import reference
 from tools.catalog import ROOT, catalog
 from tools.docs import __main__ as command
 from tools.docs import output
-from tools.local.environment import Addresses, environment
-from tools.local.page import reference
 
 CATALOG = catalog()
 CAPABILITIES = sorted({function.capability for function in CATALOG.functions.values()})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kapas.events import CloudEvent
+from kapas.messaging.events import CloudEvent
 from kapas.schemas.events.json_schema import DELIVERED, delivered_schema, event_schemas
 from kapas.schemas.events.registry import EVENTS
 from tests.contract.json_schema import faults

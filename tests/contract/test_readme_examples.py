@@ -13,7 +13,7 @@ from standardwebhooks import WebhookVerificationError
 
 from functions.live_feed import projections
 from functions.webhook_delivery import signatures
-from kapas.events import CloudEvent
+from kapas.messaging.events import CloudEvent
 from kapas.schemas.consents import NoticeReference
 from kapas.schemas.events.audit import DataAccessed
 from kapas.schemas.events.retention import RetentionSwept

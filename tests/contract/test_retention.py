@@ -2,8 +2,8 @@
 
 from functions.consent_updates import notices
 from functions.retention_sweep.places import NOT_SWEPT, places
-from kapas.data_map import FileOf, Prefix, data_map
-from kapas.retention import policies
+from kapas.privacy.data_map import FileOf, Prefix, data_map
+from kapas.privacy.retention import policies
 from tools.catalog import ROOT
 
 MAP = data_map()

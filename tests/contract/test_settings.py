@@ -6,8 +6,8 @@ from typing import TypeVar
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from kapas import settings
-from kapas.settings import (
+from kapas.platform import settings
+from kapas.platform.settings import (
     ApiSettings,
     CallerSettings,
     DatabaseSettings,
@@ -17,9 +17,9 @@ from kapas.settings import (
     SettingsError,
     TaskSettings,
 )
+from local_cloud.environment import Addresses, environment
+from local_cloud.functions import load
 from tools.catalog import ROOT, catalog
-from tools.local.environment import Addresses, environment
-from tools.local.functions import load
 
 S = TypeVar("S", bound=Settings)
 

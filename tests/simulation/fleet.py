@@ -14,18 +14,20 @@ from types import ModuleType
 from typing import Any
 from uuid import UUID
 
-import kapas.keys
-from kapas import calls, errors, log, settings
-from kapas.db import Database
-from kapas.identity import Identity, InvalidToken, Role, Tier
-from kapas.keys import Keyring
+import kapas.privacy.keys
+from kapas import errors
+from kapas.http import calls
+from kapas.http.identity import Identity, InvalidToken, Role, Tier
+from kapas.platform import log, settings
+from kapas.platform.db import Database
+from kapas.privacy.keys import Keyring
+from local_cloud.core import Answer, Outgoing
+from local_cloud.environment import Addresses, environment, relay, service_account
+from local_cloud.functions import load
 from tests.simulation import files, ports
 from tests.simulation.kernel import Kernel, Promise, Slots
 from tests.simulation.sql import SimulatedDatabase
 from tools.catalog import ROOT, Catalog, Function
-from tools.local.core import Answer, Outgoing
-from tools.local.environment import Addresses, environment, relay, service_account
-from tools.local.functions import load
 
 BASE_URL = "http://kapas.example.com"
 MAX_INSTANCES = 2
@@ -83,7 +85,7 @@ class Functions:
             self._connect(module)
         self._make_small()
         calls._verifier = _ServiceVerifier
-        kapas.keys.Future = Promise
+        kapas.privacy.keys.Future = Promise
         log._write = self._log
 
     def module(self, name: str) -> Any:

@@ -11,9 +11,9 @@ import pytest
 
 from functions.live_feed import projections
 from kapas.schemas.events.registry import EVENTS
+from local_cloud.environment import Addresses, environment
 from tests.terraform.deployed import Deployed, with_code
 from tools.catalog import ROOT
-from tools.local.environment import Addresses, environment
 
 LOCAL_ONLY = {
     "METADATA_URL": "Google's own, which is the default",
@@ -147,4 +147,4 @@ def test_documents_are_written_by_the_functions_that_may(deployed: Deployed) -> 
         function = deployed.catalog.functions[name]
         if function.documents:
             source = Path(ROOT, "functions", function.capability, "main.py").read_text()
-            assert "kapas.gcp.firestore" in source, name
+            assert "kapas.platform.gcp.firestore" in source, name

@@ -9,9 +9,9 @@ from typing import Any, cast, get_type_hints
 
 from pydantic import BaseModel
 
-from kapas import api
+from kapas.http.app import described
+from local_cloud.functions import load
 from tools.catalog import ROOT, Catalog, Function, catalog
-from tools.local.functions import load
 
 Model = type[BaseModel]
 
@@ -58,19 +58,19 @@ class Api:
     operations: tuple[Operation, ...]
 
 
-def apis(described: Catalog | None = None, folder: Path = ROOT / "functions") -> list[Api]:
+def apis(of: Catalog | None = None, folder: Path = ROOT / "functions") -> list[Api]:
     """The HTTP side of every capability that has one, in the order of the catalog.
 
     Raises:
         Undocumented: a capability has no README, whose first paragraph introduces it.
     """
-    functions = [f for f in (described or catalog()).functions.values() if f.trigger.kind == "http"]
+    functions = [f for f in (of or catalog()).functions.values() if f.trigger.kind == "http"]
     # Two functions of one capability share its app.
     return [_api(folder, function) for function in {f.capability: f for f in functions}.values()]
 
 
 def _api(folder: Path, function: Function) -> Api:
-    with api.described():
+    with described():
         module, _ = load(folder, function)
     app: Any = vars(module)["app"]
     operations = [

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kapas.api import VERSIONS
 from kapas.errors import TYPE_PREFIX
+from kapas.http.app import VERSIONS
 from kapas.schemas.events.json_schema import description
 from kapas.schemas.events.registry import EVENTS
 from tools.docs.problems import problems

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from kapas import idempotency
-from kapas.api import VERSIONS
-from kapas.events import EventData
+from kapas.http.app import VERSIONS
+from kapas.messaging import idempotency
+from kapas.messaging.events import EventData
 from kapas.schemas.common import OptionalRequest
 from kapas.schemas.events.json_schema import delivered, description
 from kapas.schemas.events.registry import EVENTS

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field, computed_field
 
 from kapas.schemas.common import Amount, Page, PageQuery, Query, Request, Resource, UnitPrice, Weight
 from kapas.schemas.trade_steps import ClientReference, FibreQuality
-from kapas.units import amount
+from kapas.values.units import amount
 
 TradeStatus = Literal[
     "OFFERED",

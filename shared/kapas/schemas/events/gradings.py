@@ -3,7 +3,7 @@
 from typing import ClassVar
 from uuid import UUID
 
-from kapas.events import EventData
+from kapas.messaging.events import EventData
 from kapas.schemas.gradings import GradingResult
 from kapas.schemas.gradings import Kind as GradingKind
 from kapas.schemas.gradings import Status as GradingStatus

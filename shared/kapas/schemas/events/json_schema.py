@@ -5,7 +5,7 @@ It imports the models of all events, which is dear: a function imports it when i
 
 from collections.abc import Callable
 
-from kapas.events import SCHEMA_PREFIX, CloudEvent, EventData
+from kapas.messaging.events import SCHEMA_PREFIX, CloudEvent, EventData
 from kapas.schemas.events.registry import EVENTS
 from kapas.schemas.json_schema import DIALECT, Schema, Schemas
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from kapas.events import EventData
+from kapas.messaging.events import EventData
 from kapas.schemas.partner_reviews import Clarification, ReasonCode
 from kapas.schemas.partners import PartnerStatus, PartnerType
 

@@ -1,6 +1,6 @@
 """All events by type: for documents, tests and tools."""
 
-from kapas.events import EventData
+from kapas.messaging.events import EventData
 from kapas.schemas.events import audit, consents, exports, gradings, partners, retention, trades
 
 EVENTS: dict[str, type[EventData]] = {

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
-from kapas.events import EventData
+from kapas.messaging.events import EventData
 from kapas.schemas.common import Amount, UnitPrice, Weight
 from kapas.schemas.trade_steps import CorrectionReason, DisputeReason
 
