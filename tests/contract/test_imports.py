@@ -36,6 +36,7 @@ INJECTED = {
 ALLOWED = {
     ("shared/kapas/values/clock.py", "datetime.datetime.now"): "the one place that reads the system's clock",
     ("shared/kapas/values/ids.py", "secrets.token_bytes"): "the one place that draws random bytes",
+    ("shared/kapas/http/function.py", "threading.RLock"): "two first requests make one client, not two",
     ("shared/kapas/platform/once.py", "threading.Lock"): "two first requests make one client, not two",
     ("shared/kapas/http/identity.py", "threading.Lock"): "guards the cache of accepted tokens",
     ("shared/kapas/http/jws.py", "threading.Lock"): "one thread fetches a key set, the others wait for it",

@@ -72,9 +72,10 @@ def apis(of: Catalog | None = None, folder: Path = ROOT / "functions") -> list[A
 def _api(folder: Path, function: Function) -> Api:
     with described():
         module, _ = load(folder, function)
-    app: Any = vars(module)["app"]
+    routes: Any = module.routes
+    app = routes.app
     operations = [
-        _operation(app, rule, method, vars(module))
+        _operation(app, rule, method, vars(routes))
         for rule in app.url_map.iter_rules()
         for method in _METHODS
         if method in rule.methods and rule.endpoint != "static"

@@ -16,6 +16,10 @@ NONE: frozenset[str] = frozenset()
 PUBLIC = "93.184.215.14"
 
 
+def allowed_hosts(setting: str) -> frozenset[str]:
+    return guard.HostSettings(function="f", project="p", webhook_allow_hosts=setting).allowed_hosts
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -109,14 +113,14 @@ def test_answers_or_refuses_whatever_it_is_given(url: str) -> None:
 
 
 def test_only_an_allowed_host_may_be_plain_and_local() -> None:
-    allowed = guard.allowed_hosts("127.0.0.1:8080, localhost:9090")
+    allowed = allowed_hosts("127.0.0.1:8080, localhost:9090")
     target = check("http://127.0.0.1:8080/_local/receiver/mill", allowed)
     assert target == Target("http", "127.0.0.1", 8080, "/_local/receiver/mill", trusted=True)
     assert address(target, lambda host, port: [host]) == "127.0.0.1"
     for url in ("http://127.0.0.1:8081/", "http://127.0.0.1/", "http://a@127.0.0.1:8080/", "file://127.0.0.1:8080/"):
         with pytest.raises(Refused):
             check(url, allowed)
-    assert guard.allowed_hosts("") == NONE
+    assert allowed_hosts("") == NONE
 
 
 @pytest.mark.parametrize(
