@@ -15,7 +15,9 @@ from kapas.platform.settings import (
     SigningSettings,
 )
 from kapas.schemas.common import Request as Model
-from kapas.schemas.consents import (
+
+from . import notices, processors, service
+from .schemas import (
     AsOfQuery,
     ConsentDispatch,
     ConsentDispatchPage,
@@ -31,8 +33,6 @@ from kapas.schemas.consents import (
     NoticeQuery,
     ReceiptKeys,
 )
-
-from . import notices, processors, service
 
 function = Function(ApiSettings, KeySettings, SigningSettings)
 app = App("Consents", function)

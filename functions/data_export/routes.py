@@ -13,7 +13,9 @@ from kapas.platform.settings import (
 )
 from kapas.schemas.common import PageQuery
 from kapas.schemas.common import Request as Model
-from kapas.schemas.exports import (
+
+from . import service
+from .schemas import (
     DataMapSummary,
     DownloadLink,
     Erasure,
@@ -23,8 +25,6 @@ from kapas.schemas.exports import (
     ExportCreate,
     ExportPage,
 )
-
-from . import service
 
 function = Function(ApiSettings, ArchiveSettings)
 app = App("Exports and erasures", function)

@@ -16,7 +16,9 @@ from kapas.platform.settings import (
 )
 from kapas.schemas.common import Request as Model
 from kapas.schemas.common import Upload
-from kapas.schemas.gradings import (
+
+from . import model, service
+from .schemas import (
     Grading,
     GradingCreate,
     GradingCreated,
@@ -24,8 +26,6 @@ from kapas.schemas.gradings import (
     GradingPage,
     GradingQuery,
 )
-
-from . import model, service
 
 function = Function(ApiSettings, TaskSettings, UploadSettings)
 app = App("Gradings", function)

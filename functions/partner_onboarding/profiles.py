@@ -7,7 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from kapas.privacy.keys import Field, Keyring, KeyStore, SubjectCipher
-from kapas.schemas.partners import (
+
+from . import requirements, store
+from .records import Account, Document, Stored
+from .schemas import (
     CheckKind,
     Contact,
     Disabled,
@@ -19,9 +22,6 @@ from kapas.schemas.partners import (
     Partner,
     PartnerProfile,
 )
-
-from . import requirements, store
-from .records import Account, Document, Stored
 
 SHOWN = {"gstin": 3}
 """Identifier -> how many of its last characters an answer shows, else four: the fourth last of a GSTIN is of the PAN."""

@@ -16,8 +16,10 @@ from kapas.platform.settings import (
 )
 from kapas.privacy import restrictions
 from kapas.schemas.common import Request as Model
-from kapas.schemas.partner_reviews import Activate, ClarificationRequest, PartnerReview, Reason, Reclassify
-from kapas.schemas.partners import (
+
+from . import aadhaar, decisions, documents, reviews, service
+from .review_schemas import Activate, ClarificationRequest, PartnerReview, Reason, Reclassify
+from .schemas import (
     DocumentCreate,
     Partner,
     PartnerChange,
@@ -31,8 +33,6 @@ from kapas.schemas.partners import (
     PartnerSummary,
     Submit,
 )
-
-from . import aadhaar, decisions, documents, reviews, service
 
 function = Function(ApiSettings, KeySettings, UploadSettings)
 app = App("Partner onboarding", function)

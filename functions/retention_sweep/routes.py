@@ -13,7 +13,9 @@ from kapas.platform.settings import (
 )
 from kapas.schemas.common import PageQuery
 from kapas.schemas.common import Request as Model
-from kapas.schemas.retention import (
+
+from . import service
+from .schemas import (
     LegalHold,
     LegalHoldCreate,
     LegalHoldPage,
@@ -21,8 +23,6 @@ from kapas.schemas.retention import (
     RetentionSweepCreate,
     RetentionSweepPage,
 )
-
-from . import service
 
 function = Function(ApiSettings, TaskSettings)
 app = App("Retention", function)

@@ -11,8 +11,9 @@ from kapas.platform.settings import (
     ApiSettings,
 )
 from kapas.schemas.common import Request as Model
-from kapas.schemas.trade_steps import TradeEventAppend, TradeEventBatch
-from kapas.schemas.trades import (
+
+from . import service
+from .schemas import (
     LotOffer,
     Settlement,
     TimelineQuery,
@@ -22,8 +23,7 @@ from kapas.schemas.trades import (
     TradePage,
     TradeQuery,
 )
-
-from . import service
+from .step_schemas import TradeEventAppend, TradeEventBatch
 
 function = Function(ApiSettings)
 app = App("Trade events", function)

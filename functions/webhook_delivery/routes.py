@@ -15,7 +15,9 @@ from kapas.platform.settings import (
 )
 from kapas.schemas.common import PageQuery
 from kapas.schemas.common import Request as Model
-from kapas.schemas.webhooks import (
+
+from . import guard, resend, service, subscribable
+from .schemas import (
     MessageQuery,
     WebhookEndpoint,
     WebhookEndpointChange,
@@ -32,8 +34,6 @@ from kapas.schemas.webhooks import (
     WebhookSecretRotated,
     WebhookTest,
 )
-
-from . import guard, resend, service, subscribable
 
 function = Function(ApiSettings, KeySettings, TaskSettings, guard.HostSettings)
 app = App("Webhooks", function)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from functions.live_feed import projections
-from kapas.schemas.events.registry import EVENTS
 from local_cloud.environment import Addresses, environment
 from tests.terraform.deployed import Deployed, with_code
 from tools.catalog import ROOT
+from tools.docs.registry import EVENTS
 
 LOCAL_ONLY = {
     "METADATA_URL": "Google's own, which is the default",

@@ -19,6 +19,10 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _CONVERTER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
+class DuplicateOperation(Exception):
+    """Two views have the same name, which is the operation id that clients are generated from."""
+
+
 class Undocumented(Exception):
     """A capability lacks what the documents say of it."""
 

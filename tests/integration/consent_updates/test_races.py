@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
+from functions.consent_updates.schemas import PURPOSES
 from kapas.errors import Unavailable
 from kapas.http.identity import Identity, Role, Tier
-from kapas.schemas.consents import PURPOSES, ConsentsDecide
 from kapas.values import clock
 from local_cloud.client import ANY, Answer, Client
 from local_cloud.cloud import LocalCloud
@@ -70,7 +70,7 @@ def test_the_ledger_s_time_does_not_run_backwards(cloud: LocalCloud, partner: Pa
     first = decide(partner, marketing="granted").body["decided_at"]
     module = cloud.functions.module("consent-updates")
     owner = Identity(f"owner-{partner.id}", partner.id, Role.OWNER, Tier.BASIC)
-    body = ConsentsDecide.model_validate(decisions(shown(partner), marketing="withdrawn"))
+    body = module.schemas.ConsentsDecide.model_validate(decisions(shown(partner), marketing="withdrawn"))
     behind = clock.now() - timedelta(hours=1)
     with connected(cloud, "consent_updates", partner.id) as db, db.transaction(), clock.use(lambda: behind):
         outcome = module.service.decide(db, module.routes.desk(), owner, body)

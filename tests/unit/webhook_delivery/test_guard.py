@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from functions.webhook_delivery import guard
 from functions.webhook_delivery.guard import AddressRefused, Refused, Target, address, check, is_public
-from kapas.schemas.events.registry import EVENTS
-from kapas.schemas.webhooks import EVENT_TYPES
+from functions.webhook_delivery.schemas import EVENT_TYPES
 from tools.catalog import catalog
+from tools.docs.registry import EVENTS
 
 NONE: frozenset[str] = frozenset()
 PUBLIC = "93.184.215.14"
