@@ -4,7 +4,7 @@ A credit or debit note taxes its own value, not the difference of two rounded in
 the invoice's value, each its own line. Interest, discounts, withheld tax and payments are the money side's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -128,13 +128,12 @@ def close_out(trade: Trade) -> tuple[Line, ...]:
     )
 
 
-def brokerage(trade: Trade) -> tuple[Line, ...]:
-    """What each side owes its broker, without tax, on the goods billed so far."""
+def brokerage(trade: Trade, goods: Sequence[Line]) -> tuple[Line, ...]:
+    """What each side owes its broker, without tax, on the lines of goods that the statement has."""
     terms = trade.terms.brokerage
     if terms is None or trade.match is None:
         return ()
     lines: list[Line] = []
-    goods = [line for line in statement(trade).lines if line.code == "cotton"]
     value = sum(line.paise for line in goods)
     for side, rate in (("seller", terms.seller), ("buyer", terms.buyer)):
         if rate is not None and goods:
