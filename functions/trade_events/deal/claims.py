@@ -243,7 +243,7 @@ def _accepted(trade: Trade, proposal: Proposal) -> list[Payload]:
 def _standing(trade: Trade, number: int) -> Claim:
     claim = trade.claim(number)
     if claim is None or claim.stage == "closed":
-        raise Refused("No claim of that number is open", against="the claims", pointer="/claim")
+        raise Refused("No claim of that number is open", against="the claims", code="invalid", pointer="/claim")
     return claim
 
 

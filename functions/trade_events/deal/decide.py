@@ -165,7 +165,7 @@ def _correct(m: Moment, step: s.Correct) -> list[Payload]:
     facts: dict[int, str] = {}
     for lift in trade.lifts:
         facts |= {kept.sequence: str(kept.by) for kept in (*lift.slips, *lift.readings)}
-        facts |= {part.sequence: "" for part in (lift.dispatch, lift.arrival) if part is not None}
+        facts |= {part.sequence: str(part.by) for part in (lift.dispatch, lift.arrival) if part is not None}
     if step.corrects not in facts:
         raise Refused(
             "No weighing, reading, dispatch or arrival that stands has that sequence",
@@ -173,7 +173,7 @@ def _correct(m: Moment, step: s.Correct) -> list[Payload]:
             code="invalid",
             pointer="/corrects",
         )
-    if facts[step.corrects] not in ("", m.who):
+    if facts[step.corrects] != m.who:
         raise Refused("Who recorded a fact corrects it", against="the fact", code="forbidden", pointer="/corrects")
     after: list[Payload] = []
     if step.replacement is not None:

@@ -51,13 +51,14 @@ def dispatch(m: Moment, step: s.Dispatch) -> list[Payload]:
             eway_bill=step.eway_bill,
             eway_bill_until=step.eway_bill_until,
             against=tuple(against),
+            by=m.who,
         )
     ]
 
 
-def arrive(_: Moment, step: s.Arrive) -> list[Payload]:
+def arrive(m: Moment, step: s.Arrive) -> list[Payload]:
     """A fact of either side; the buyer's counts against the seller's and against what was deemed."""
-    return [Arrived(lift=step.lift, bales=step.bales, kg=step.kg, damaged_bales=step.damaged_bales)]
+    return [Arrived(lift=step.lift, bales=step.bales, kg=step.kg, damaged_bales=step.damaged_bales, by=m.who)]
 
 
 def give_notice(m: Moment, step: s.GiveNotice) -> list[Payload]:
@@ -212,8 +213,9 @@ def _arrivals(trade: Trade, lift: Lift) -> Iterator[Open]:
     if due is None or lift.arrival is not None or lift.dispatch is None:
         return
     ref = str(lift.number)
-    if trade.terms.delivery.deemed_arrival:
-        deemed = Arrived(lift=lift.number, bales=lift.dispatch.bales, kg=lift.dispatch.kg, deemed=True)
+    if trade.terms.delivery.deemed_arrival and not _denied(trade, lift):
+        kg = lift.dispatch.kg
+        deemed = Arrived(lift=lift.number, bales=lift.dispatch.bales, kg=kg, deemed=True, by="system")
         yield Open("delivery", "arrive", "buyer", due, "The lift is deemed arrived in full", deemed, ref)
     else:
         yield reminding(trade, "delivery", "arrive", "buyer", due, "The buyer is reminded; the seller may claim", ref)
@@ -306,6 +308,15 @@ def _kg(trade: Trade, lift: Lift) -> Decimal:
     if quantity is None or quantity.bales is None:
         return Decimal(0)
     return quantity.kg * _bales(lift) / quantity.bales
+
+
+def _denied(trade: Trade, lift: Lift) -> bool:
+    """Whether the buyer says that a lift did not come: then nothing is deemed."""
+    kinds = ("not_delivered", "short_delivery")
+    return any(
+        claim.kind in kinds and claim.by == "buyer" and claim.lift in (None, lift.number) and claim.stage != "closed"
+        for claim in trade.claims
+    )
 
 
 def _claimed(trade: Trade, lift: Lift | None, kind: str) -> bool:

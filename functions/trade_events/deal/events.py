@@ -256,6 +256,7 @@ class Dispatched(Fact):
     eway_bill: str | None = None
     eway_bill_until: When | None = None
     against: tuple[str, ...] = ()
+    by: Who
 
 
 class Arrived(Fact):
@@ -267,6 +268,7 @@ class Arrived(Fact):
     kg: Decimal | None
     damaged_bales: int = 0
     deemed: bool = False
+    by: Who
 
 
 class DeliveryExtended(Payload):

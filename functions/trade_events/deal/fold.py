@@ -219,7 +219,7 @@ def _quality_closed(trade: Trade, _: Event, p: e.QualityClosed) -> dict[str, Any
 
 
 def _dispatched(trade: Trade, event: Event, p: e.Dispatched) -> dict[str, Any]:
-    dispatch = Dispatch(event.sequence, p.bales, p.kg, event.occurred_at, p.eway_bill_until)
+    dispatch = Dispatch(event.sequence, p.bales, p.kg, event.occurred_at, p.by, p.eway_bill_until)
     return _lift(trade, replace(trade.lift(p.lift), dispatch=dispatch))
 
 
@@ -227,7 +227,7 @@ def _arrived(trade: Trade, event: Event, p: e.Arrived) -> dict[str, Any]:
     lift = trade.lift(p.lift)
     if p.deemed and lift.arrival is not None:
         return {}
-    arrival = Arrival(event.sequence, p.bales, p.kg, p.damaged_bales, p.deemed, event.at)
+    arrival = Arrival(event.sequence, p.bales, p.kg, p.damaged_bales, p.deemed, event.at, p.by)
     return _lift(trade, replace(lift, arrival=arrival))
 
 

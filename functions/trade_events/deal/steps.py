@@ -265,6 +265,9 @@ class Dispatch(FactStep):
 
 
 class Arrive(FactStep):
+    """The consignee's word. A seller has the lorry receipt for evidence, and a deadline where the terms deem."""
+
+    by: ClassVar[tuple[Who, ...]] = ("buyer", "inspector", "operations")
     type: Literal["arrive"]
     lift: LiftNumber = 1
     bales: Bales | None = None

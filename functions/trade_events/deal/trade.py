@@ -81,6 +81,7 @@ class Dispatch:
     bales: int | None
     kg: Decimal | None
     at: datetime
+    by: Who
     eway_bill_until: datetime | None
 
 
@@ -92,6 +93,7 @@ class Arrival:
     damaged_bales: int
     deemed: bool
     at: datetime
+    by: Who
 
 
 @dataclass(frozen=True, slots=True)

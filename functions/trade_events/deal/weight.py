@@ -1,8 +1,8 @@
 """What a lift weighs: slips of both sides, of which the terms' basis decides.
 
 A difference beyond the tolerance waits for the other side, with a deadline. An inspector's slip overrides, then what
-was decided, then an independent bridge. Nobody's silence is money: when no one answers, operations are asked, and if
-they do not answer either, the figure that is against nobody's word counts.
+was decided; an independent bridge's counts when both sides record or accept it. Nobody's silence is money: when no one
+answers, operations are asked, and if they do not answer either, the figure that is against nobody's word counts.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from .trade import KeptSlip, Lift, Open, Trade, deadline, other, reminding
 from .values import Side, days
 
 State = Literal["missing", "waiting", "contested", "agreed"]
+SIDES: tuple[Side, Side] = ("seller", "buyer")
 OPERATIONS = days(7)
 """How long operations have; the platform's own word, no term."""
 
@@ -82,9 +83,6 @@ def read(trade: Trade, lift: Lift) -> Reading:
         return Reading("agreed", _net(trade, lift, inspected[-1:]), inspected[-1].at, "inspector")
     if lift.decided_kg is not None:
         return Reading("agreed", lift.decided_kg, lift.decided_at, "decided")
-    independent = [slip for slip in loaded if slip.slip.independent]
-    if independent:
-        return Reading("agreed", _net(trade, lift, independent[-1:]), independent[-1].at, "independent")
     voices = _voices(trade, lift, loaded)
     if not voices:
         return Reading("missing", None, None, trade.terms.weight.basis)
@@ -102,16 +100,19 @@ def kilograms(trade: Trade, lift: Lift) -> Decimal | None:
 def shortage(trade: Trade, lift: Lift) -> Shortage | None:
     """What is missing at the mill, where the mill's weight counts and both weights are known.
 
-    More at the mill than was billed is not paid. An inspector's slip, then an independent bridge's, overrides the mill's.
+    More at the mill than was billed is not paid. The mill's own slip counts; an inspector's overrides it, and so does
+    that of an independent bridge which both sides recorded alike.
     """
     terms = trade.terms.weight
     billed = kilograms(trade, lift)
     at_mill = [slip for slip in lift.slips if slip.slip.at == "mill"]
     if terms.basis != "mill" or terms.allowance is None or billed is None or not at_mill or lift.mill_missed:
         return None
-    by_rank = [slip for slip in at_mill if slip.slip.independent]
-    by_rank = [slip for slip in at_mill if slip.by == "inspector"] or by_rank or at_mill
-    short = max(Decimal(0), billed - _net(trade, lift, by_rank[-1:]))
+    mills = [slip for slip in at_mill if slip.by == "buyer" and not slip.slip.independent]
+    counting = _settled_at_mill(trade, lift) or mills[-1:]
+    if not counting:
+        return None
+    short = max(Decimal(0), billed - _net(trade, lift, counting))
     allowance = terms.allowance
     borne = allowance.kg if allowance.kg is not None else billed * (allowance.pct or Decimal(0)) / 100
     if short <= borne:
@@ -127,7 +128,7 @@ def consequence(trade: Trade) -> Payload | None:
         if short is not None and short.claim_kg > 0 and known is None:
             number = len(trade.claims) + 1
             return ClaimRaised(claim=number, kind="short_weight", by="buyer", lift=lift.number, asked=Moves())
-        if short is not None and known is not None and known.stage == "contested" and _settled_at_mill(lift):
+        if short is not None and known is not None and known.stage == "contested" and _settled_at_mill(trade, lift):
             moves = Moves(kg=short.claim_kg, to="buyer")
             return ClaimClosed(claim=known.number, how="decided", moves=moves)
         if known is not None and known.stage == "raised" and short is not None and short.claim_kg == 0:
@@ -185,9 +186,23 @@ def limit(trade: Trade) -> Decimal | None:
     return trade.match.quantity.kg * (100 + trade.terms.delivery.tolerance_pct) / 100
 
 
-def _settled_at_mill(lift: Lift) -> bool:
-    """Whether somebody who is neither party weighed the lift again at the mill."""
-    return any(slip.slip.at == "mill" and (slip.slip.independent or slip.by == "inspector") for slip in lift.slips)
+def _settled_at_mill(trade: Trade, lift: Lift) -> list[KeptSlip]:
+    """The slips of who is neither party: an inspector's, or of an independent bridge as both sides recorded it."""
+    at_mill = [slip for slip in lift.slips if slip.slip.at == "mill"]
+    inspected = [slip for slip in at_mill if slip.by == "inspector"]
+    if inspected:
+        return inspected[-1:]
+    again = [slip for slip in at_mill if slip.slip.independent]
+    both = [[slip for slip in again if slip.by == side][-1:] for side in ("seller", "buyer")]
+    agreed = [slip for of_side in both for slip in of_side]
+    if len(agreed) < 2 or _apart(trade, *(slip.slip.net_kg for slip in agreed)):
+        return []
+    return agreed
+
+
+def _apart(trade: Trade, one: Decimal, two: Decimal) -> bool:
+    """Whether two weights differ beyond the tolerance, measured on their mean."""
+    return abs(one - two) * 200 > trade.terms.weight.tolerance_pct * (one + two)
 
 
 def _second_slip(trade: Trade, lift: Lift) -> Open:
@@ -228,13 +243,13 @@ def _between(trade: Trade, lift: Lift, loaded: list[KeptSlip], voices: dict[Side
     """One voice or two, and the answer to them."""
     terms, since = trade.terms.weight, loaded[-1].at
     kg = sum(voices.values(), Decimal(0)) / len(voices)
-    apart = len(voices) == 2 and abs(voices["seller"] - voices["buyer"]) * 100 > terms.tolerance_pct * kg
+    apart = len(voices) == 2 and _apart(trade, voices["seller"], voices["buyer"])
     if apart:
         kg = voices["seller"]
     waits_for: Side | None = None
     if apart or kg > _room(trade, lift):
         waits_for = "buyer"
-    elif len(voices) == 1 and terms.confirmed:
+    elif len(voices) == 1 and (terms.confirmed or _independent(loaded)):
         waits_for = other(next(iter(voices)))
     answer = lift.weight_answer
     if waits_for is None:
@@ -248,6 +263,12 @@ def _between(trade: Trade, lift: Lift, loaded: list[KeptSlip], voices: dict[Side
 def _voices(trade: Trade, lift: Lift, loaded: list[KeptSlip]) -> dict[Side, Decimal]:
     """What each side's slips say where the basis is met: on each bridge its own last slip, else the other side's."""
     terms = trade.terms.weight
+    if _independent(loaded):
+        return {
+            side: _net(trade, lift, [slip for slip in _independent(loaded) if slip.by == side][-1:])
+            for side in SIDES
+            if any(slip.by == side for slip in _independent(loaded))
+        }
     if terms.basis in ("independent", "inspector"):
         return {}
     bridges = {slip.slip.bridge for slip in loaded}
@@ -255,12 +276,16 @@ def _voices(trade: Trade, lift: Lift, loaded: list[KeptSlip]) -> dict[Side, Deci
     if not bridges or (terms.basis == "gin_average" and len(bridges) < 2 and not alone):
         return {}
     voices: dict[Side, Decimal] = {}
-    sides: tuple[Side, Side] = ("seller", "buyer")
-    for side in sides:
+    for side in SIDES:
         if any(slip.by == side for slip in loaded):
             last = [_last(loaded, bridge, side) for bridge in sorted(bridges)]
             voices[side] = _net(trade, lift, last if terms.basis != "one_bridge" else [_last(loaded, None, side)])
     return voices
+
+
+def _independent(loaded: list[KeptSlip]) -> list[KeptSlip]:
+    """Slips of a bridge that is neither party's. Which it is, a party says: the other side accepts or records it too."""
+    return [slip for slip in loaded if slip.slip.independent]
 
 
 def _last(loaded: list[KeptSlip], bridge: str | None, side: Side) -> KeptSlip:
@@ -282,7 +307,7 @@ def _figure(trade: Trade, lift: Lift) -> Decimal:
     if lift.invoice is not None and lift.invoice.kg is not None:
         return lift.invoice.kg
     loaded = [slip for slip in lift.slips if slip.slip.at != "mill"]
-    settled = [slip for slip in loaded if slip.by == "inspector"] or [slip for slip in loaded if slip.slip.independent]
+    settled = [slip for slip in loaded if slip.by == "inspector"]
     if settled:
         return _net(trade, lift, settled[-1:])
     if lift.decided_kg is not None:

@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from functions.trade_events.deal import decide, steps
 from functions.trade_events.deal.agenda import agenda, overdue
 from functions.trade_events.deal.events import Event
@@ -156,14 +158,12 @@ class Desk:
     def refused(self, who: str, step: str, **fields: Any) -> Refused:
         """The refusal of a step that must not be taken; it leaves the trade as it is."""
         before = self.trade
-        try:
+        with pytest.raises(Refused) as caught:
             self.do(who, step, **fields)
-        except Refused as refused:
-            assert self.trade is before
-            assert refused.version == before.version
-            assert refused.against
-            return refused
-        raise AssertionError(f"{step} by the {who} was taken")
+        assert self.trade is before
+        assert caught.value.version == before.version
+        assert caught.value.against
+        return caught.value
 
     def wait(self, **time: float) -> list[str]:
         """Let time pass, deadline by deadline; the types of the events that came of it."""
@@ -195,10 +195,13 @@ class Desk:
         self.do("seller", "accept", to=self.trade.version)
         return self.do("buyer", "sign")
 
-    def slip(self, net: str, at: str = "gin", bridge: str = "B1", bales: int | None = 100, **more: Any) -> dict[str, Any]:
+    def slip(
+        self, net: str, at: str = "gin", bridge: str = "B1", bales: int | None = 100, **more: Any
+    ) -> dict[str, Any]:
         """A slip whose net is that many kilograms."""
         gross = str(Decimal(net) + 8000)
-        return {"at": at, "bridge": bridge, "serial": f"S{len(self.events)}", "gross_kg": gross, "tare_kg": "8000", "bales": bales, **more}
+        read = {"serial": f"S{len(self.events)}", "gross_kg": gross, "tare_kg": "8000", "bales": bales}
+        return {"at": at, "bridge": bridge, **read, **more}
 
     def weighed(self, *nets: str, lift: int = 1, bales: int | None = 100) -> Trade:
         """The seller weighs a lift on as many bridges as there are nets."""

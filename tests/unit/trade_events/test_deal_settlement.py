@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from functions.trade_events.deal import settlement
 from functions.trade_events.deal.settlement import Line
 
