@@ -138,7 +138,7 @@ def cancel_rejected(m: Moment, _: s.CancelRejected) -> list[Payload]:
 
 def lifted_bales(trade: Trade) -> int:
     """Bales that left, less those that go back in exchange."""
-    return sum(_bales(lift) for lift in trade.lifts) - sum(
+    return sum(bales(lift) for lift in trade.lifts if moved(trade, lift)) - sum(
         claim.moves.bales for claim in trade.claims if claim.stage == "closed" and claim.moves.goods == "replaced"
     )
 
@@ -292,8 +292,10 @@ def _status(trade: Trade, side: Side) -> str:
     return trade.seller_status if side == "seller" else trade.buyer_status
 
 
-def _bales(lift: Lift) -> int:
+def bales(lift: Lift) -> int:
+    """Bales of a lift as dispatched, else as they arrived, else as a slip counts them."""
     counted = [part.bales for part in (lift.dispatch, lift.arrival) if part is not None and part.bales is not None]
+    counted += [slip.slip.bales for slip in lift.slips if slip.slip.bales is not None]
     return counted[0] if counted else 0
 
 
@@ -307,7 +309,7 @@ def _kg(trade: Trade, lift: Lift) -> Decimal:
     quantity = None if trade.match is None else trade.match.quantity
     if quantity is None or quantity.bales is None:
         return Decimal(0)
-    return quantity.kg * _bales(lift) / quantity.bales
+    return quantity.kg * bales(lift) / quantity.bales
 
 
 def _denied(trade: Trade, lift: Lift) -> bool:
@@ -324,13 +326,13 @@ def _claimed(trade: Trade, lift: Lift | None, kind: str) -> bool:
     return any(claim.kind == kind and claim.lift == number for claim in trade.claims)
 
 
-def _claim(trade: Trade, lift: Lift, kind: str, by: Side, bales: int) -> ClaimRaised:
+def _claim(trade: Trade, lift: Lift, kind: str, by: Side, count: int) -> ClaimRaised:
     return ClaimRaised.model_validate(
         {
             "claim": len(trade.claims) + 1,
             "kind": kind,
             "by": by,
             "lift": lift.number,
-            "asked": {"bales": bales},
+            "asked": {"bales": count},
         }
     )

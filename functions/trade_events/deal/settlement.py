@@ -194,7 +194,7 @@ def _charges_in_value(trade: Trade, lift: Lift, value: int, net: Decimal) -> lis
             charge.code,
             "invoice",
             lift.number,
-            rounded(_rate(charge.rate, value, net, _bales(lift), 1)).paise,
+            rounded(_rate(charge.rate, value, net, delivery.bales(lift), 1)).paise,
             "buyer",
             "seller",
             charge.source or "terms.charges",
@@ -210,7 +210,7 @@ def _other_charges(trade: Trade, lift: Lift, value: int, net: Decimal) -> Iterat
     for charge in trade.terms.charges:
         if charge.payer == "buyer" and charge.to == "seller":
             continue
-        paise = rounded(_rate(charge.rate, value, net, _bales(lift), 1)).paise
+        paise = rounded(_rate(charge.rate, value, net, delivery.bales(lift), 1)).paise
         kept_back = charge.payer == "seller" and trade.terms.delivery.basis == "yard"
         yield _charge(charge, lift, -paise if kept_back else paise, kept_back)
 
@@ -284,12 +284,6 @@ def _rate(rate: Rate, value: int, net: Decimal, bales: int, lifts: int) -> Fract
     if rate.paise_per_bale is not None:
         return Fraction(rate.paise_per_bale * bales)
     return Fraction((rate.paise_a_lift or 0) * lifts)
-
-
-def _bales(lift: Lift) -> int:
-    counted = [part.bales for part in (lift.dispatch, lift.arrival) if part is not None and part.bales is not None]
-    counted += [slip.slip.bales for slip in lift.slips if slip.slip.bales is not None]
-    return counted[0] if counted else 0
 
 
 def _gram(kg: Decimal) -> Decimal:
