@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from functions.trade_events.deal import negotiation, settlement
+from functions.trade_events.deal import negotiation, settlement, weight
+from functions.trade_events.deal.fold import apply
 from functions.trade_events.deal.parties import Mandate
 from functions.trade_events.deal.terms import QualityTable
 
@@ -529,3 +530,54 @@ def test_bales_hold_a_sum_that_can_be_settled() -> None:
     lot = {**BALES, "quantity": {"bales": 5000, "kg": "820000"}}
     desk = Desk(lot=lot, ask={"paise": 10**9, "unit": "candy_trade"})
     assert desk.status == "offered"
+
+
+@pytest.mark.parametrize(("buyers", "waits"), [("16400", False), ("16330", False), ("16300", True)])
+def test_slips_of_both_sides_agree_within_the_tolerance(buyers: str, waits: bool) -> None:
+    """Half a per cent of 16,400 kg is 82 kg; within it the mean of both pays."""
+    desk = Desk("cci_auction")
+    desk.contracted()
+    desk.do("seller", "weigh", slip=desk.slip("16400"))
+    desk.do("buyer", "weigh", slip=desk.slip(buyers))
+    assert desk.is_open("answer_weight") == waits
+    kg = desk.trade.lift(1)
+    assert weight.kilograms(desk.trade, kg) == (None if waits else (16400 + int(buyers)) / 2)
+
+
+def test_the_sellers_slip_at_the_mill_is_evidence_and_does_not_count() -> None:
+    desk = delivered()
+    desk.do("buyer", "arrive", bales=100)
+    desk.do("buyer", "weigh", slip=desk.slip("16290", "mill", "M1"))
+    desk.do("seller", "weigh", slip=desk.slip("16370", "mill", "M1"))
+    short = weight.shortage(desk.trade, desk.trade.lift(1))
+    assert short is not None
+    assert short.claim_kg == 32
+
+
+def test_an_event_that_is_not_the_next_one_is_not_applied() -> None:
+    desk = Desk()
+    desk.contracted()
+    with pytest.raises(ValueError, match="does not follow"):
+        apply(desk.trade, desk.events[-1])
+    with pytest.raises(ValueError, match="begins with an offer"):
+        apply(None, desk.events[-1])
+
+
+def test_a_notice_runs_out_and_what_is_not_closed_out_lapses() -> None:
+    desk = Desk("cci_auction")
+    desk.contracted()
+    desk.wait(days=91)
+    desk.do("seller", "give_notice", ground="delivery")
+    assert desk.open("perform").who == "buyer"
+    desk.wait(days=8)
+    assert desk.open("close_out").who == "seller"
+    assert "rest_ended" in desk.wait(days=60)
+
+
+def test_a_reading_that_was_dropped_is_asked_for_no_more() -> None:
+    desk = kapas()
+    desk.do("buyer", "weigh", slip={"at": "yard", "bridge": "Y1", "serial": "7", "gross_kg": "4860", "tare_kg": "2140"})
+    desk.do("buyer", "test", figures={"moisture_pct": "12"})
+    desk.wait(days=10)
+    assert desk.trade.lift(1).reading_answer == "dropped"
+    assert not any(item.track == "quality" for item in desk.agenda)
