@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PORT ?= 8080
 SEEDS ?= 1000
+# What `make test` runs: all, or every layer's tests of one capability.
+TESTS = $(if $(CAP),$(wildcard tests/*/$(CAP)),tests local_cloud)
 BIN := .venv/bin
 # A child make or tool must not pick another environment than the one built here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
@@ -15,18 +17,18 @@ help:  ## list the targets
 demo: .venv/ready  ## play one day of the platform through the whole system, on this machine
 	@$(BIN)/python -m tools.demo
 
-test: .venv/ready  ## every test that needs nothing but Python and PyPI
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not emulator" --ignore tests/delivery --ignore tests/terraform tests
+test: .venv/ready  ## every test that needs nothing but Python and PyPI; CAP=trade_events runs those of one capability
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not emulator" --ignore tests/delivery --ignore tests/terraform $(TESTS)
 
 check: .venv/ready  ## lint, format, types and contracts, in under a minute
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright --level error
 	@$(BIN)/python -m pytest -q -n 2 tests/contract
 
 run: .venv/ready  ## serve the whole system on PORT (default 8080) until Ctrl-C, data kept in .local/
-	@exec $(BIN)/python -m tools.local --port $(PORT)
+	@exec $(BIN)/python -m local_cloud --port $(PORT)
 
 conformance: .venv/ready  ## the stand-ins for Google's services, and Google's own emulators, through the official clients
-	@$(BIN)/python -m pytest -q tests/conformance
+	@$(BIN)/python -m pytest -q local_cloud/conformance
 
 bench: .venv/bench  ## measure against named peers, write build/bench.json
 	@.venv-bench/bin/python -m tools.bench

@@ -1,4 +1,4 @@
-# What each function is told: the names that tools/local/environment.py sets, with the values of Google Cloud.
+# What each function is told: the names that local_cloud/environment.py sets, with the values of Google Cloud.
 # Addresses of Google's own services are left to the settings' defaults.
 
 locals {

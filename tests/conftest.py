@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tools.local.client import Client
+from local_cloud.client import Client
 
 if TYPE_CHECKING:
-    from tools.local.cloud import LocalCloud
+    from local_cloud.cloud import LocalCloud
 
 
 @pytest.fixture(scope="session")
 def cloud() -> "Iterator[LocalCloud]":
     """The whole system in this process, shared by the tests of a worker: each makes its own partners."""
-    from tools.local.cloud import LocalCloud  # every test process reads this file, and few start a cloud
+    from local_cloud.cloud import LocalCloud  # every test process reads this file, and few start a cloud
 
     with LocalCloud() as running:
         yield running

@@ -7,9 +7,9 @@ from typing import Any
 
 import grpc
 
-from tools.local.core import Answer, Core, Done, Outgoing, VirtualClock
-from tools.local.driver import Driver
-from tools.local.gapic import serve
+from local_cloud.core import Answer, Core, Done, Outgoing, VirtualClock
+from local_cloud.driver import Driver
+from local_cloud.gapic import serve
 
 
 class Receiver:

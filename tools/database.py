@@ -4,10 +4,10 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from kapas.db import Database, DatabaseFailure
-from kapas.db.connect import connector
 from kapas.errors import Unavailable
-from kapas.settings import DatabaseSettings, SettingsError, load, use
+from kapas.platform.db import Database, DatabaseFailure
+from kapas.platform.db.connect import connector
+from kapas.platform.settings import DatabaseSettings, SettingsError, load, use
 
 S = TypeVar("S", bound=DatabaseSettings)
 

@@ -19,12 +19,12 @@ from google.api_core.exceptions import GoogleAPICallError
 
 from functions.data_export import erasing
 from functions.live_feed import projections
-from kapas.data_map import Collection, data_map
-from kapas.db import PLATFORM, Row, Session
-from kapas.events import CloudEvent
-from kapas.gcp.firestore import Firestore
-from kapas.ports import Document
-from kapas.settings import DatabaseSettings
+from kapas.messaging.events import CloudEvent
+from kapas.platform.db import PLATFORM, Row, Session
+from kapas.platform.gcp.firestore import Firestore
+from kapas.platform.ports import Document
+from kapas.platform.settings import DatabaseSettings
+from kapas.privacy.data_map import Collection, data_map
 from tools.database import FAILURES, opened
 
 PAGE = 500

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.data_export.archive import MANIFEST, PUBLIC_KEY, SIGNATURE
-from kapas.signing import is_signed, key_id, segment
+from kapas.privacy.signing import is_signed, key_id, segment
 
 CHUNK = 1 << 20
 UNREADABLE = (

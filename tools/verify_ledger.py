@@ -19,9 +19,9 @@ from uuid import UUID
 
 from functions.consent_updates import receipts, store
 from functions.consent_updates.ledger import Entry, Fault, Head, first_fault
-from kapas import signing
-from kapas.db import PLATFORM, Row, Session
-from kapas.settings import DatabaseSettings
+from kapas.platform.db import PLATFORM, Row, Session
+from kapas.platform.settings import DatabaseSettings
+from kapas.privacy import signing
 from tools.database import FAILURES, opened
 
 PAGE = 500

@@ -1,8 +1,8 @@
 """Use case of the audit trail: keep every event, once."""
 
-from kapas import clock
-from kapas.db import Session
-from kapas.events import CloudEvent
+from kapas.messaging.events import CloudEvent
+from kapas.platform.db import Session
+from kapas.values import clock
 
 from . import store
 

@@ -3,8 +3,8 @@
 import json
 from datetime import datetime
 
-from kapas.db import Session
-from kapas.events import CloudEvent
+from kapas.messaging.events import CloudEvent
+from kapas.platform.db import Session
 
 _APPEND = """INSERT INTO audit_log
     (event_id, type, source, subject, sequence, partner_ids, data, occurred_at, recorded_at)

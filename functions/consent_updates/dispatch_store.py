@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from kapas.db import Row, Session
-from kapas.outbox import Change
-from kapas.schemas.consents import ConsentDispatch, DispatchQuery, DispatchStatus
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
 
 from .ledger import Entry
+from .schemas import ConsentDispatch, DispatchQuery, DispatchStatus
 
 ADD = """INSERT INTO consent_dispatches
     (id, version, subject_id, sequence, record_id, purpose, reason, processor, due_at, created_at)

@@ -3,14 +3,16 @@
 No record is added to the ledger: the grant's own, which is signed, says until when it holds.
 """
 
-from kapas import clock, log, outbox
-from kapas.db import PLATFORM, Database
 from kapas.errors import VersionConflict
-from kapas.schemas.consents import EndReason
+from kapas.messaging import outbox
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database
+from kapas.values import clock
 
 from . import dispatch_store, records, store
 from .ledger import Entry
 from .processors import Processor
+from .schemas import EndReason
 
 LIMIT = 500
 """Grants ended in one run, of each kind."""

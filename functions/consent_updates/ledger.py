@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from kapas.clock import rfc3339
-from kapas.schemas.consents import Decision, NoticeReference, Purpose
-from kapas.signing import digest
+from kapas.privacy.signing import digest
+from kapas.values.clock import rfc3339
+
+from .schemas import Decision, NoticeReference, Purpose
 
 SCHEMA_VERSION = "kapas-consent-1; ISO/IEC TS 27560:2023"
 CONSENT_TYPE = "explicit"

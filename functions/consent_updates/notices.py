@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kapas.clock import IST
-from kapas.schemas.consents import LANGUAGES, ConsentNotice, Language, NoticeContent, Purpose
-from kapas.signing import digest
+from kapas.privacy.signing import digest
+from kapas.values.clock import IST
+
+from .schemas import LANGUAGES, ConsentNotice, Language, NoticeContent, Purpose
 
 FOLDER = Path(__file__).with_name("notices")
 

@@ -1,6 +1,6 @@
 """Who processes personal data for the platform on the strength of a consent, from `processors.json`.
 
-The platform's own functions are not among them: they ask `kapas.consents.granted` each time.
+The platform's own functions are not among them: they ask `kapas.privacy.consents.granted` each time.
 """
 
 import json
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from kapas.schemas.consents import Purpose
+from .schemas import Purpose
 
 FILE = Path(__file__).with_name("processors.json")
 

@@ -6,7 +6,7 @@ that was changed has no valid receipt any more.
 
 from collections.abc import Sequence
 
-from kapas.signing import ISSUER, canonical, header, segment
+from kapas.privacy.signing import ISSUER, canonical, header, segment
 
 from .ledger import Entry, record
 

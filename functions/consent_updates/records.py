@@ -5,21 +5,22 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from kapas import ids, signing
-from kapas.db import Session
-from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict
-from kapas.events import Event
-from kapas.identity import Identity, Role
-from kapas.keys import Keyring, Shredded
-from kapas.ports import Signer
-from kapas.schemas.consents import ConsentDecide, ConsentDispatch, ConsentRecord, EndReason
-from kapas.schemas.events.consents import ConsentDenied, ConsentExpired, ConsentGranted, ConsentWithdrawn
+from kapas.http.identity import Identity, Role
+from kapas.messaging.events import Event
+from kapas.platform.db import Session
+from kapas.platform.ports import Signer
+from kapas.privacy import signing
+from kapas.privacy.key_store import SqlKeyStore
+from kapas.privacy.keys import Keyring, Shredded
+from kapas.values import ids
 
 from . import ledger, processors, receipts, store
+from .event_models import ConsentDenied, ConsentExpired, ConsentGranted, ConsentWithdrawn
 from .ledger import Entry, Head
 from .notices import Notices
 from .processors import Processor
+from .schemas import ConsentDecide, ConsentDispatch, ConsentRecord, EndReason
 
 
 def seal(

@@ -5,16 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kapas import clock, ids, restrictions, signing
-from kapas.api import Outcome, require
-from kapas.db import Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
-from kapas.events import Event
-from kapas.identity import Identity, Role
-from kapas.keys import Keyring
-from kapas.ports import Signer
+from kapas.http.app import Outcome, require
+from kapas.http.identity import Identity, Role
+from kapas.messaging.events import Event
+from kapas.platform.db import Session
+from kapas.platform.ports import Signer
+from kapas.privacy import restrictions, signing
+from kapas.privacy.keys import Keyring
+from kapas.schemas.access import ConsentsAccessed
 from kapas.schemas.common import PageQuery, cursor
-from kapas.schemas.consents import (
+from kapas.values import clock, ids
+
+from . import dispatch_store, ledger, lifecycle, receipts, records, store
+from .ledger import Entry, Head
+from .notices import Notices, Version
+from .processors import Processor
+from .schemas import (
     PURPOSES,
     ConsentDecide,
     ConsentDispatchPage,
@@ -33,12 +40,6 @@ from kapas.schemas.consents import (
     ReceiptKeys,
     Refusal,
 )
-from kapas.schemas.events.audit import ConsentsAccessed
-
-from . import dispatch_store, ledger, lifecycle, receipts, records, store
-from .ledger import Entry, Head
-from .notices import Notices, Version
-from .processors import Processor
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from kapas.clock import rfc3339
-from kapas.db import Row, Session
-from kapas.events import Event
-from kapas.keys import Field
-from kapas.outbox import Change
-from kapas.schemas.consents import ConsentDispatch, NoticeReference, Purpose
+from kapas.messaging.events import Event
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
+from kapas.privacy.keys import Field
+from kapas.values.clock import rfc3339
 
 from . import dispatch_store
 from .ledger import Entry, Head
+from .schemas import ConsentDispatch, NoticeReference, Purpose
 
 _HEAD = "SELECT id, subject_id, sequence, head_hash, updated_at FROM consent_ledgers WHERE subject_id = :subject_id"
 

@@ -16,9 +16,10 @@ from datetime import datetime
 from typing import Any, BinaryIO, cast
 from uuid import UUID
 
-from kapas import clock, signing
-from kapas.data_map import DataMap, Table
-from kapas.ports import Signer
+from kapas.platform.ports import Signer
+from kapas.privacy import signing
+from kapas.privacy.data_map import DataMap, Table
+from kapas.values import clock
 
 from . import index_page, shards
 

@@ -5,19 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kapas import clock, log, outbox, signing
-from kapas.data_map import data_map
-from kapas.db import Session
-from kapas.db.key_store import SqlKeyStore
 from kapas.errors import VersionConflict
-from kapas.events import Event
-from kapas.keys import Field, Keyring, Shredded
-from kapas.ports import Signer
-from kapas.retention import day_of
-from kapas.schemas.events.exports import PrivacyErased
-from kapas.schemas.exports import Done, Erased, Erasure, ErasureStatement
+from kapas.messaging import outbox
+from kapas.messaging.events import Event
+from kapas.platform import log
+from kapas.platform.db import Session
+from kapas.platform.ports import Signer
+from kapas.privacy import signing
+from kapas.privacy.data_map import data_map
+from kapas.privacy.key_store import SqlKeyStore
+from kapas.privacy.keys import Field, Keyring, Shredded
+from kapas.privacy.retention import day_of
+from kapas.values import clock
 
 from . import holds, selection, statement, store
+from .event_models import PrivacyErased
+from .schemas import Done, Erased, Erasure, ErasureStatement
 
 CERTIFICATE_KIND = "erasure-certificate+json"
 

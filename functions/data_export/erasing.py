@@ -15,16 +15,17 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, log
-from kapas.data_map import Collection, DataMap, FileOf, Table, data_map
-from kapas.db import PLATFORM, Database, ForeignKeyViolation, Session
 from kapas.errors import Unavailable
-from kapas.ports import Documents, Task, Tasks
-from kapas.retention import day_of, policies
-from kapas.schemas.exports import Erasure
-from kapas.tasks import new_task
+from kapas.messaging.tasks import new_task
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database, ForeignKeyViolation, Session
+from kapas.platform.ports import Documents, Task, Tasks
+from kapas.privacy.data_map import Collection, DataMap, FileOf, Table, data_map
+from kapas.privacy.retention import day_of, policies
+from kapas.values import clock
 
 from . import completing, holds, preparing, selection, store
+from .schemas import Erasure
 
 T = TypeVar("T")
 

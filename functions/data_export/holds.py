@@ -8,9 +8,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from uuid import UUID
 
-from kapas import legal_holds
-from kapas.data_map import Table, data_map
-from kapas.db import Session
+from kapas.platform.db import Session
+from kapas.privacy import legal_holds
+from kapas.privacy.data_map import Table, data_map
 
 from . import selection
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from kapas.data_map import DataMap
-from kapas.retention import policies
+from kapas.privacy.data_map import DataMap
+from kapas.privacy.retention import policies
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b}"

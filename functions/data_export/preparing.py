@@ -13,18 +13,21 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, legal_holds, log, outbox
-from kapas.data_map import data_map
-from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Unavailable, VersionConflict
-from kapas.events import Event
-from kapas.keys import Keyring
-from kapas.ports import Files, Signer, Task, Tasks
-from kapas.schemas.events.exports import ExportFailed, ExportReady
-from kapas.schemas.exports import Export, ExportFailure
-from kapas.tasks import new_task
+from kapas.messaging import outbox
+from kapas.messaging.events import Event
+from kapas.messaging.tasks import new_task
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database, Session
+from kapas.platform.ports import Files, Signer, Task, Tasks
+from kapas.privacy import legal_holds
+from kapas.privacy.data_map import data_map
+from kapas.privacy.keys import Keyring
+from kapas.values import clock
 
 from . import archive, shards, store
+from .event_models import ExportFailed, ExportReady
+from .schemas import Export, ExportFailure
 
 QUEUE, HANDLER = "exports", "export-work"
 

@@ -7,10 +7,10 @@ this partner's rows only, and of a trade that it bought no step between the sell
 from collections.abc import Sequence
 from datetime import date, datetime, time
 
-from kapas import clock
-from kapas.conditions import governed, is_one_of
-from kapas.data_map import DataMap, RetentionRule, Subject, Table
-from kapas.db import Session
+from kapas.platform.db import Session
+from kapas.privacy.conditions import governed, is_one_of
+from kapas.privacy.data_map import DataMap, RetentionRule, Subject, Table
+from kapas.values import clock
 
 
 def about_subject(data_map: DataMap, table: Table, alias: str = "t") -> str:

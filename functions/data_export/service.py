@@ -4,18 +4,21 @@ from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
-from kapas import clock, ids, restrictions
-from kapas.api import Outcome
-from kapas.data_map import DataMap, data_map
-from kapas.db import Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
-from kapas.events import CloudEvent, Event
-from kapas.identity import Identity, Role
-from kapas.ports import Files, Tasks
-from kapas.retention import policies
+from kapas.http.app import Outcome
+from kapas.http.identity import Identity, Role
+from kapas.messaging.events import CloudEvent, Event
+from kapas.platform.db import Session
+from kapas.platform.ports import Files, Tasks
+from kapas.privacy import restrictions
+from kapas.privacy.data_map import DataMap, data_map
+from kapas.privacy.retention import policies
 from kapas.schemas.common import PageQuery
-from kapas.schemas.events.exports import ErasureRequested, ExportLinkIssued, ExportRequested
-from kapas.schemas.exports import (
+from kapas.values import clock, ids
+
+from . import erasing, preparing, store
+from .event_models import ErasureRequested, ExportLinkIssued, ExportRequested
+from .schemas import (
     DataMapSummary,
     DownloadLink,
     Erasure,
@@ -28,8 +31,6 @@ from kapas.schemas.exports import (
     Recipient,
     Retention,
 )
-
-from . import erasing, preparing, store
 
 LINK_LIFETIME = timedelta(minutes=5)
 

@@ -16,12 +16,12 @@ from decimal import Decimal
 from typing import Any, BinaryIO
 from uuid import UUID
 
-from kapas import clock
-from kapas.data_map import Column, DataMap, Table
-from kapas.db import Row, Session
-from kapas.db.key_store import SqlKeyStore
-from kapas.keys import Field, Keyring, Shredded
-from kapas.ports import Files
+from kapas.platform.db import Row, Session
+from kapas.platform.ports import Files
+from kapas.privacy.data_map import Column, DataMap, Table
+from kapas.privacy.key_store import SqlKeyStore
+from kapas.privacy.keys import Field, Keyring, Shredded
+from kapas.values import clock
 
 from . import selection
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kapas.db import Row, Session
 from kapas.errors import Conflict
-from kapas.events import Event
-from kapas.legal_holds import of_row
-from kapas.outbox import Change
-from kapas.restrictions import UNRESTRICTED
-from kapas.schemas.exports import Erasure, Export, ExportFailure
+from kapas.messaging.events import Event
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
+from kapas.privacy.legal_holds import of_row
+from kapas.privacy.restrictions import UNRESTRICTED
 
 from .archive import Part
+from .schemas import Erasure, Export, ExportFailure
 from .shards import Range, Written, path
 
 _EXPORT = """id, version, partner_id, status, failure, record_count, size_bytes, sha256, ready_at, expires_at, created_at,

@@ -2,9 +2,9 @@
 
 from datetime import date, datetime, time, timedelta
 
-from kapas.clock import IST
 from kapas.errors import RateLimited
-from kapas.identity import Tier
+from kapas.http.identity import Tier
+from kapas.values.clock import IST
 
 DAILY: dict[Tier, int] = {Tier.FREE: 5, Tier.BASIC: 50, Tier.PREMIUM: 500, Tier.ENTERPRISE: 5000}
 """Gradings a day, of whatever kind, by the tier of the caller's token."""

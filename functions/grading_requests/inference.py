@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kapas.once import once
+from kapas.platform.once import once
 
 from .frame import Floats
 from .model import Model, current

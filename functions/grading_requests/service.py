@@ -8,16 +8,25 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, consents, ids, log, outbox, restrictions
-from kapas.api import Outcome, require
-from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, RateLimited, VersionConflict
-from kapas.events import Event
-from kapas.identity import Identity, Role
-from kapas.ports import Files, Tasks
+from kapas.http.app import Outcome, require
+from kapas.http.identity import Identity, Role
+from kapas.messaging import outbox
+from kapas.messaging.events import Event
+from kapas.messaging.tasks import new_task
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database, Session
+from kapas.platform.ports import Files, Tasks
+from kapas.privacy import consents, restrictions
 from kapas.schemas.common import Upload
-from kapas.schemas.events.gradings import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
-from kapas.schemas.gradings import (
+from kapas.schemas.vocabulary import TradeStatus
+from kapas.values import clock, ids
+
+from . import budget, classing, model, results, store, tables
+from .event_models import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
+from .policy import policy
+from .readings import Reading, RefusalCode, Unreadable
+from .schemas import (
     AxisClass,
     DeviceGrading,
     Grading,
@@ -33,12 +42,6 @@ from kapas.schemas.gradings import (
     RecordGrading,
     Refusal,
 )
-from kapas.schemas.trades import TradeStatus
-from kapas.tasks import new_task
-
-from . import budget, classing, model, results, store, tables
-from .policy import policy
-from .readings import Reading, RefusalCode, Unreadable
 
 QUEUE, HANDLER = "gradings", "grading-task"
 

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from kapas.db import Row, Session
-from kapas.events import Event
-from kapas.identity import Tier
-from kapas.outbox import Change
-from kapas.restrictions import UNRESTRICTED
-from kapas.schemas.gradings import Grading, Refusal
-from kapas.schemas.trades import TradeStatus
+from kapas.http.identity import Tier
+from kapas.messaging.events import Event
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
+from kapas.privacy.restrictions import UNRESTRICTED
+from kapas.schemas.vocabulary import TradeStatus
 
 from .readings import Reading
+from .schemas import Grading, Refusal
 
 _GRADING = """id, version, kind, status, trade_id, image, provisional, result, refusal, created_at, updated_at"""
 

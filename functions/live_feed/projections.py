@@ -9,9 +9,10 @@ document as it is but for its number, or every later event of the aggregate woul
 
 from collections.abc import Callable
 
-from kapas import clock, log
-from kapas.events import CloudEvent
-from kapas.ports import Document
+from kapas.messaging.events import CloudEvent
+from kapas.platform import log
+from kapas.platform.ports import Document
+from kapas.values import clock
 
 Fold = Callable[[Document, CloudEvent], Document]
 

@@ -1,7 +1,7 @@
 """Use case of the live feed: keep one document per aggregate in step with its events."""
 
-from kapas.events import CloudEvent, SequenceGap
-from kapas.ports import Document, Documents
+from kapas.messaging.events import CloudEvent, SequenceGap
+from kapas.platform.ports import Document, Documents
 
 from . import projections
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from kapas import clock, log
-from kapas.db import PLATFORM, Database
-from kapas.ports import Bus
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database
+from kapas.platform.ports import Bus
+from kapas.values import clock
 
 from . import store
 

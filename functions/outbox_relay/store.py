@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from kapas import events
-from kapas.db import Session
-from kapas.ports import Message
+from kapas.messaging import events
+from kapas.platform.db import Session
+from kapas.platform.ports import Message
 
 # The first unpublished event of an aggregate is its lock: who holds it publishes the aggregate, everybody else leaves the
 # aggregate alone (SKIP LOCKED), so that two publishers cannot swap its events. A row that another publisher marked

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
-from kapas import clock, log, outbox
-from kapas.db import PLATFORM, Database
 from kapas.errors import VersionConflict
-from kapas.schemas.events.partners import PartnerRequirementsOverdue
+from kapas.messaging import outbox
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database
+from kapas.values import clock
 
 from . import service, store
+from .event_models import PartnerRequirementsOverdue
 
 LIMIT = 200
 

@@ -2,11 +2,11 @@
 
 from uuid import UUID
 
-from kapas.db import Row, Session
-from kapas.events import Event
-from kapas.legal_holds import of_row
-from kapas.outbox import Change
-from kapas.restrictions import UNRESTRICTED
+from kapas.messaging.events import Event
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
+from kapas.privacy.legal_holds import of_row
+from kapas.privacy.restrictions import UNRESTRICTED
 
 from .records import Account, Document
 

@@ -7,23 +7,24 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from kapas import clock, ids, legal_holds, restrictions
-from kapas.api import Outcome, require
-from kapas.db import Session
 from kapas.errors import Conflict, NotFound
-from kapas.identity import Identity, Role
-from kapas.ports import Files
+from kapas.http.app import Outcome, require
+from kapas.http.identity import Identity, Role
+from kapas.platform.db import Session
+from kapas.platform.ports import Files
+from kapas.privacy import legal_holds, restrictions
 from kapas.schemas.common import Upload
-from kapas.schemas.events.partners import PartnerChanged
-from kapas.schemas.partners import (
+from kapas.values import clock, ids
+
+from . import document_store, lifecycle, service, store
+from .event_models import PartnerChanged
+from .schemas import (
     DocumentCreate,
     PartnerDocument,
     PartnerDocumentCreated,
     PartnerDocumentList,
     PartnerDocumentRead,
 )
-
-from . import document_store, lifecycle, service, store
 
 UPLOAD_LIFETIME = timedelta(minutes=15)
 READ_LIFETIME = timedelta(minutes=5)

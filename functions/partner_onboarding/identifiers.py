@@ -1,6 +1,6 @@
 """Indian business identifiers: form, check digits and what they say about each other.
 
-A PAN is well-formed, never verified: its check letter is undocumented. Sources are in `kapas/data/states.json`,
+A PAN is well-formed, never verified: its check letter is undocumented. Sources are in `kapas/values/states.json`,
 `requirements.json` and the functions below.
 """
 
@@ -12,10 +12,11 @@ from datetime import datetime
 from stdnum import lei, luhn
 from stdnum.exceptions import ValidationError
 
-from kapas.clock import IST
 from kapas.errors import FieldError
-from kapas.schemas.partners import Constitution, Identifiers, PartnerProfile
-from kapas.states import states
+from kapas.values.clock import IST
+from kapas.values.states import states
+
+from .schemas import Constitution, Identifiers, PartnerProfile
 
 _PAN = r"[A-Z]{3}[ABCFGHJLPTK][A-Z][0-9]{4}[A-Z]"
 _GSTIN = re.compile(rf"([0-9]{{2}}){_PAN}[1-9A-Z]Z[0-9A-Z]")

@@ -12,8 +12,8 @@ from uuid import UUID
 import urllib3
 from pydantic import BaseModel, ValidationError
 
-from kapas import clock
 from kapas.errors import Unavailable
+from kapas.values import clock
 
 from .providers import BankRecord, GstRecord, Providers, ProviderSettings, ScreeningRecord, check_list
 

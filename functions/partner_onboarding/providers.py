@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel
 
 from kapas.errors import Unavailable
-from kapas.settings import Settings
+from kapas.platform.settings import Settings
 
 MAX_LIST_AGE = timedelta(days=7)
 """How old a screening list may be."""

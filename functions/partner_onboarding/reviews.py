@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from kapas.api import require
-from kapas.db import Session
-from kapas.db.key_store import SqlKeyStore
-from kapas.identity import Identity, Role
-from kapas.keys import Field, Keyring
-from kapas.schemas.partner_reviews import CheckEvidence, PartnerCheck, PartnerReview, ScreeningHit
-from kapas.schemas.partners import CheckKind
+from kapas.http.app import require
+from kapas.http.identity import Identity, Role
+from kapas.platform.db import Session
+from kapas.privacy.key_store import SqlKeyStore
+from kapas.privacy.keys import Field, Keyring
 
 from . import risk, service, store
 from .providers import BankRecord, GstRecord, ScreeningRecord
 from .records import Check
+from .review_schemas import CheckEvidence, PartnerCheck, PartnerReview, ScreeningHit
+from .schemas import CheckKind
 
 _STAFF = (Role.OPS, Role.DPO, Role.INSPECTOR)
 _EVIDENCE = (Role.OPS, Role.DPO)

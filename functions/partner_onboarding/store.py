@@ -6,16 +6,16 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from kapas import clock
-from kapas.db import Row, Session
 from kapas.errors import Conflict
-from kapas.events import Event
-from kapas.outbox import Change
-from kapas.restrictions import UNRESTRICTED
-from kapas.schemas.partner_reviews import PartnerDecision, RejectedAlike, Risk
-from kapas.schemas.partners import CheckKind, PartnerQuery, PartnerSummary
+from kapas.messaging.events import Event
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
+from kapas.privacy.restrictions import UNRESTRICTED
+from kapas.values import clock
 
 from .records import Account, Asked, Check, Stored, Verdict
+from .review_schemas import PartnerDecision, RejectedAlike, Risk
+from .schemas import CheckKind, PartnerQuery, PartnerSummary
 
 SEALED = (
     "legal_name",

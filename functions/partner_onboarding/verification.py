@@ -12,21 +12,24 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
-from kapas import clock, log, outbox, restrictions
-from kapas.db import PLATFORM, Database, Session
-from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Unavailable, VersionConflict
-from kapas.events import CloudEvent
-from kapas.keys import Field, Keyring, Shredded
-from kapas.ports import Task, Tasks
-from kapas.schemas.events.partners import PartnerSubmitted
-from kapas.schemas.partner_reviews import CheckResult, Clarification
-from kapas.schemas.partners import BankAccount, CheckKind, PartnerProfile
-from kapas.tasks import new_task
+from kapas.messaging import outbox
+from kapas.messaging.events import CloudEvent
+from kapas.messaging.tasks import new_task
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database, Session
+from kapas.platform.ports import Task, Tasks
+from kapas.privacy import restrictions
+from kapas.privacy.key_store import SqlKeyStore
+from kapas.privacy.keys import Field, Keyring, Shredded
+from kapas.values import clock
 
 from . import aadhaar, decisions, lifecycle, names, profiles, requirements, service, store
+from .event_models import PartnerSubmitted
 from .providers import BankRecord, GstRecord, Providers, ScreeningRecord
 from .records import Account, Check, Verdict
+from .review_schemas import CheckResult, Clarification
+from .schemas import BankAccount, CheckKind, PartnerProfile
 
 QUEUE = "partner-checks"
 HANDLER = "partner-check"

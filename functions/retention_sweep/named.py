@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from uuid import UUID
 
-from kapas.data_map import Subject, Table, data_map
-from kapas.db import Session
+from kapas.platform.db import Session
+from kapas.privacy.data_map import Subject, Table, data_map
 
 from . import places
 
@@ -22,7 +22,7 @@ _SPELLINGS: Mapping[str, Callable[[str], str]] = {
 
 
 def canonical(table: Table, row_id: str) -> str | None:
-    """`row_id` as `kapas.legal_holds.row_name` has it: the columns as PostgreSQL writes them; None if it cannot be a key."""
+    """`row_id` as `legal_holds.row_name` has it: the columns as PostgreSQL writes them; None if it cannot be a key."""
     parts = parts_of(table, row_id)
     if len(parts) != len(table.key):
         return None

@@ -1,14 +1,14 @@
 """From which day on a record may go, and the last day whose records may: days are days in India.
 
-The periods are those of `kapas.retention`. A period counts whole days from the day after its anchor, so that no record goes
-an hour early, whatever the time of day it is of.
+The periods are those of `kapas.privacy.retention`. A period counts whole days from the day after its anchor, so that
+no record goes an hour early, whatever its time of day.
 """
 
 import bisect
 from datetime import date, datetime, time, timedelta
 
-from kapas.clock import IST
-from kapas.retention import Policy
+from kapas.privacy.retention import Policy
+from kapas.values.clock import IST
 
 _FIRST = date(1970, 1, 1)
 

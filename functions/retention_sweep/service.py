@@ -3,18 +3,24 @@
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from kapas import clock, ids, legal_holds, log, outbox
-from kapas.api import Outcome, require
-from kapas.data_map import data_map
-from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Conflict, FieldError, Invalid, NotFound
-from kapas.events import Event
-from kapas.identity import Identity, Role
-from kapas.ports import Tasks
-from kapas.retention import day_of, policies
+from kapas.http.app import Outcome, require
+from kapas.http.identity import Identity, Role
+from kapas.messaging import outbox
+from kapas.messaging.events import Event
+from kapas.messaging.tasks import new_task
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database, Session
+from kapas.platform.ports import Tasks
+from kapas.privacy import legal_holds
+from kapas.privacy.data_map import data_map
+from kapas.privacy.retention import day_of, policies
 from kapas.schemas.common import PageQuery
-from kapas.schemas.events.retention import RetentionStarted
-from kapas.schemas.retention import (
+from kapas.values import clock, ids
+
+from . import named, places, store
+from .event_models import RetentionStarted
+from .schemas import (
     HeldRow,
     LegalHold,
     LegalHoldCreate,
@@ -23,9 +29,6 @@ from kapas.schemas.retention import (
     RetentionSweepCreate,
     RetentionSweepPage,
 )
-from kapas.tasks import new_task
-
-from . import named, places, store
 from .sweeping import BatchTask
 
 QUEUE, HANDLER = "retention-batches", "retention-batch"

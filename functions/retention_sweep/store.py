@@ -5,13 +5,13 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from kapas.db import Row, Session
 from kapas.errors import Conflict
-from kapas.events import Event
-from kapas.outbox import Change
-from kapas.schemas.retention import HeldRow, LegalHold, RetentionLine, RetentionSweep
+from kapas.messaging.events import Event
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Row, Session
 
 from .places import Place
+from .schemas import HeldRow, LegalHold, RetentionLine, RetentionSweep
 from .selection import Position
 
 _SWEEP = """id, version, status, dry_run, as_of, policies, row_limit, started_by, complete, created_at, finished_at"""

@@ -7,17 +7,20 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import clock, legal_holds, log, outbox
-from kapas.db import PLATFORM, Database, Session
 from kapas.errors import Unavailable, VersionConflict
-from kapas.events import Event
-from kapas.ports import Documents, Files
-from kapas.retention import day_of
-from kapas.schemas.events.retention import RetentionSwept
-from kapas.schemas.retention import RetentionSweep
+from kapas.messaging import outbox
+from kapas.messaging.events import Event
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database, Session
+from kapas.platform.ports import Documents, Files
+from kapas.privacy import legal_holds
+from kapas.privacy.retention import day_of
+from kapas.values import clock
 
 from . import periods, selection, store
+from .event_models import RetentionSwept
 from .places import Place, places
+from .schemas import RetentionSweep
 from .selection import Due
 from .store import Found, Progress
 

@@ -9,17 +9,19 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
 
-from kapas import clock, log, outbox
-from kapas.db import PLATFORM, Database
 from kapas.errors import Unavailable, VersionConflict
-from kapas.events import CloudEvent
-from kapas.ports import Tasks
-from kapas.schemas.trades import Trade
-from kapas.tasks import new_task
+from kapas.messaging import outbox
+from kapas.messaging.events import CloudEvent
+from kapas.messaging.tasks import new_task
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database
+from kapas.platform.ports import Tasks
+from kapas.values import clock
 
 from . import service, store
 from .lifecycle import DEADLINES
 from .moment import Body, OfferExpired, PaymentOverdue, SignatureOverdue
+from .schemas import Trade
 
 QUEUE, HANDLER = "trade-deadlines", "trade-deadline"
 

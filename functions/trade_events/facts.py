@@ -6,17 +6,17 @@ After EPCIS 2.0 (GS1), section 7.4.1.2: an errorDeclaration says why an event is
 from collections.abc import Sequence
 from typing import Any
 
-from kapas.clock import rfc3339
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid
 from kapas.schemas.common import Weight
-from kapas.schemas.events.trades import TradeCorrected, TradeDelivered, TradeDispatched, TradeSampled, TradeWeighed
-from kapas.schemas.trade_steps import BalesWeighed, BaleWeight, Delivered, Dispatched, EventCorrected, SampleDrawn
-from kapas.schemas.trades import TradeEvent
+from kapas.values.clock import rfc3339
 
 from . import lifecycle, weighing
+from .event_models import TradeCorrected, TradeDelivered, TradeDispatched, TradeSampled, TradeWeighed
 from .moment import Effect, Moment, told
 from .rules import rules
+from .schemas import TradeEvent
 from .settlement import weighed_bales
+from .step_schemas import BalesWeighed, BaleWeight, Delivered, Dispatched, EventCorrected, SampleDrawn
 
 BALES_PER_SAMPLE = 20
 """One sample from each 20 bales, 5 from a lot of 100 (Cotton Corporation of India, CCI/HO/Pur/2021-22)."""

@@ -10,15 +10,16 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from kapas import log, outbox
-from kapas.db import PLATFORM, Database, UniqueViolation
 from kapas.errors import Conflict, Unavailable, VersionConflict
-from kapas.events import CloudEvent
-from kapas.schemas.trade_steps import ClientReference
-from kapas.schemas.trades import Grade, Trade
+from kapas.messaging import outbox
+from kapas.messaging.events import CloudEvent
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database, UniqueViolation
 
 from . import service, store
 from .moment import Body, GradingDecided, QualityClaimed, Verdict
+from .schemas import Grade, Trade
+from .step_schemas import ClientReference
 
 COMPLETED = "grading.completed.v1"
 DEVICE = "kapas-grading"

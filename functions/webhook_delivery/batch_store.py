@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from kapas.db import Session
+from kapas.platform.db import Session
 
 from . import schedule
 from .store import Lease, Result, storable

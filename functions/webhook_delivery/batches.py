@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from kapas import clock, ids, log
-from kapas.db import PLATFORM, Database
-from kapas.keys import Keyring
-from kapas.ports import Task
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database
+from kapas.platform.ports import Task
+from kapas.privacy.keys import Keyring
+from kapas.values import clock, ids
 
 from . import batch_store, dispatch, schedule, sending, store
 from .sending import LEASE, Sender

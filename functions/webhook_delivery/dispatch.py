@@ -6,9 +6,9 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from kapas import log
-from kapas.ports import Task, Tasks
-from kapas.tasks import new_task
+from kapas.messaging.tasks import new_task
+from kapas.platform import log
+from kapas.platform.ports import Task, Tasks
 
 QUEUE, HANDLER = "webhook-attempts", "webhook-attempt"
 

@@ -3,14 +3,17 @@
 from typing import Any
 from uuid import UUID
 
-from kapas import clock, ids, restrictions
-from kapas.api import Outcome
-from kapas.db import Session
 from kapas.errors import Conflict
-from kapas.identity import Identity, Role
-from kapas.ports import Tasks
-from kapas.schemas.events.examples import example
-from kapas.schemas.webhooks import (
+from kapas.http.app import Outcome
+from kapas.http.identity import Identity, Role
+from kapas.platform.db import Session
+from kapas.platform.ports import Tasks
+from kapas.privacy import restrictions
+from kapas.schemas.events import example
+from kapas.values import clock, ids
+
+from . import dispatch, endpoint_store, service, store
+from .schemas import (
     TEST_TYPE,
     WebhookEndpoint,
     WebhookMessage,
@@ -18,8 +21,6 @@ from kapas.schemas.webhooks import (
     WebhookRecovery,
     WebhookTest,
 )
-
-from . import dispatch, endpoint_store, service, store
 
 RECOVER_LIMIT = 1000
 """Messages that one request sends anew: what the reaper takes up in a minute."""

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from kapas import clock, ids, log
-from kapas.db import Session
-from kapas.db.key_store import SqlKeyStore
-from kapas.keys import Keyring, Shredded
-from kapas.ports import Task
-from kapas.schemas.webhooks import AttemptFailure, MessageStatus
+from kapas.platform import log
+from kapas.platform.db import Session
+from kapas.platform.ports import Task
+from kapas.privacy.key_store import SqlKeyStore
+from kapas.privacy.keys import Keyring, Shredded
+from kapas.values import clock, ids
 
 from . import dispatch, endpoint_store, schedule, signatures, store
+from .schemas import AttemptFailure, MessageStatus
 from .signatures import Secrets
 
 LEASE = timedelta(seconds=60)

@@ -6,17 +6,23 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from kapas import clock, ids, inbox, log, restrictions
-from kapas.api import Outcome
-from kapas.db import PLATFORM, Database, Session
-from kapas.db.key_store import SqlKeyStore
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
-from kapas.events import CloudEvent
-from kapas.identity import Identity, Role
-from kapas.keys import Keyring, Shredded
-from kapas.ports import Task, Tasks
+from kapas.http.app import Outcome
+from kapas.http.identity import Identity, Role
+from kapas.messaging import inbox
+from kapas.messaging.events import CloudEvent
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database, Session
+from kapas.platform.ports import Task, Tasks
+from kapas.privacy import restrictions
+from kapas.privacy.key_store import SqlKeyStore
+from kapas.privacy.keys import Keyring, Shredded
 from kapas.schemas.common import PageQuery
-from kapas.schemas.webhooks import (
+from kapas.values import clock, ids
+
+from . import batch_store, batches, dispatch, endpoint_store, guard, message_store, schedule, sending, signatures, store
+from .dispatch import AttemptTask
+from .schemas import (
     EndpointDisabled,
     MessageQuery,
     WebhookEndpoint,
@@ -29,9 +35,6 @@ from kapas.schemas.webhooks import (
     WebhookRotation,
     WebhookSecretRotated,
 )
-
-from . import batch_store, batches, dispatch, endpoint_store, guard, message_store, schedule, sending, signatures, store
-from .dispatch import AttemptTask
 from .sending import LEASE, Sender
 from .signatures import Secrets
 from .slots import Slots
@@ -226,7 +229,7 @@ def fan_out(database: Database, tasks: Tasks, event: CloudEvent) -> None:
 
     A message needs no task of its own where another waits to be claimed: whoever claims that one sends this one too.
 
-    Raises `kapas.events.SequenceGap` when an earlier event of the aggregate is still to come.
+    Raises `kapas.messaging.events.SequenceGap` when an earlier event of the aggregate is still to come.
     """
     body = payload(event)
     fits = len(body) <= MAX_PAYLOAD

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
-from kapas import clock, ids
+from kapas.values import clock, ids
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from kapas.db import Session
-from kapas.events import CloudEvent
-from kapas.outbox import Change
-from kapas.restrictions import UNRESTRICTED
-from kapas.schemas.webhooks import ALL_EVENTS, AttemptFailure, MessageStatus, WebhookMessage
+from kapas.messaging.events import CloudEvent
+from kapas.messaging.outbox import Change
+from kapas.platform.db import Session
+from kapas.privacy.restrictions import UNRESTRICTED
 
 from . import schedule
+from .schemas import ALL_EVENTS, AttemptFailure, MessageStatus, WebhookMessage
 
 _SUBSCRIBERS = """SELECT id, status FROM webhook_endpoints
   WHERE partner_id = ANY(:partner_ids) AND status <> 'deleted' AND event_types && :wanted::text[] ORDER BY id"""

@@ -1,9 +1,9 @@
 """HTTP/1.1 on one socket, as much of it as a webhook needs (RFC 9112), under a deadline that no peer can stretch.
 
 A timeout of a socket bounds one read or write; a peer that takes or sends a byte now and then would hold an instance's slot
-for hours. So every wait gets what is left until the deadline. Time is the system's monotonic clock, not `kapas.clock`: what
-is bounded is a wait on a socket. Sockets never block, and only what has to wait polls: a timeout of Python's own is two more
-system calls for each read and write, and at each of them another thread takes over.
+for hours. So every wait gets what is left until the deadline. Time is the system's monotonic clock, not the injected one:
+what is bounded is a wait on a socket. Sockets never block, and only what has to wait polls: a timeout of Python's own is
+two more system calls for each read and write, and at each of them another thread takes over.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Problems a caller is told about, as RFC 9457 problem details.
 
-Raise one anywhere in a use case; `kapas.api` answers it as `application/problem+json`. The `detail` and the messages are
+Raise one anywhere in a use case; `kapas.http.app` answers it as `application/problem+json`. The `detail` and the messages are
 read by people outside: no personal data, no identifier, no stack.
 """
 

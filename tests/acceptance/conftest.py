@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 from pg8000.native import Connection
 
-from tests.journey import Partner, active_partner
-from tools.local.client import Client
-from tools.local.cloud import LocalCloud
-from tools.local.environment import DATABASE
+from local_cloud.client import Client
+from local_cloud.cloud import LocalCloud
+from local_cloud.environment import DATABASE
+from tests.journeys.partners import Partner, active_partner
 
 
 @pytest.fixture

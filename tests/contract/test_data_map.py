@@ -3,27 +3,25 @@
 import json
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import pytest
 from pg8000.native import Connection
 
-import kapas.db
 from functions.data_export.preparing import archive_path
 from functions.data_export.shards import path as part_path
 from functions.live_feed import projections
 from functions.partner_onboarding.providers import ProviderSettings
-from kapas.data_map import InvalidDataMap, data_map, parse
-from kapas.db.migrate import migrate
-from kapas.events import CloudEvent
-from kapas.ids import uuid7
-from kapas.retention import policies
-from tools import privacy_docs
+from kapas.messaging.events import CloudEvent
+from kapas.privacy.data_map import InvalidDataMap, data_map, parse, union
+from kapas.privacy.retention import policies
+from kapas.values.ids import uuid7
+from local_cloud.postgres import Postgres
+from tools import grants, privacy_docs
 from tools.catalog import ROOT, catalog
-from tools.local.postgres import Postgres
+from tools.migrations import migrate
 
 MAP = data_map()
-MAP_FILE = "shared/kapas/data/data_map.json"
+MAP_FILE = "functions/<capability>/data_map.json"
 ROLE = "data_export"
 HELD = {"legal_holds": {"subject_id", "table_name", "row_id", "released_at"}}
 """What the role reads besides: an erasure waits while a hold names the partner or a row about it."""
@@ -49,7 +47,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
         Postgres(tmp_path_factory.mktemp("postgres")) as server,
         Connection("postgres", host="127.0.0.1", port=server.port, database="postgres") as connection,
     ):
-        migrate(connection, Path(kapas.db.__file__).parent / "migrations")
+        migrate(connection, ROOT / "migrations")
+        grants.apply(connection)
         yield connection
 
 
@@ -146,6 +145,14 @@ def test_the_role_may_change_what_is_erased_and_nothing_else(live: Connection) -
     assert deletes == {table.name for table in MAP.tables.values() if table.erase == "delete"} - OWN
 
 
+def test_a_grant_that_is_no_longer_due_is_revoked(live: Connection) -> None:
+    before = [granted(live, privilege) for privilege in ("SELECT", "UPDATE")]
+    live.run(f"GRANT SELECT (evidence), UPDATE (result) ON partner_checks TO {ROLE}")
+    live.run(f"GRANT UPDATE ON trades TO {ROLE}")
+    grants.apply(live)
+    assert [granted(live, privilege) for privilege in ("SELECT", "UPDATE")] == before
+
+
 def test_row_security_fences_every_table_that_is_exported(live: Connection) -> None:
     unfenced = {row[0] for row in live.run(_UNFENCED)}
     # Opaque numbers: whom a session may trade with is asked of the other side, too.
@@ -156,7 +163,7 @@ def test_every_policy_is_defined_and_used_as_it_says() -> None:
     named = {rule.policy for table in MAP.tables.values() for rule in table.retention}
     named |= {collection.retention for collection in MAP.collections.values()}
     named |= {prefix.retention for prefix in MAP.prefixes}
-    assert named <= policies().keys(), f"retention_policies.json lacks {named - policies().keys()}"
+    assert named <= policies().keys(), f"retention.json lacks {named - policies().keys()}"
     assert not [name for name in named if not policies()[name].active]
 
 
@@ -168,7 +175,7 @@ def test_every_retained_value_says_by_which_rule() -> None:
 
 def test_every_firestore_field_has_an_entry_and_every_entry_a_field() -> None:
     fields: dict[str, set[str]] = {}
-    examples = sorted((ROOT / "tests" / "examples").rglob("*.json"))
+    examples = sorted(ROOT.glob("functions/*/examples/*/*.json"))
     events = [CloudEvent.model_validate_json(path.read_text()) for path in examples]
     documents: dict[str, dict[str, object]] = {}
     for event_type in projections.FOLDS:
@@ -217,6 +224,12 @@ def test_every_provider_that_checks_a_partner_is_a_recipient() -> None:
     asked = {name.removesuffix("_url").replace("_", "-") for name in ProviderSettings.__annotations__ if "_url" in name}
     assert len(asked) == 3
     assert asked <= {recipient.name for recipient in MAP.recipients}
+
+
+def test_two_capabilities_do_not_describe_one_table() -> None:
+    part = {"tables": {"t": {}}, "version": "1", "region": "r"}
+    with pytest.raises(InvalidDataMap, match=r"tables\.t is in the data map of two capabilities"):
+        union([part, part])
 
 
 def test_the_page_is_current() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kapas.api import VERSIONS
+from kapas.http.app import VERSIONS
 from tools.catalog import ROOT, catalog
 from tools.docs.apps import Operation, Undocumented
 from tools.docs.openapi import DuplicateOperation, check_names, document

@@ -11,7 +11,7 @@ from tests.contract.sources import Source, sources
 from tools.catalog import ROOT
 
 SOURCES = sources("functions", "shared/kapas")
-MIGRATIONS = sorted((ROOT / "shared/kapas/db/migrations").glob("*.sql"))
+MIGRATIONS = sorted((ROOT / "migrations").glob("*.sql"))
 
 UNDECIDED = re.compile(
     r"\b(?:now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday|gen_random_uuid|uuidv[47]|random)\s*\("

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from local_cloud.environment import Addresses, environment
 from tools.bundle import bundle, capabilities
 from tools.catalog import ROOT, catalog
-from tools.local.environment import Addresses, environment
 
 UV = ROOT / ".venv/bin/uv"
 NOWHERE = Addresses("http://127.0.0.1:9", "127.0.0.1:9", 9)

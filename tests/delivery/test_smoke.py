@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import urllib3
 
+from local_cloud.client import Client
 from tests.contract.test_requirements import locked
 from tools.bundle import capabilities
 from tools.catalog import ROOT, catalog
 from tools.deliver import audit, sbom, smoke
-from tools.local.client import Client
 
 AT_ONCE = urllib3.PoolManager(retries=False, timeout=5.0)
 

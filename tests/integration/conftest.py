@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 from pg8000.core import CoreConnection
 from pg8000.native import Connection
 
-import kapas.db
-from kapas.db import Database
-from kapas.db.migrate import migrate
-from tools.catalog import catalog
-from tools.local.postgres import Postgres
+from kapas.platform.db import Database
+from local_cloud.postgres import Postgres
+from tools import grants
+from tools.catalog import ROOT, catalog
+from tools.migrations import migrate
 
 Login = Callable[[str], Callable[[], CoreConnection]]
 
@@ -22,7 +21,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A server whose database `postgres` has the schema, and where each capability's role may log in."""
     with Postgres(tmp_path_factory.mktemp("postgres")) as server:
         with Connection("postgres", host="127.0.0.1", port=server.port, database="postgres") as connection:
-            migrate(connection, Path(kapas.db.__file__).parent / "migrations")
+            migrate(connection, ROOT / "migrations")
+            grants.apply(connection)
             for role in {f.database.role for f in catalog().functions.values() if f.database}:
                 connection.run(f"ALTER ROLE {role} LOGIN")
         yield server

@@ -9,15 +9,15 @@ from typing import Any
 
 from pg8000.native import Connection, identifier
 
+from local_cloud.environment import DATABASE
+from local_cloud.postgres import Postgres
+from local_cloud.provision import prepare_database
 from tests.simulation import invariants, workload, yesterday
 from tests.simulation.faults import Fault
 from tests.simulation.fleet import Functions
 from tests.simulation.sql import OutOfConnections, Server
 from tests.simulation.world import Result, run
 from tools.catalog import catalog
-from tools.local.environment import DATABASE
-from tools.local.postgres import Postgres
-from tools.local.provision import prepare_database
 
 CONNECTIONS = 1000
 """Of all benches: each keeps those of every role that a run has had open at once. Three need more than the usual hundred."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from local_cloud.core import Answer, Outgoing
 from tests.simulation.fleet import BASE_URL, access_token
-from tools.local.core import Answer, Outgoing
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

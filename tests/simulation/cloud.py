@@ -9,15 +9,15 @@ from google.cloud import scheduler_v1, tasks_v2
 from google.protobuf.duration_pb2 import Duration
 from google.pubsub_v1 import types
 
+from local_cloud import pubsub_rules
+from local_cloud.environment import PROJECT, PUSH_CALLER, SCHEDULE_CALLER, Addresses
+from local_cloud.provision import DEAD_LETTER_ATTEMPTS, TIME_ZONE
+from local_cloud.pubsub_delivery import Broker
+from local_cloud.scheduler import CloudScheduler
+from local_cloud.tasks import CloudTasks
 from tests.simulation.fleet import Functions, identity
 from tests.simulation.kernel import START, Kernel
 from tools.catalog import Catalog
-from tools.local import pubsub_rules
-from tools.local.environment import PROJECT, PUSH_CALLER, SCHEDULE_CALLER, Addresses
-from tools.local.provision import DEAD_LETTER_ATTEMPTS, TIME_ZONE
-from tools.local.pubsub_delivery import Broker
-from tools.local.scheduler import CloudScheduler
-from tools.local.tasks import CloudTasks
 
 LONGEST_TICK = timedelta(hours=48)
 """How far apart the ticks of a schedule may be while nothing happens."""
@@ -26,7 +26,7 @@ SPARSER = 8
 
 
 class Forgetful:
-    """A `tools.local.state.State` that keeps nothing: a run does not outlive its process."""
+    """A `local_cloud.state.State` that keeps nothing: a run does not outlive its process."""
 
     def put(self, *_: Any) -> None: ...
 
@@ -115,7 +115,7 @@ def _topics(catalog: Catalog) -> list[Any]:
 
 
 def _subscriptions(catalog: Catalog, at: Addresses) -> list[Any]:
-    """Those of tools/local/provision.py."""
+    """Those of local_cloud/provision.py."""
     made: list[Any] = []
     for name, (topic, function) in catalog.subscriptions().items():
         dead, url = f"{name}.dead-letter", at.function(function)

@@ -8,9 +8,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-from kapas import clock
 from kapas.errors import Unavailable
-from kapas.ports import SignedUpload, StoredFile
+from kapas.platform.ports import SignedUpload, StoredFile
+from kapas.values import clock
 from tests.simulation.kernel import START, Kernel
 from tests.simulation.ports import Service
 
@@ -35,7 +35,7 @@ class Bucket:
 
 
 class Files(Service):
-    """A `kapas.ports.Files`. All buckets are down at once: they are one service."""
+    """A `kapas.platform.ports.Files`. All buckets are down at once: they are one service."""
 
     failure = Unavailable
 

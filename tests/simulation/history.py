@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DAY, YEAR = timedelta(days=1), timedelta(days=366)
 MARGIN = timedelta(days=3)
-"""How far a row's age is from its period: the calendar's ends are what tests/unit/test_retention_periods.py is about."""
+"""How far the age of a row is from its period. tests/unit/retention_sweep/test_periods.py tests the exact ends."""
 HASH = bytes(32)
 
 

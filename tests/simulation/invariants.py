@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pg8000.native import Connection, identifier
 
-from kapas import clock
-from kapas.data_map import data_map
-from kapas.events import CloudEvent
+from kapas.messaging.events import CloudEvent
+from kapas.privacy.data_map import data_map
+from kapas.values import clock
 from tests.simulation.kernel import YESTERDAY
 from tests.simulation.rules import consents, erasures, exports, gradings, retention
 

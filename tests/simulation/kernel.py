@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from greenlet import greenlet
 
-from kapas import clock, ids
+from kapas.values import clock, ids
+from local_cloud.core import Answer, Core, Outgoing, VirtualClock
 from tests.simulation.faults import HEAL, Faults
-from tools.local.core import Answer, Core, Outgoing, VirtualClock
 
 START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 YESTERDAY = START - timedelta(days=1)
@@ -25,7 +25,7 @@ YESTERDAY = START - timedelta(days=1)
 MAX_STEPS = 60_000
 """Turns of a run; one that needs more does not come to rest."""
 IDLE_IN_TRANSACTION = 20.0
-"""Seconds after which PostgreSQL ends a connection that stands still in a transaction: see kapas.db.connect."""
+"""Seconds after which PostgreSQL ends a connection that stands still in a transaction: see kapas.platform.db.connect."""
 
 Mode = Literal["random", "sticky", "priorities"]
 
@@ -292,7 +292,7 @@ class Kernel:
 
 
 class Slots:
-    """The turns of an instance's pool in virtual time: of `queue.SimpleQueue`, what `kapas.db` uses."""
+    """The turns of an instance's pool in virtual time: of `queue.SimpleQueue`, what `kapas.platform.db` uses."""
 
     def __init__(self, kernel: Kernel, size: int) -> None:
         self._kernel = kernel

@@ -17,14 +17,13 @@ from google.api_core.exceptions import AlreadyExists
 from google.cloud import tasks_v2
 from google.pubsub_v1 import types
 
-from kapas import clock, ids
 from kapas.errors import Unavailable
-from kapas.keys import Tampered
-from kapas.ports import Document, Message, Task
+from kapas.platform.ports import Document, Message, Tampered, Task
+from kapas.values import clock, ids
+from local_cloud.environment import PROJECT, TASK_CALLER
+from local_cloud.pubsub_delivery import Broker
+from local_cloud.tasks import CloudTasks
 from tests.simulation.kernel import START, Kernel
-from tools.local.environment import PROJECT, TASK_CALLER
-from tools.local.pubsub_delivery import Broker
-from tools.local.tasks import CloudTasks
 
 CONTENTION_ATTEMPTS = 20
 
@@ -68,7 +67,7 @@ class Service:
 
 
 class Bus(Service):
-    """A `kapas.ports.Bus` on the local Pub/Sub's broker."""
+    """A `kapas.platform.ports.Bus` on the local Pub/Sub's broker."""
 
     def __init__(self, kernel: Kernel, broker: Broker) -> None:
         super().__init__(kernel, "bus")
@@ -106,7 +105,7 @@ class Bus(Service):
 
 
 class Tasks(Service):
-    """A `kapas.ports.Tasks` on the local Cloud Tasks."""
+    """A `kapas.platform.ports.Tasks` on the local Cloud Tasks."""
 
     def __init__(self, kernel: Kernel, service: CloudTasks, region: str, url: Callable[[str], str]) -> None:
         super().__init__(kernel, "tasks")
@@ -142,7 +141,7 @@ class Tasks(Service):
 
 
 class Documents(Service):
-    """A `kapas.ports.Documents` in memory, with Firestore's transactions: whoever commits second reads again."""
+    """A `kapas.platform.ports.Documents` in memory, with Firestore's transactions: whoever commits second reads again."""
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel, "documents")
@@ -175,7 +174,7 @@ class Documents(Service):
 
 
 class Keys(Service):
-    """A `kapas.ports.KeyService` in memory."""
+    """A `kapas.platform.ports.KeyService` in memory."""
 
     failure = Unavailable
 
@@ -199,7 +198,7 @@ class Keys(Service):
 
 
 class Signer(Service):
-    """A `kapas.ports.Signer` with one key for all runs. Its signatures repeat (RFC 6979), so that a seed's digest does."""
+    """A `Signer` with one key for all runs. Its signatures repeat (RFC 6979), so that a seed's digest does."""
 
     failure = Unavailable
     key = ec.derive_private_key(int.from_bytes(b"the key of receipts"), ec.SECP256R1())

@@ -1,4 +1,4 @@
-"""PostgreSQL for the system under test: `kapas.db` runs unchanged on connections that break when a fault says so."""
+"""PostgreSQL for the system under test: `kapas.platform.db` runs unchanged on connections that break when a fault says so."""
 
 import functools
 import random
@@ -14,14 +14,14 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 from pg8000.native import Connection as NativeConnection
 from pg8000.native import PreparedStatement, identifier
 
-from kapas.db.driver import read_times_fast
+from kapas.platform.db.driver import read_times_fast
 from tests.simulation.kernel import IDLE_IN_TRANSACTION, Kernel, Task
 from tests.simulation.wire import Wire
 
 SLOW = 0.05
 """Virtual seconds that a statement takes at most; most take none."""
 LOCK_TIMEOUT = 2.0
-"""Virtual seconds that a statement waits for a row: see kapas.db.connect."""
+"""Virtual seconds that a statement waits for a row: see kapas.platform.db.connect."""
 
 _OPTIONS = {
     # Time is virtual: what the server would end by its own clock is ended by ours.
@@ -258,7 +258,7 @@ class SimulatedDatabase:
 
 
 class Connection:
-    """What `kapas.db.Session` sees as a `CoreConnection`. Once broken it stays broken."""
+    """What `kapas.platform.db.Session` sees as a `CoreConnection`. Once broken it stays broken."""
 
     def __init__(self, database: SimulatedDatabase, kernel: Kernel, backend: Backend) -> None:
         self._database = database
@@ -281,7 +281,7 @@ class Connection:
         return self._alive().prepare(statement, oids)
 
     def send_BIND(self, name: Any, params: Any) -> None:
-        """What `kapas.db` sends before a statement: the scope."""
+        """What `kapas.platform.db` sends before a statement: the scope."""
         backend = self._alive()
         backend.scoped = True
         backend.core.send_BIND(name, params)

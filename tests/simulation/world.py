@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from local_cloud.core import Answer, Outgoing
 from tests.simulation import files, invariants, ports
 from tests.simulation.client import Told
 from tests.simulation.cloud import Cloud
@@ -16,7 +17,6 @@ from tests.simulation.fleet import Fleet, Functions, Ports
 from tests.simulation.kernel import START, Kernel, Trace
 from tests.simulation.receiver import Receiver
 from tests.simulation.sql import Server, SimulatedDatabase
-from tools.local.core import Answer, Outgoing
 
 HORIZON = timedelta(days=30)
 """By then, at the latest, everything has come to rest."""

@@ -1,7 +1,7 @@
 """Firestore's rules, decided: the part of their language that ours use. What is not of it is refused, not guessed at.
 
 https://firebase.google.com/docs/rules/rules-language has the language; Google's own evaluator decides the same documents in
-`tests/conformance/test_firestore_rules.py`.
+`local_cloud/conformance/test_firestore_rules.py`.
 """
 
 import re

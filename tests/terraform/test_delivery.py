@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from local_cloud.provision import DEAD_LETTER_ATTEMPTS, TIME_ZONE
 from tests.terraform.deployed import Deployed, seconds
-from tools.local.provision import DEAD_LETTER_ATTEMPTS, TIME_ZONE
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 

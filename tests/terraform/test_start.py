@@ -2,10 +2,10 @@
 
 from werkzeug.test import Client
 
-from kapas import settings
+from kapas.platform import settings
+from local_cloud.functions import load
 from tests.terraform.deployed import Deployed, with_code
 from tools.catalog import ROOT
-from tools.local.functions import load
 
 
 def test_every_function_starts_with_what_it_is_told_and_refuses_strangers(deployed: Deployed) -> None:

@@ -7,10 +7,10 @@ from urllib.parse import unquote
 import yaml
 from werkzeug.test import Client
 
-from kapas import settings
+from kapas.platform import settings
+from local_cloud.functions import load
 from tests.terraform.deployed import Deployed
 from tools.catalog import ROOT, catalog
-from tools.local.functions import load
 from tools.terraform.grants import resources
 from tools.terraform.proof import STATES
 from tools.terraform.walkthrough import NOT_RUN, README, Command, commands

@@ -10,15 +10,15 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
+from local_cloud.environment import DATABASE, Addresses, environment
+from local_cloud.oidc import Issuer
+from local_cloud.state import State
 from tools.bench import market, processes, race, served
 from tools.bench.load import LoadGenerator, request
 from tools.bench.report import Bound, Figure
 from tools.bench.served import Server
 from tools.bench.statistics import Sample
 from tools.catalog import catalog
-from tools.local.environment import DATABASE, Addresses, environment
-from tools.local.oidc import Issuer
-from tools.local.state import State
 
 FUNCTION = "trade-events"
 WARM_UP = 400

@@ -7,15 +7,15 @@ from datetime import timedelta
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
+from local_cloud import gapic
+from local_cloud.core import Core
+from local_cloud.driver import Driver
+from local_cloud.environment import PROJECT
+from local_cloud.oidc import Issuer
+from local_cloud.state import State
+from local_cloud.tasks import CloudTasks
+from local_cloud.transport import HttpTransport
 from tools.catalog import Catalog
-from tools.local import gapic
-from tools.local.core import Core
-from tools.local.driver import Driver
-from tools.local.environment import PROJECT
-from tools.local.oidc import Issuer
-from tools.local.state import State
-from tools.local.tasks import CloudTasks
-from tools.local.transport import HttpTransport
 
 _STOP_SECONDS = 1.0
 

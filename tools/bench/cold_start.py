@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from local_cloud.environment import TOKEN_AUDIENCE, TOKEN_ISSUER, Addresses, environment
+from local_cloud.oidc import Issuer
+from local_cloud.postgres import Postgres
+from local_cloud.provision import prepare_database
+from local_cloud.state import State
 from tools.bench import market, processes, quiet
 from tools.bench.load import LoadError, drive, request
 from tools.bench.report import Bound, Figure
 from tools.bench.statistics import Sample, ratios
 from tools.catalog import ROOT, catalog
-from tools.local.environment import TOKEN_AUDIENCE, TOKEN_ISSUER, Addresses, environment
-from tools.local.oidc import Issuer
-from tools.local.postgres import Postgres
-from tools.local.provision import prepare_database
-from tools.local.state import State
 
 BOUND = Bound(2.0, "at_most")
 PEER = "functions-framework hello world"

@@ -15,15 +15,15 @@ from typing import Any
 from pg8000.native import Connection
 from stdnum import luhn
 
-from kapas import ids
+from kapas.values import ids
+from local_cloud.environment import DATABASE, TOKEN_AUDIENCE, TOKEN_ISSUER, Addresses, environment
+from local_cloud.oidc import Issuer
+from local_cloud.state import State
 from tools.bench import kms, processes, race, served
 from tools.bench.load import LoadGenerator, request
 from tools.bench.report import Figure
 from tools.bench.served import Server
 from tools.catalog import catalog
-from tools.local.environment import DATABASE, TOKEN_AUDIENCE, TOKEN_ISSUER, Addresses, environment
-from tools.local.oidc import Issuer
-from tools.local.state import State
 
 FUNCTION = "partner-onboarding"
 WARM_UP = 200

@@ -11,25 +11,26 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
+from functions.trade_events.event_models import TradeBidPlaced
 from functions.webhook_delivery import service
-from kapas import ids, outbox
-from kapas.db import Database
-from kapas.db.connect import open_database
-from kapas.db.key_store import SqlKeyStore
-from kapas.events import SCHEMA_PREFIX, CloudEvent
-from kapas.gcp.kms import CloudKms
-from kapas.identity import Identity, Role, Tier
-from kapas.keys import Keyring
-from kapas.ports import Task
-from kapas.schemas.events.trades import TradeBidPlaced
-from kapas.schemas.webhooks import WebhookEndpointCreate, WebhookEndpointCreated
-from kapas.settings import DatabaseSettings
+from functions.webhook_delivery.schemas import WebhookEndpointCreate, WebhookEndpointCreated
+from kapas.http.identity import Identity, Role, Tier
+from kapas.messaging import outbox
+from kapas.messaging.events import SCHEMA_PREFIX, CloudEvent
+from kapas.platform.db import Database
+from kapas.platform.db.connect import open_database
+from kapas.platform.gcp.kms import CloudKms
+from kapas.platform.ports import Task
+from kapas.platform.settings import DatabaseSettings
+from kapas.privacy.key_store import SqlKeyStore
+from kapas.privacy.keys import Keyring
+from kapas.values import ids
+from local_cloud.environment import DATABASE, PROJECT, TASK_CALLER, Addresses, environment
+from local_cloud.oidc import Issuer
+from local_cloud.state import State
 from tools.bench import kms, processes, relay, served, sink
 from tools.bench.load import request
 from tools.catalog import Catalog, catalog
-from tools.local.environment import DATABASE, PROJECT, TASK_CALLER, Addresses, environment
-from tools.local.oidc import Issuer
-from tools.local.state import State
 
 FUNCTION = "webhook-attempt"
 FAN_OUT = "webhook-fan-out"
@@ -133,7 +134,7 @@ def connection(at: Ground) -> Connection:
 
 @dataclass(frozen=True, slots=True)
 class _Collected:
-    """A `kapas.ports.Tasks`."""
+    """A `kapas.platform.ports.Tasks`."""
 
     made: list[Task]
 

@@ -13,7 +13,7 @@ from tools.bench.report import Bound, Figure
 from tools.bench.statistics import Sample
 from tools.catalog import ROOT
 
-TEST = "tests/integration/exports/test_exports.py::test_two_hundred_thousand_rows_are_exported_in_bounded_memory"
+TEST = "tests/integration/data_export/test_exports.py::test_two_hundred_thousand_rows_are_exported_in_bounded_memory"
 BOUND = Bound(150.0, "at_most")
 
 

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 from google.cloud.kms_v1 import types
 
+from local_cloud.core import Core
+from local_cloud.environment import key_name
+from local_cloud.kms import Kms
+from local_cloud.kms_rest import KmsRest
+from local_cloud.state import State
+from local_cloud.transport import HttpTransport
 from tools.catalog import Catalog
-from tools.local.core import Core
-from tools.local.environment import key_name
-from tools.local.kms import Kms
-from tools.local.kms_rest import KmsRest
-from tools.local.state import State
-from tools.local.transport import HttpTransport
 from tools.serving import over_http
 
 

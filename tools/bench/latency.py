@@ -21,12 +21,12 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
+from local_cloud.environment import DATABASE
 from tools.bench import market, quiet
 from tools.bench.load import LoadGenerator
 from tools.bench.report import Bound, Figure
 from tools.bench.start import local_cloud
 from tools.bench.statistics import Sample, percentile
-from tools.local.environment import DATABASE
 
 RATE = 50.0
 SECONDS = 20

@@ -14,17 +14,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+from functions.trade_events.event_models import TradeBidPlaced
 from functions.webhook_delivery import transport
-from kapas import clock, events, ids
-from kapas.schemas.events.trades import TradeBidPlaced
-from kapas.schemas.webhooks import WebhookEndpointCreated
+from functions.webhook_delivery.schemas import WebhookEndpointCreated
+from kapas.messaging import events
+from kapas.values import clock, ids
+from local_cloud.environment import PUSH_CALLER
 from tools.bench import cloud_tasks, delivery, processes, quiet, relay, served, sink
 from tools.bench.delivery import Ground
 from tools.bench.load import LoadGenerator, request
 from tools.bench.report import Bound, Figure
 from tools.bench.served import Server
 from tools.bench.statistics import Sample, percentile, ratios
-from tools.local.environment import PUSH_CALLER
 
 BOUND = Bound(2.0, "at_most")
 PEER = "the same run without it"

@@ -13,17 +13,18 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
-from kapas import clock, events, ids
-from kapas.schemas.events.trades import TradeBidPlaced
+from functions.trade_events.event_models import TradeBidPlaced
+from kapas.messaging import events
+from kapas.values import clock, ids
+from local_cloud.environment import DATABASE, PROJECT, SCHEDULE_CALLER, Addresses, environment
+from local_cloud.environment import relay as relay_name
+from local_cloud.oidc import Issuer
+from local_cloud.state import State
 from tools.bench import market, processes, quiet, served
 from tools.bench.load import drive, request
 from tools.bench.report import Bound, Figure
 from tools.bench.statistics import Sample, ratios
 from tools.catalog import ROOT, catalog
-from tools.local.environment import DATABASE, PROJECT, SCHEDULE_CALLER, Addresses, environment
-from tools.local.environment import relay as relay_name
-from tools.local.oidc import Issuer
-from tools.local.state import State
 
 BOUND = Bound(0.5)
 PEER = "PublisherClient, same payloads, keys and batching"

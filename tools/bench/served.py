@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from local_cloud.environment import DATABASE
+from local_cloud.postgres import Postgres
+from local_cloud.provision import prepare_database
 from tools.bench import processes
 from tools.bench.load import request
 from tools.catalog import ROOT, catalog
-from tools.local.environment import DATABASE
-from tools.local.postgres import Postgres
-from tools.local.provision import prepare_database
 
 
 @dataclass(frozen=True, slots=True)

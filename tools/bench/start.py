@@ -58,7 +58,7 @@ def measure(rounds: int = 3) -> list[Figure]:
 @contextmanager
 def local_cloud(folder: Path) -> Generator[tuple[subprocess.Popen[bytes], str]]:
     """The local cloud in a process of its own, once it is ready, and its address. Raises `NotStarted`."""
-    command = [sys.executable, "-m", "tools.local", "--port", "0", "--folder", str(folder / "cloud")]
+    command = [sys.executable, "-m", "local_cloud", "--port", "0", "--folder", str(folder / "cloud")]
     with processes.running(command, {}, output=subprocess.PIPE) as process:
         url = _ready(process)
         threading.Thread(target=_discard, args=(process.stdout,), daemon=True).start()

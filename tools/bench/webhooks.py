@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kapas import ids
-from kapas.schemas.webhooks import WebhookEndpointCreated
+from functions.webhook_delivery.schemas import WebhookEndpointCreated
+from kapas.values import ids
 from tools.bench import delivery, processes, quiet, served
 from tools.bench.delivery import Ground
 from tools.bench.load import LoadGenerator, request

@@ -13,11 +13,11 @@ from rich.console import Console
 
 os.environ["GRPC_VERBOSITY"] = "NONE"  # read when grpc is imported; it would tell of the server's end among the steps
 
+from local_cloud.client import running
 from tools.demo import cast, consents, grading, logs, onboarding, privacy, sweep, trading, webhooks
 from tools.demo.day import Day
 from tools.demo.live import listening
 from tools.demo.screen import Screen, StepFailed
-from tools.local.client import running
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     console.print("\n[bold]Kapas[/]: one day of cotton, through the whole system, on this machine")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kapas-demo-") as folder:
-        log = Path(folder, "kapas.log")
+        log = Path(folder, "kapas.platform.log")
         try:
             with running(log, "--port", "0", "--temporary") as (client, _):
                 console.print(f"[dim]local cloud ready at {client.url} in {time.monotonic() - begun:.1f} s[/]")

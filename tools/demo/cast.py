@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from kapas import ids
+from kapas.values import ids
+from local_cloud.client import Client
 from tools.demo.day import Firm
-from tools.local.client import Client
 
 # A lot as a laboratory finds it: figures in the units and within the ranges of the USDA/AMS classing record.
 FIGURES: dict[str, Any] = {

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import urllib3
 
+from local_cloud.client import Client
 from tools.demo.screen import Screen, expect
-from tools.local.client import Client
 
 PATIENCE = 180.0
 """Seconds until time must have passed: a year has many nights."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.cloud import firestore
 
-from tools.local.client import Client
+from local_cloud.client import Client
 
 Changes = list[dict[str, Any]]
 """Each state of a document that arrived, with its `id`, oldest first."""

@@ -1,9 +1,9 @@
 """Two firms become partners; one is held because the GST registry has another name, and mends it."""
 
+from local_cloud.client import Client
 from tools.demo import cast
 from tools.demo.day import Day, Firm
 from tools.demo.screen import expect, wait
-from tools.local.client import Client
 
 
 def play(day: Day) -> None:

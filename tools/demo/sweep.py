@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from kapas.clock import rfc3339
+from kapas.values.clock import rfc3339
 from tools.demo.day import Day
 from tools.demo.screen import expect
 

@@ -3,15 +3,15 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from kapas import ids
-from kapas.clock import rfc3339
-from kapas.money import Money
+from kapas.values import ids
+from kapas.values.clock import rfc3339
+from kapas.values.money import Money
+from local_cloud.client import Client
 from tools.demo import grading
 from tools.demo.cast import ASK, BALE, BID, FIGURES, LOT
 from tools.demo.day import Day
 from tools.demo.live import Changes
 from tools.demo.screen import expect, wait
-from tools.local.client import Client
 
 CREDIT = timedelta(days=10)
 

@@ -9,14 +9,18 @@ from typing import Any, cast, get_type_hints
 
 from pydantic import BaseModel
 
-from kapas import api
+from kapas.http.app import described
+from local_cloud.functions import load
 from tools.catalog import ROOT, Catalog, Function, catalog
-from tools.local.functions import load
 
 Model = type[BaseModel]
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _CONVERTER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
+
+
+class DuplicateOperation(Exception):
+    """Two views have the same name, which is the operation id that clients are generated from."""
 
 
 class Undocumented(Exception):
@@ -58,23 +62,24 @@ class Api:
     operations: tuple[Operation, ...]
 
 
-def apis(described: Catalog | None = None, folder: Path = ROOT / "functions") -> list[Api]:
+def apis(of: Catalog | None = None, folder: Path = ROOT / "functions") -> list[Api]:
     """The HTTP side of every capability that has one, in the order of the catalog.
 
     Raises:
         Undocumented: a capability has no README, whose first paragraph introduces it.
     """
-    functions = [f for f in (described or catalog()).functions.values() if f.trigger.kind == "http"]
+    functions = [f for f in (of or catalog()).functions.values() if f.trigger.kind == "http"]
     # Two functions of one capability share its app.
     return [_api(folder, function) for function in {f.capability: f for f in functions}.values()]
 
 
 def _api(folder: Path, function: Function) -> Api:
-    with api.described():
+    with described():
         module, _ = load(folder, function)
-    app: Any = vars(module)["app"]
+    routes: Any = module.routes
+    app = routes.app
     operations = [
-        _operation(app, rule, method, vars(module))
+        _operation(app, rule, method, vars(routes))
         for rule in app.url_map.iter_rules()
         for method in _METHODS
         if method in rule.methods and rule.endpoint != "static"

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from kapas.clock import IST
+from kapas.values.clock import IST
 
 from .refusal import Refused
 from .values import UNITS, Exact, Figures, Model, Quantity, WeightUnit, Words

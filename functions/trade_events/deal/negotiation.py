@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kapas.money import MAX_PAISE
+from kapas.values.money import MAX_PAISE
 
 from . import steps as s
 from . import tax
@@ -316,7 +316,7 @@ def _check_sum(price: Price, quantity: Quantity, pointer: str) -> None:
     if 2 * price.of(quantity.kg) > MAX_PAISE:
         raise Refused(
             "At this price the lot comes to more than can be settled",
-            against="kapas.money.MAX_PAISE",
+            against="kapas.values.money.MAX_PAISE",
             code="invalid",
             pointer=pointer,
         )

@@ -11,8 +11,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
-from kapas.clock import IST
-from kapas.money import rounded
+from kapas.values.clock import IST
+from kapas.values.money import rounded
 
 from . import delivery, quality, weight
 from .tax import Tax, rates

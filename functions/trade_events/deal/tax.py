@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from kapas.states import states
+from kapas.values.states import states
 
 from .parties import Party
 from .refusal import Refused

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from kapas.clock import IST
-from kapas.units import parse_unit, table
+from kapas.values.clock import IST
+from kapas.values.units import parse_unit, table
 
 Side = Literal["seller", "buyer"]
 Who = Literal["seller", "buyer", "broker", "inspector", "operations", "system"]

@@ -11,8 +11,8 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from kapas.errors import FieldError, Invalid
-from kapas.money import MAX_PAISE
-from kapas.units import Price, Quantity, Unit, quantity
+from kapas.values.money import MAX_PAISE
+from kapas.values.units import Price, Quantity, Unit, quantity
 
 T = TypeVar("T")
 MAX_PAGE = 100

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.consent_journey import decisions
+from tests.journeys.consents import decisions
 from tests.simulation.client import Client, Told
 from tests.simulation.clients.partner_onboarding import Partner
 from tests.simulation.world import World

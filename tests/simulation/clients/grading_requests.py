@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from tests.grading_journey import HVI, image
+from tests.journeys.gradings import HVI, image
 from tests.simulation.client import Client, Told
 from tests.simulation.clients import consent_updates
 from tests.simulation.clients.partner_onboarding import Partner

@@ -4,8 +4,8 @@ import string
 from dataclasses import dataclass
 from uuid import UUID
 
-from kapas import ids
-from tests.journey import gstin, personal, registration
+from kapas.values import ids
+from tests.journeys.partners import gstin, personal, registration
 from tests.simulation.client import Client, Told
 from tests.simulation.world import World
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.journey import ASK, bid, lot
+from tests.journeys.partners import ASK, bid, lot
 from tests.simulation.client import Client, Told
 from tests.simulation.clients.partner_onboarding import Partner
 from tests.simulation.world import World

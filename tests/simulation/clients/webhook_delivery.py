@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from kapas import clock
+from kapas.values import clock
 from tests.simulation.clients.partner_onboarding import Partner
 from tests.simulation.kernel import YESTERDAY
 from tests.simulation.world import World

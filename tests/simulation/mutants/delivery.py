@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import kapas.calls
-import kapas.events
-import kapas.inbox
-from kapas import clock
+import kapas.http.calls
+import kapas.messaging.events
+import kapas.messaging.inbox
+from kapas.values import clock
 from tests.simulation.fleet import Functions
 from tests.simulation.mutants import Patch, instead, mutant
 
@@ -97,7 +97,7 @@ def relay_publishes_backwards(functions: Functions) -> Iterator[Patch]:
 @mutant(60, "crash", stories=("listens", "trades"))
 def inbox_outside_the_transaction(functions: Functions) -> Iterator[Patch]:
     """The inbox commits before the effect: killed in between, the effect never comes."""
-    accept = kapas.inbox.accept
+    accept = kapas.messaging.inbox.accept
 
     def accept_and_commit(db: Any, consumer: str, event: Any) -> bool:
         accepted = accept(db, consumer, event)
@@ -105,18 +105,18 @@ def inbox_outside_the_transaction(functions: Functions) -> Iterator[Patch]:
         db.command("BEGIN")
         return accepted
 
-    yield kapas.inbox, "accept", accept_and_commit
+    yield kapas.messaging.inbox, "accept", accept_and_commit
 
 
 @mutant(150)
 def inbox_takes_gaps(functions: Functions) -> Iterator[Patch]:
     """An event that came too early is taken in, and the one before it counts as a duplicate."""
-    accept = kapas.inbox.accept
+    accept = kapas.messaging.inbox.accept
 
     def accept_gaps(db: Any, consumer: str, event: Any) -> bool:
         try:
             return accept(db, consumer, event)
-        except kapas.events.SequenceGap:
+        except kapas.messaging.events.SequenceGap:
             return True
 
     service = functions.module("live-feed").service
@@ -126,7 +126,7 @@ def inbox_takes_gaps(functions: Functions) -> Iterator[Patch]:
         if path is not None:
             documents.update(path, lambda document: service.projections.apply(document or {}, event))
 
-    yield kapas.inbox, "accept", accept_gaps
+    yield kapas.messaging.inbox, "accept", accept_gaps
     yield service, "project", project
 
 
@@ -140,7 +140,7 @@ def live_feed_goes_back(functions: Functions) -> Iterator[Patch]:
 
         def apply(document: Any) -> Any:
             if document is None and event.sequence > 1:
-                raise kapas.events.SequenceGap
+                raise kapas.messaging.events.SequenceGap
             return service.projections.apply(document or {}, event)
 
         if path is not None:
@@ -152,14 +152,14 @@ def live_feed_goes_back(functions: Functions) -> Iterator[Patch]:
 @mutant(40)
 def acknowledged_before_the_work(functions: Functions) -> Iterator[Patch]:
     """A failure of a consumer is answered as a success."""
-    answer = kapas.calls.answer
+    answer = kapas.http.calls.answer
 
     def acknowledge(request: Any, settings: Any, work: Any) -> Any:
         response = answer(request, settings, work)
         response.status_code = 204
         return response
 
-    yield kapas.calls, "answer", acknowledge
+    yield kapas.http.calls, "answer", acknowledge
 
 
 @mutant(40)

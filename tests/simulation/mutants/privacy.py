@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import kapas.keys
+import kapas.privacy.keys
 from tests.simulation.fleet import Functions
 from tests.simulation.mutants import Patch, instead, mutant
 
@@ -55,7 +55,7 @@ def erased_under_a_hold(functions: Functions) -> Iterator[Patch]:
 @mutant(20, stories=("erasures",))
 def key_is_not_destroyed(functions: Functions) -> Iterator[Patch]:
     """The instance forgets the partner's key, and the database keeps it."""
-    yield kapas.keys.Keyring, "shred", lambda keyring, _, subject_id: keyring.forget(subject_id)
+    yield kapas.privacy.keys.Keyring, "shred", lambda keyring, _, subject_id: keyring.forget(subject_id)
 
 
 @mutant(40, stories=("sweeps",))

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from functions.consent_updates.ledger import Head
-from kapas import signing
-from kapas.db import Session
+from kapas.platform.db import Session
+from kapas.privacy import signing
 from tests.simulation.ports import Signer
 from tools.verify_ledger import Broken, verify_one
 

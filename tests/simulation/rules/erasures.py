@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from pg8000.native import identifier
 
 from functions.data_export import selection
-from kapas.data_map import Table, data_map
+from kapas.privacy.data_map import Table, data_map
 from tests.simulation.ports import Signer
 
 if TYPE_CHECKING:

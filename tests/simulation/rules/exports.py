@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from functions.data_export import selection
-from kapas.data_map import data_map
+from kapas.privacy.data_map import data_map
 from tests.simulation.kernel import YESTERDAY
 from tests.simulation.ports import Signer
 from tools.verify_archive import faults

@@ -1,230 +1,175 @@
-"""A deal in memory: steps are decided and folded by the same code as in a function, with a list for the database."""
+"""Trades in memory: steps are taken by the same code as in a function, with a list where the database would be."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import pytest
+from pydantic import TypeAdapter
 
-from functions.trade_events.deal import decide, steps
-from functions.trade_events.deal.agenda import agenda, overdue
-from functions.trade_events.deal.events import Event
-from functions.trade_events.deal.fold import apply, fold
-from functions.trade_events.deal.parties import SYSTEM, Actor, Mandate, Parties, Party
-from functions.trade_events.deal.refusal import Refused
-from functions.trade_events.deal.settlement import Statement, statement
-from functions.trade_events.deal.trade import Open, Trade
+from functions.live_feed import projections
+from functions.trade_events import projection, service
+from functions.trade_events.moment import Body
+from functions.trade_events.schemas import Lot, LotOffer, Trade, TradeEvent
+from functions.trade_events.service import Actor
+from functions.trade_events.step_schemas import FibreQuality, TradeEventBody
+from kapas.messaging.events import CloudEvent
+from kapas.messaging.outbox import Change
+from kapas.platform.ports import Document
+from kapas.schemas.common import UnitPrice, Weight
+from kapas.values import clock, ids
 
-START = datetime(2026, 12, 1, 6, 30, tzinfo=UTC)  # a Tuesday, noon in India
-
-
-def uid(number: int) -> UUID:
-    return UUID(int=number)
-
-
-SELLER, BUYER, RIVAL, BROKER, TRADE = uid(1), uid(2), uid(3), uid(4), uid(9)
-GUJARAT, TAMIL_NADU, MAHARASHTRA = "24", "33", "27"
-
-
-def ginner(state: str = GUJARAT, **changes: Any) -> Party:
-    known: dict[str, Any] = {"constitution": "company", "cultivates": False, "registrations": {uid(11): state}}
-    return Party(id=SELLER, state=state, accounts=frozenset({uid(12)}), **known | changes)
-
-
-def mill(state: str = TAMIL_NADU, party_id: UUID = BUYER, **changes: Any) -> Party:
-    known: dict[str, Any] = {"constitution": "company", "cultivates": False, "registrations": {uid(21): state}}
-    return Party(id=party_id, state=state, accounts=frozenset({uid(22)}), **known | changes)
-
-
-def farmer(**changes: Any) -> Party:
-    known: dict[str, Any] = {"constitution": "individual", "cultivates": True}
-    return Party(id=SELLER, state=GUJARAT, **known | changes)
-
-
-BALES: dict[str, Any] = {
-    "kind": "bales",
-    "variety": "Shankar-6",
-    "crop_year": "2026-27",
-    "station": "Rajkot",
-    "quantity": {"bales": 100, "kg": "16400"},
-}
-KAPAS: dict[str, Any] = {
-    "kind": "kapas",
-    "variety": "Shankar-6",
-    "crop_year": "2026-27",
-    "station": "Rajkot",
-    "amount": "27.2",
-    "unit": "quintal",
-}
-CANDY: dict[str, Any] = {"paise": 61_200_00, "unit": "candy_trade"}
+START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
+BODY: TypeAdapter[Any] = TypeAdapter(TradeEventBody)
+ASK = UnitPrice(paise=61_500_00, unit="candy_trade")
+QUALITY = FibreQuality(
+    micronaire=Decimal("4.2"),
+    strength_g_tex=Decimal("29.6"),
+    upper_half_mean_length_in=Decimal("1.14"),
+    uniformity_index_pct=Decimal("82.3"),
+    rd=Decimal("76.5"),
+)
+LOT = Lot(
+    variety="Shankar-6",
+    crop_year="2026-27",
+    station="Rajkot",
+    bales=10,
+    net_weight=Weight(value=Decimal(1635), unit="kg", kg_per_unit=None),
+    quality=QUALITY,
+)
 
 
 @dataclass
 class Desk:
-    """One deal. Every step is checked: versions gapless, the fold equal, JSON both ways, something open or an end."""
+    """One trade, its events, and the live document that clients see of it. A `History` of itself."""
 
-    template: str = "ex_gin_passing"
-    lot: dict[str, Any] = field(default_factory=lambda: dict(BALES))
-    ask: dict[str, Any] = field(default_factory=lambda: dict(CANDY))
-    differs: dict[str, Any] = field(default_factory=dict[str, Any])
-    seller: Party = field(default_factory=ginner)
-    buyer: Party = field(default_factory=mill)
-    rival: Party = field(default_factory=lambda: mill(MAHARASHTRA, RIVAL))
-    mandates: tuple[Mandate, ...] = ()
-    valid_days: int = 7
-    now: datetime = START
-    events: list[Event] = field(default_factory=list[Event])
+    seller: Actor = field(default_factory=lambda: Actor(ids.uuid7(), "ginner"))
+    buyer: Actor = field(default_factory=lambda: Actor(ids.uuid7(), "spinning_mill"))
+    rival: Actor = field(default_factory=lambda: Actor(ids.uuid7(), "trader"))
+    inspector: Actor = field(default_factory=lambda: Actor(staff="inspector"))
+    operations: Actor = field(default_factory=lambda: Actor(staff="ops"))
+    system: Actor = service.SYSTEM
+    terms: dict[str, Any] = field(default_factory=dict[str, Any])
+    events: list[TradeEvent] = field(default_factory=list[TradeEvent])
+    with_bidders: dict[int, UUID] = field(default_factory=dict[int, UUID])
+    document: Document = field(default_factory=dict[str, Any])
+    readers: list[tuple[str, frozenset[UUID]]] = field(default_factory=list[tuple[str, frozenset[UUID]]])
+    """Of each published event its type and who may be told."""
 
     def __post_init__(self) -> None:
-        offer = steps.Offer.model_validate(
-            {
-                "type": "offer",
-                "lot": self.lot,
-                "ask": self.ask,
-                "template": self.template,
-                "differs": self.differs,
-                "valid_until": self.now + timedelta(days=self.valid_days),
-            }
+        now = clock.now()
+        offer = LotOffer(**{"lot": LOT, "ask": ASK, **self.terms})
+        expires_at = offer.expires_at or now + service.OFFERED_FOR
+        data = {**offer.model_dump(mode="json"), "expires_at": clock.rfc3339(expires_at)}
+        first = TradeEvent(
+            sequence=1,
+            type="lot_offered",
+            party="seller",
+            partner_id=self.seller.partner_id,
+            data={**data, "seller_type": self.seller.partner_type},
+            occurred_at=now,
+            recorded_at=now,
         )
-        actor = Actor(role="partner", partner_id=SELLER, side="seller")
-        self._trade: Trade | None = None
-        self._keep(decide.open_trade(TRADE, actor, offer, self.now, Parties(self.seller, None, self.mandates)))
+        self.trade: Trade = projection.begin(ids.uuid7(), first)
+        self.events.append(first)
+        assert self.seller.partner_id
+        self._project(
+            "trade.offered.v1",
+            {"seller_id": str(self.seller.partner_id), "bales": 10, "net_weight": {}, "ask": {}, "expires_at": None},
+        )
 
-    @property
-    def trade(self) -> Trade:
-        assert self._trade is not None
-        return self._trade
+    def take(self, actor: Actor, event_type: str, **facts: Any) -> Trade:
+        """A step of a client, at the version that the trade has."""
+        body = BODY.validate_python({"type": event_type, "expected_version": self.trade.version, **facts})
+        return self.do(actor, body)
 
-    @property
-    def status(self) -> str:
-        return self.trade.status
-
-    @property
-    def agenda(self) -> tuple[Open, ...]:
-        return agenda(self.trade)
-
-    @property
-    def statement(self) -> Statement:
-        return statement(self.trade)
-
-    def open(self, step: str, ref: str | None = None) -> Open:
-        """The open step of that name. Fails if there is none."""
-        found = [item for item in self.agenda if item.step == step and ref in (None, item.ref)]
-        assert found, f"{step} is not open: {[item.key for item in self.agenda]}"
-        return found[0]
-
-    def is_open(self, step: str) -> bool:
-        return any(item.step == step for item in self.agenda)
-
-    def actor(self, who: str) -> Actor:
-        match who:
-            case "seller":
-                return Actor(role="partner", partner_id=SELLER, side="seller")
-            case "buyer":
-                return Actor(role="partner", partner_id=BUYER, side="buyer")
-            case "rival":
-                return Actor(role="partner", partner_id=RIVAL, side="buyer")
-            case "sellers_broker":
-                return Actor(role="broker", partner_id=BROKER, side="seller", principal_id=SELLER)
-            case "buyers_broker":
-                return Actor(role="broker", partner_id=BROKER, side="buyer", principal_id=BUYER)
-            case "broker":
-                return Actor(role="broker", partner_id=BROKER)
-            case "inspector" | "operations":
-                return Actor(role=who)
-            case _:
-                return SYSTEM
-
-    def parties(self, actor: Actor) -> Parties:
-        """What the service looks up: the buyer, or whoever is bidding or is answered."""
-        bidder = self.trade.buyer_id or actor.party_id
-        return Parties(self.seller, self.rival if bidder == RIVAL else self.buyer, self.mandates)
-
-    def do(self, who: str, step: str, **fields: Any) -> Trade:
-        """Take a step at the version that the trade has."""
-        body: dict[str, Any] = {"type": step, **fields}
-        decision = steps.STEP.validate_python(_versioned(body, self.trade.version))
-        return self.take(who, decision)
-
-    def take(self, who: str, step: steps.Step) -> Trade:
-        actor, before = self.actor(who), self.trade
-        events = decide.decide(before, actor, step, self.now, self.parties(actor))
-        assert self.trade is before
-        self._keep(events)
+    def do(self, actor: Actor, body: Body) -> Trade:
+        taken = service.take(self, self.trade, actor, body)
+        self._append(taken.change, taken.trade)
         return self.trade
 
-    def refused(self, who: str, step: str, **fields: Any) -> Refused:
-        """The refusal of a step that must not be taken; it leaves the trade as it is."""
-        before = self.trade
-        with pytest.raises(Refused) as caught:
-            self.do(who, step, **fields)
-        assert self.trade is before
-        assert caught.value.version == before.version
-        assert caught.value.against
-        return caught.value
+    def _append(self, change: Change, after: Trade) -> None:
+        kept = change.parameters
+        (event,) = change.events
+        appended = TradeEvent.model_validate(
+            {
+                "sequence": after.version,
+                "type": kept["event_type"],
+                "party": kept["party"],
+                "partner_id": kept["partner_id"],
+                "data": TypeAdapter(dict[str, Any]).validate_json(kept["event_data"]),
+                "occurred_at": kept["occurred_at"],
+                "recorded_at": kept["at"],
+            }
+        )
+        self.events.append(appended)
+        if kept["bidder_id"]:
+            self.with_bidders[after.version] = kept["bidder_id"]
+        self.trade = after
+        self.readers.append((event.data.type, frozenset(event.partner_ids)))
+        self._project(event.data.type, event.data.model_dump(mode="json"))
 
-    def wait(self, **time: float) -> list[str]:
-        """Let time pass, deadline by deadline; the types of the events that came of it."""
-        until = self.now + timedelta(**time)
-        came: list[str] = []
-        while self.agenda and self.agenda[0].due_at <= until:
-            self.now = max(self.now, self.agenda[0].due_at)
-            events = overdue(self.trade, self.now)
-            assert events, "a deadline had no outcome"
-            self._keep(events)
-            came += [event.payload.type.removeprefix("trade.").removesuffix(".v1") for event in events]
-        self.now = until
-        return came
+    def _project(self, event_type: str, data: dict[str, Any]) -> None:
+        event = CloudEvent(
+            specversion="1.0",
+            id=ids.uuid7(),
+            type=event_type,
+            source="/trade_events",
+            subject=self.trade.id,
+            time=clock.now(),
+            dataschema="",
+            partitionkey=self.trade.id,
+            sequence=len(self.events),
+            data=data,
+        )
+        self.document = projections.apply(self.document, event)
 
-    def _keep(self, events: list[Event]) -> None:
-        for event in events:
-            self._trade = apply(self._trade, event)
-            self.events.append(event)
-            assert event.sequence == len(self.events) == self._trade.version
-            assert Event.from_json(event.to_json()) == event
-        assert fold(self.events) == self.trade
-        if self.trade.end is None:
-            assert self.agenda, f"a dead end: {self.status}"
+    # What `History` asks
+
+    def all(self) -> Sequence[TradeEvent]:
+        return list(self.events)
+
+    def last_word(self, bidder_id: UUID) -> TradeEvent | None:
+        spoken = ("bid_placed", "price_countered", "bid_withdrawn")
+        with_bidder = [e for e in self.events if self.with_bidders.get(e.sequence) == bidder_id and e.type in spoken]
+        return with_bidder[-1] if with_bidder and with_bidder[-1].type != "bid_withdrawn" else None
+
+    def bidder_of(self, sequence: int) -> UUID | None:
+        return self.with_bidders.get(sequence)
+
+    def number_given(self, seller_id: UUID, number: str, issued_at: datetime) -> bool:
+        return False  # of another trade: there is only this one, and it is invoiced once
+
+    def bidders(self) -> Sequence[UUID]:
+        return sorted(set(self.with_bidders.values()))
 
     # The usual way
 
-    def contracted(self, **bid: Any) -> Trade:
-        self.do("buyer", "bid", price=self.ask, valid_until=self.now + timedelta(days=1), **bid)
-        self.do("seller", "accept", to=self.trade.version)
-        return self.do("buyer", "sign")
+    def matched(self, paise: int = 61_200_00) -> Trade:
+        self.take(self.buyer, "bid_placed", price={**ASK.model_dump(), "paise": paise})
+        return self.take(self.seller, "bid_accepted", bid_sequence=self.trade.version)
 
-    def slip(
-        self, net: str, at: str = "gin", bridge: str = "B1", bales: int | None = 100, **more: Any
-    ) -> dict[str, Any]:
-        """A slip whose net is that many kilograms."""
-        gross = str(Decimal(net) + 8000)
-        read = {"serial": f"S{len(self.events)}", "gross_kg": gross, "tare_kg": "8000", "bales": bales}
-        return {"at": at, "bridge": bridge, **read, **more}
+    def contracted(self, paise: int = 61_200_00) -> Trade:
+        self.matched(paise)
+        return self.take(self.buyer, "contract_signed")
 
-    def weighed(self, *nets: str, lift: int = 1, bales: int | None = 100) -> Trade:
-        """The seller weighs a lift on as many bridges as there are nets."""
-        for number, net in enumerate(nets, 1):
-            self.do("seller", "weigh", lift=lift, slip=self.slip(net, bridge=f"B{number}", bales=bales))
-        return self.trade
+    def weighed(self, bales: list[dict[str, Any]] | None = None) -> Trade:
+        return self.take(self.seller, "bales_weighed", bales=bales or scale(10))
 
-    def passed(self, *lots: tuple[str, int]) -> Trade:
-        named = lots or (("L1", 100),)
-        self.do("seller", "offer_lots", lots=[{"no": no, "bales": bales} for no, bales in named])
-        return self.do("buyer", "pass_lots", results=[{"no": no, "verdict": "passed"} for no, _ in named])
+    def passed(self, **facts: Any) -> Trade:
+        self.take(self.inspector, "sample_drawn", samples=1)
+        return self.take(self.inspector, "quality_passed", **facts)
 
-    def paid(self, due: str, paise: int = 1_00) -> Trade:
-        number = uid(1000 + self.trade.version)
-        return self.do("system", "record_payment", due=due, paise=paise, payment_id=number, settles=True)
-
-    def invoiced(self, number: str = "KP/1", lift: int = 1, kind: str = "tax_invoice", who: str = "seller") -> Trade:
-        return self.do(who, "record_document", kind=kind, number=number, lift=lift)
+    def invoiced(self, **changes: Any) -> Trade:
+        facts = {"due_at": clock.now() + service.OFFERED_FOR, "invoice_number": "KP/1"}
+        return self.take(
+            self.seller, "payment_requested", **facts | {"supplier_state": "24", "place_of_supply": "33"} | changes
+        )
 
 
-def _versioned(body: dict[str, Any], version: int) -> dict[str, Any]:
-    """With the version that was read, where the step is a decision and says none."""
-    facts = ("weigh", "sample", "test", "dispatch", "arrive", "record_payment", "reverse_payment", "record_document")
-    if body["type"] in (*facts, "report_status", "record_award", "correct"):
-        return body
-    return {"expected_version": version, **body}
+def scale(count: int, first: int = 1, **changes: Any) -> list[dict[str, Any]]:
+    """Dry bales, each with a mark of its own."""
+    bale = {"gross_kg": "165.400", "tare_kg": "1.900", "moisture_pct": "7.5"} | changes
+    return [{"mark": f"P-{number}", **bale} for number in range(first, first + count)]

@@ -17,7 +17,7 @@ from functions.trade_events.deal.refusal import Refused
 from functions.trade_events.deal.terms import template
 from functions.trade_events.deal.trade import Open, Trade
 
-from .desk import BALES, CANDY, GUJARAT, KAPAS, RIVAL, Desk, farmer, ginner, mill, uid
+from .deal_desk import BALES, CANDY, GUJARAT, KAPAS, RIVAL, Desk, farmer, ginner, mill, uid
 
 WHO = ("seller", "buyer", "rival", "inspector", "operations", "system")
 KILOS = st.sampled_from(["8200", "8190.5", "16400", "16350", "17000", "20000", "2720", "2700"])

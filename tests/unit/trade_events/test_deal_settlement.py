@@ -10,7 +10,7 @@ import pytest
 from functions.trade_events.deal import settlement
 from functions.trade_events.deal.settlement import Line
 
-from .desk import GUJARAT, KAPAS, TAMIL_NADU, Desk, farmer, ginner, mill
+from .deal_desk import GUJARAT, KAPAS, TAMIL_NADU, Desk, farmer, ginner, mill
 
 EXAMPLES: dict[str, Any] = json.loads((Path(__file__).parent / "settlement_examples.json").read_text("utf-8"))[
     "examples"

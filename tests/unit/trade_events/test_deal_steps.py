@@ -10,7 +10,7 @@ from functions.trade_events.deal.fold import apply
 from functions.trade_events.deal.parties import Mandate
 from functions.trade_events.deal.terms import QualityTable
 
-from .desk import (
+from .deal_desk import (
     BALES,
     BROKER,
     BUYER,

@@ -13,7 +13,7 @@ from functions.trade_events.deal.lots import BaleLot, Kapas
 from functions.trade_events.deal.parties import Actor
 from functions.trade_events.deal.refusal import Refused
 
-from .desk import BALES, GUJARAT, KAPAS, TAMIL_NADU, Desk, farmer, ginner, mill, uid
+from .deal_desk import BALES, GUJARAT, KAPAS, TAMIL_NADU, Desk, farmer, ginner, mill, uid
 
 ONE_BALE = {**BALES, "quantity": {"bales": 1, "kg": "163"}}
 

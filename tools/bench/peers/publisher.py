@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from google.cloud import pubsub_v1
 from google.cloud.pubsub_v1.types import BatchSettings, PublisherOptions
 
-from kapas.events import CONTENT_TYPE
-from kapas.schemas.events.trades import TradeBidPlaced
+from functions.trade_events.event_models import TradeBidPlaced
+from kapas.messaging.events import CONTENT_TYPE
+from local_cloud.environment import PROJECT
 from tools.bench import relay
-from tools.local.environment import PROJECT
 
 TOPIC = f"projects/{PROJECT}/topics/{relay.TOPIC}"
 

@@ -7,13 +7,13 @@ import threading
 from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
+from local_cloud import gapic
+from local_cloud.core import Core, VirtualClock
+from local_cloud.environment import PROJECT
+from local_cloud.pubsub import PubSub
+from local_cloud.state import State
+from local_cloud.transport import HttpTransport
 from tools.catalog import catalog
-from tools.local import gapic
-from tools.local.core import Core, VirtualClock
-from tools.local.environment import PROJECT
-from tools.local.pubsub import PubSub
-from tools.local.state import State
-from tools.local.transport import HttpTransport
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Plain values: time, identifiers, money, quantities, states. They import nothing of the rest."""
