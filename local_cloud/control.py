@@ -22,6 +22,7 @@ from pg8000.native import Connection
 
 from kapas.http.identity import Role, Tier
 from kapas.values.clock import rfc3339
+from local_cloud.driver import SETTLE_SECONDS
 from local_cloud.environment import DATABASE, TOKEN_AUDIENCE, TOKEN_ISSUER, service_account
 from local_cloud.faults import Rule
 from local_cloud.page import reference
@@ -29,6 +30,8 @@ from tools.catalog import ROOT
 
 if TYPE_CHECKING:
     from local_cloud.cloud import LocalCloud
+
+_UNSETTLED = f"requests are still unanswered after {SETTLE_SECONDS:.0f} seconds: GET /_local/tasks and /_local/topics"
 
 OPENAPI = ROOT / "docs/api/openapi.json"
 
@@ -64,14 +67,16 @@ def control(cloud: "LocalCloud") -> Flask:
 
     @app.get("/_local/clock")
     @app.post("/_local/clock")
-    def clock() -> Response:
-        if request.method == "POST":
-            cloud.driver.advance(duration(request.get_json()["advance"]))
+    def clock() -> Response | tuple[Response, int]:
+        if request.method == "POST" and not cloud.driver.advance(duration(request.get_json()["advance"])):
+            return jsonify(error=_UNSETTLED), 503
         return jsonify(now=rfc3339(cloud.core.now()))
 
     @app.post("/_local/settle")
-    def settle() -> Response:
-        return jsonify(settled=cloud.driver.settle())
+    def settle() -> Response | tuple[Response, int]:
+        if not cloud.driver.settle():
+            return jsonify(error=_UNSETTLED), 503
+        return jsonify(settled=True)
 
     @app.post("/_local/token")
     def token() -> Response:

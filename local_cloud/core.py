@@ -183,6 +183,12 @@ class Core:
         else:
             self.interrupt(request, lambda: self._send(request, finish), finish)
 
+    def count(self, change: int) -> None:
+        """Count work that is under way outside the core, such as a function's wake of the relay, as in flight."""
+        with self.lock:
+            self.in_flight += change
+            self.changed.notify_all()
+
     def wake(self) -> None:
         """Tell whoever waits on `changed` to look again."""
         with self.lock:

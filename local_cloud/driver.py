@@ -14,6 +14,9 @@ from local_cloud.core import Advance, Core
 TICKS = 60
 """How many ticks of one schedule an advance plays, about: every minute of eight years would be four million."""
 
+SETTLE_SECONDS = 60.0
+"""Real seconds until requests in flight are given up: far more than any takes, even on a busy machine."""
+
 _LONGEST_WAIT = 1.0
 
 
@@ -39,7 +42,7 @@ class Driver:
         if self._thread:
             self._thread.join()
 
-    def advance(self, delta: timedelta, settle_timeout: float = 10.0) -> bool:
+    def advance(self, delta: timedelta, settle_timeout: float = SETTLE_SECONDS) -> bool:
         """Move the clock to now + `delta`, running everything that falls due on the way at its own instant.
 
         After each instant this waits, at most `settle_timeout` real seconds, until requests in flight are answered.
@@ -61,7 +64,7 @@ class Driver:
                 self._core.advance = None
             return self.settle(settle_timeout)
 
-    def settle(self, timeout: float = 10.0) -> bool:
+    def settle(self, timeout: float = SETTLE_SECONDS) -> bool:
         """Run what is due and wait until nothing is in flight, at most `timeout` real seconds; whether that came."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
