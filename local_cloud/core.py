@@ -198,5 +198,11 @@ class Core:
     def idle(self) -> bool:
         """Nothing is in flight and nothing is due now."""
         with self.lock:
+            return self.in_flight == 0 and not self.due
+
+    @property
+    def due(self) -> bool:
+        """Whether something is due now."""
+        with self.lock:
             due = self.next_due()
-            return self.in_flight == 0 and (due is None or due > self.now())
+            return due is not None and due <= self.now()

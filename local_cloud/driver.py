@@ -65,17 +65,19 @@ class Driver:
             return self.settle(settle_timeout)
 
     def settle(self, timeout: float = SETTLE_SECONDS) -> bool:
-        """Run what is due and wait until nothing is in flight, at most `timeout` real seconds; whether that came."""
+        """Run all that is due, and wait at most `timeout` real seconds for what is in flight; whether nothing is left."""
         deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0:
-            if self._core.step():
-                continue
+        while True:
+            while self._core.step():
+                pass
             with self._core.changed:
                 if self._core.idle:
                     return True
-                if self._core.in_flight:
+                if self._core.in_flight and not self._core.due:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return False
                     self._core.changed.wait(left)
-        return self._core.idle
 
     def _move_to(self, moment: datetime) -> None:
         with self._core.lock:
