@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from local_cloud.core import Advance, Core
 
-TICKS = 60
+TICKS = 20
 """How many ticks of one schedule an advance plays, about: every minute of eight years would be four million."""
 
 SETTLE_SECONDS = 60.0
