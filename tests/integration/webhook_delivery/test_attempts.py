@@ -17,6 +17,7 @@ from kapas.platform.db import PLATFORM
 from kapas.privacy.keys import Keyring
 from kapas.values import clock
 from tests.integration.webhook_delivery.system import START, Killed, System, matched
+from tests.times import PATIENCE
 
 
 def test_success_is_recorded_and_final(system: System, caller: Identity) -> None:
@@ -204,7 +205,7 @@ def test_of_two_attempts_at_once_one_sends(system: System, caller: Identity) -> 
     system.fan_out(matched(caller))
     task = system.queue.take()
     other_is_done = threading.Event()
-    system.partner.meanwhile = lambda: other_is_done.wait(10) and None
+    system.partner.meanwhile = lambda: other_is_done.wait(PATIENCE) and None
 
     def run() -> None:
         system.attempt(task)
@@ -212,7 +213,7 @@ def test_of_two_attempts_at_once_one_sends(system: System, caller: Identity) -> 
 
     with ThreadPoolExecutor(2) as threads:
         for attempt in [threads.submit(run), threads.submit(run)]:
-            attempt.result(20)
+            attempt.result(PATIENCE)
     assert len(system.partner.posts) == 1
 
 

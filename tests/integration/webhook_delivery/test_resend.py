@@ -22,6 +22,7 @@ from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.platform.ports import Task
 from tests.integration.webhook_delivery.system import START, System, matched, one_at_a_time, wait_for_a_lock
+from tests.times import PATIENCE
 
 
 def failed(system: System, caller: Identity, status: int = 500) -> WebhookMessageDetail:
@@ -346,7 +347,7 @@ def test_two_recoveries_at_once_count_each_message_once(system: System, caller: 
             wait_for_a_lock(admin, second)
             outbox.commit(db, outcome.change)
         assert outcome.resource == WebhookRecovery(messages=5, has_more=False)
-        assert second.result(10) == WebhookRecovery(messages=0, has_more=False)
+        assert second.result(PATIENCE) == WebhookRecovery(messages=0, has_more=False)
 
 
 # Whose
