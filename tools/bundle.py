@@ -1,6 +1,6 @@
 """`make bundle`: one deterministic zip per capability, as Cloud Functions takes its source.
 
-At the root stand `main.py` and its modules, as functions-framework wants them, beside the modules of `kapas` that they import,
+At the root are `main.py` and its modules, as functions-framework wants them, then the modules of `kapas` that they import,
 directly or through others, and the capability's locked requirements. The same sources make the same bytes anywhere, so the
 name carries their hash, and a function is deployed anew only when something that it ships changed.
 """
