@@ -36,9 +36,12 @@ class DatabaseSettings(Settings):
     """A function that reads or writes PostgreSQL."""
 
     database_url: str
-    """`postgresql://role@host:port/name?sslmode=verify-full&sslrootcert=path`, see `kapas.platform.db.connect`."""
-    database_instance: str = ""
-    """`project:region:instance` to reach Cloud SQL through its connector with IAM login; empty for a plain address."""
+    """`postgresql://user@host:port/name?sslmode=verify-full&sslrootcert=path`, see `kapas.platform.db.connect`."""
+    database_iam: bool = False
+    """Whether to log in with an access token of the function's own service account."""
+    database_ca: str = ""
+    """The certificates that the database's own must be signed by, as PEM text; empty for the file in `DATABASE_URL`, or
+    the system's."""
     database_pool: int
     """Connections this instance may hold: the catalog's `database.pool`."""
 

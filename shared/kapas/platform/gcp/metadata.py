@@ -29,6 +29,9 @@ The metadata server itself hands out one token until 4 minutes before its expiry
 asking earlier would only bring the same one again.
 """
 
+SQL_LOGIN = "https://www.googleapis.com/auth/sqlservice.login"
+"""The scope of a token that logs in to Cloud SQL and does nothing else."""
+
 _ACCOUNT = "/computeMetadata/v1/instance/service-accounts/default"
 
 
@@ -45,6 +48,10 @@ class MetadataTokens:
     def access_token(self) -> str:
         """An OAuth 2.0 access token for Google's APIs. Raises `Unavailable` if the metadata server gives none."""
         return self._cached(f"{_ACCOUNT}/token", _access_token)
+
+    def login_token(self) -> str:
+        """An access token that serves as this account's password at Cloud SQL. Raises `Unavailable`."""
+        return self._cached(f"{_ACCOUNT}/token?{urlencode({'scopes': SQL_LOGIN})}", _access_token)
 
     def id_token(self, audience: str) -> str:
         """An OIDC token for calling another function; `audience` is its address. Raises `Unavailable`."""
