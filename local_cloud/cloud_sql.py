@@ -78,12 +78,14 @@ class CloudSql:
     postgres: Postgres
     database: str
 
-    def admit(self, function: str, role: str, token: str) -> None:
+    def admit(self, function: str, token: str, role: str | None = None) -> None:
         """Let the account of `function` log in with `token` as its password and no other, as a member of `role`."""
         user = _user(function)
         with self._admin() as connection:
             if not connection.run("SELECT FROM pg_roles WHERE rolname = :user", user=user):
-                connection.run(f"CREATE ROLE {identifier(user)} LOGIN IN ROLE {IAM_USERS}, {identifier(role)}")
+                connection.run(f"CREATE ROLE {identifier(user)} LOGIN IN ROLE {IAM_USERS}")
+            if role:
+                connection.run(f"GRANT {identifier(role)} TO {identifier(user)}")
             connection.run(f"ALTER ROLE {identifier(user)} PASSWORD {literal(token)}")
 
     def variables(self, function: str, mode: str = "verify-ca") -> dict[str, str]:

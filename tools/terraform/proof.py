@@ -75,7 +75,7 @@ def grow(folder: Path) -> None:
     grown["queues"] |= GROWTH["queues"]
     grown["database"]["max_connections"] += len(GROWTH["functions"])
     common = {"capability": "growth", "concurrency": 1, "memory_mb": 512, "timeout_seconds": 60}
-    common |= {"min_instances": 0, "max_instances": 1, "import_budget_ms": 900}
+    common |= {"min_instances": 0, "max_instances": 1, "import_budget_modules": 600}
     for name, entry in GROWTH["functions"].items():
         grown["functions"][name] = {**common, "entry_point": name.replace("-", "_"), **entry}
     path.write_text(yaml.safe_dump(grown, sort_keys=False))

@@ -56,7 +56,7 @@ def time() -> Iterator[Time]:
 @pytest.fixture
 def instance(postgres: Postgres) -> Iterator[CloudSql]:
     with cloud_sql(postgres, "postgres") as instance:
-        instance.admit(FUNCTION, ROLE, "first")
+        instance.admit(FUNCTION, "first", ROLE)
         yield instance
 
 
@@ -112,7 +112,7 @@ def test_a_token_that_expired_is_replaced_for_the_next_connection(
     connect().close()
     assert metadata.asked == 1, "a token serves every connection until it expires"
     metadata.token = "second"
-    instance.admit(FUNCTION, ROLE, "second")
+    instance.admit(FUNCTION, "second", ROLE)
     time.now += timedelta(hours=1)
     connect().close()
     assert metadata.asked == 2
@@ -144,7 +144,7 @@ def test_the_name_is_verified_where_the_certificate_has_one(
     postgres: Postgres, settings: Callable[..., DatabaseSettings]
 ) -> None:
     with cloud_sql(postgres, "postgres", "localhost") as named:
-        named.admit(FUNCTION, ROLE, "first")
+        named.admit(FUNCTION, "first", ROLE)
         by_address = named.variables(FUNCTION, "verify-full")
         by_name = by_address | {"DATABASE_URL": by_address["DATABASE_URL"].replace("127.0.0.1", "localhost")}
         with opened(settings(**by_name)) as database, database.session(None) as db:
