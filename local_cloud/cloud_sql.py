@@ -142,6 +142,8 @@ def _serve(client: socket.socket, context: ssl.SSLContext, server: int) -> None:
             context.wrap_socket(client, server_side=True) as secure,
             socket.create_connection(("127.0.0.1", server)) as behind,
         ):
+            for end in (secure, behind):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as PostgreSQL
             threading.Thread(target=_pipe, args=(behind, secure), daemon=True).start()
             _pipe(secure, behind)
 

@@ -59,9 +59,12 @@ class Deployed:
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     tokens = {TOKEN_PATH: {"access_token": TOKEN, "expires_in": 3600}}
-    with Postgres(tmp_path_factory.mktemp("postgres")) as postgres, cloud_sql(postgres, "postgres") as sql:
-        with processes.stand_in(tokens) as metadata:
-            yield Deployed(sql, metadata)
+    with (
+        Postgres(tmp_path_factory.mktemp("postgres")) as postgres,
+        cloud_sql(postgres, "postgres") as sql,
+        processes.stand_in(tokens) as metadata,
+    ):
+        yield Deployed(sql, metadata)
 
 
 def start(name: str, deployed: Deployed) -> dict[str, Any]:
@@ -74,7 +77,14 @@ def start(name: str, deployed: Deployed) -> dict[str, Any]:
         settings = {"FUNCTION": name, "PROJECT": PROJECT, "DATABASE_POOL": "1", "METADATA_URL": deployed.metadata}
         environment |= settings | deployed.sql.variables(name)
     source = ROOT / "functions" / function.capability / "main.py"
-    command = [sys.executable, "-c", PROGRAM, function.entry_point, str(source), "database" if function.database else ""]
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        function.entry_point,
+        str(source),
+        "database" if function.database else "",
+    ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])
@@ -98,7 +108,9 @@ def test_a_cold_start_imports_no_more_than_it_may(name: str, deployed: Deployed)
     found = start(name, deployed)
     assert found["connections"] == 0, "clients and pools are made on first use, after the fork"
     assert found["threads"] == ["MainThread"], "a thread made at import is dead after the fork"
-    assert function.trigger.kind != "http" or "grpc" not in found["after"], "a function that serves clients needs no grpc"
+    assert function.trigger.kind != "http" or "grpc" not in found["after"], (
+        "a function that serves clients needs no grpc"
+    )
 
     own = ALLOWED["capabilities"][function.capability]
     at_import = {*ALLOWED["framework"], *own}
@@ -115,5 +127,13 @@ def test_a_cold_start_imports_no_more_than_it_may(name: str, deployed: Deployed)
 
 
 def test_a_package_is_named_by_its_library() -> None:
-    modules = ["google", "google.cloud", "google.cloud.kms_v1.types", "google.auth.transport", "grpc._channel", "json", "kapas"]
+    modules = [
+        "google",
+        "google.cloud",
+        "google.cloud.kms_v1.types",
+        "google.auth.transport",
+        "grpc._channel",
+        "json",
+        "kapas",
+    ]
     assert packages(modules) == {"google.cloud.kms_v1", "google.auth", "grpc"}
