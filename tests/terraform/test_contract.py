@@ -27,7 +27,8 @@ LOCAL_ONLY = {
 }
 DEPLOYED_ONLY = {
     "THREADS": "read by functions-framework, which the local cloud does without",
-    "DATABASE_INSTANCE": "the connector to Cloud SQL",
+    "DATABASE_IAM": "login to Cloud SQL by a token",
+    "DATABASE_CA": "the certificate of Cloud SQL's CA",
 }
 
 
