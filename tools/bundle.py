@@ -19,7 +19,7 @@ from tools.catalog import ROOT, catalog
 OUTPUT = ROOT / "build/bundles"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every entry: the first that a zip can hold."""
-LEFT_OUT = ("__pycache__", "migrations", "README.md", ".DS_Store")
+LEFT_OUT = ("__pycache__", "examples", "README.md", ".DS_Store")
 """Migrations run before a deployment, from the repository: a new one must not deploy every function anew."""
 
 

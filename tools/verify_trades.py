@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 from functions.trade_events import projection, store
+from functions.trade_events.schemas import TradeQuery
 from kapas.platform.db import PLATFORM, Session
 from kapas.platform.settings import DatabaseSettings
 from kapas.schemas.common import cursor
-from kapas.schemas.trades import TradeQuery
 from tools.database import FAILURES, opened
 
 PAGE = 100

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Row, Session
-from kapas.schemas.consents import ConsentDispatch, DispatchQuery, DispatchStatus
 
 from .ledger import Entry
+from .schemas import ConsentDispatch, DispatchQuery, DispatchStatus
 
 ADD = """INSERT INTO consent_dispatches
     (id, version, subject_id, sequence, record_id, purpose, reason, processor, due_at, created_at)

@@ -7,12 +7,12 @@ from kapas.errors import VersionConflict
 from kapas.messaging import outbox
 from kapas.platform import log
 from kapas.platform.db import PLATFORM, Database
-from kapas.schemas.consents import EndReason
 from kapas.values import clock
 
 from . import dispatch_store, records, store
 from .ledger import Entry
 from .processors import Processor
+from .schemas import EndReason
 
 LIMIT = 500
 """Grants ended in one run, of each kind."""

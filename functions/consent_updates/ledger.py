@@ -12,8 +12,9 @@ from typing import Any, Literal
 from uuid import UUID
 
 from kapas.privacy.signing import digest
-from kapas.schemas.consents import Decision, NoticeReference, Purpose
 from kapas.values.clock import rfc3339
+
+from .schemas import Decision, NoticeReference, Purpose
 
 SCHEMA_VERSION = "kapas-consent-1; ISO/IEC TS 27560:2023"
 CONSENT_TYPE = "explicit"

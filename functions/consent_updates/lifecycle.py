@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from kapas.schemas.consents import ConsentDecide, Decision, Refusal
-
 from .notices import Notices
+from .schemas import ConsentDecide, Decision, Refusal
 
 REFUSED: dict[Refusal, tuple[str, str]] = {
     "notice_unknown": (

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from kapas.privacy.signing import digest
-from kapas.schemas.consents import LANGUAGES, ConsentNotice, Language, NoticeContent, Purpose
 from kapas.values.clock import IST
+
+from .schemas import LANGUAGES, ConsentNotice, Language, NoticeContent, Purpose
 
 FOLDER = Path(__file__).with_name("notices")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from kapas.schemas.consents import Purpose
+from .schemas import Purpose
 
 FILE = Path(__file__).with_name("processors.json")
 

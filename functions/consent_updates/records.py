@@ -13,14 +13,14 @@ from kapas.platform.ports import Signer
 from kapas.privacy import signing
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Keyring, Shredded
-from kapas.schemas.consents import ConsentDecide, ConsentDispatch, ConsentRecord, EndReason
-from kapas.schemas.events.consents import ConsentDenied, ConsentExpired, ConsentGranted, ConsentWithdrawn
 from kapas.values import ids
 
 from . import ledger, processors, receipts, store
+from .event_models import ConsentDenied, ConsentExpired, ConsentGranted, ConsentWithdrawn
 from .ledger import Entry, Head
 from .notices import Notices
 from .processors import Processor
+from .schemas import ConsentDecide, ConsentDispatch, ConsentRecord, EndReason
 
 
 def seal(

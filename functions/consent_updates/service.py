@@ -13,8 +13,15 @@ from kapas.platform.db import Session
 from kapas.platform.ports import Signer
 from kapas.privacy import restrictions, signing
 from kapas.privacy.keys import Keyring
+from kapas.schemas.access import ConsentsAccessed
 from kapas.schemas.common import PageQuery, cursor
-from kapas.schemas.consents import (
+from kapas.values import clock, ids
+
+from . import dispatch_store, ledger, lifecycle, receipts, records, store
+from .ledger import Entry, Head
+from .notices import Notices, Version
+from .processors import Processor
+from .schemas import (
     PURPOSES,
     ConsentDecide,
     ConsentDispatchPage,
@@ -33,13 +40,6 @@ from kapas.schemas.consents import (
     ReceiptKeys,
     Refusal,
 )
-from kapas.schemas.events.audit import ConsentsAccessed
-from kapas.values import clock, ids
-
-from . import dispatch_store, ledger, lifecycle, receipts, records, store
-from .ledger import Entry, Head
-from .notices import Notices, Version
-from .processors import Processor
 
 
 @dataclass(frozen=True, slots=True)

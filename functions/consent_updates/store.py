@@ -14,11 +14,11 @@ from kapas.messaging.events import Event
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Row, Session
 from kapas.privacy.keys import Field
-from kapas.schemas.consents import ConsentDispatch, NoticeReference, Purpose
 from kapas.values.clock import rfc3339
 
 from . import dispatch_store
 from .ledger import Entry, Head
+from .schemas import ConsentDispatch, NoticeReference, Purpose
 
 _HEAD = "SELECT id, subject_id, sequence, head_hash, updated_at FROM consent_ledgers WHERE subject_id = :subject_id"
 

@@ -16,11 +16,11 @@ from kapas.privacy.data_map import data_map
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Field, Keyring, Shredded
 from kapas.privacy.retention import day_of
-from kapas.schemas.events.exports import PrivacyErased
-from kapas.schemas.exports import Done, Erased, Erasure, ErasureStatement
 from kapas.values import clock
 
 from . import holds, selection, statement, store
+from .event_models import PrivacyErased
+from .schemas import Done, Erased, Erasure, ErasureStatement
 
 CERTIFICATE_KIND = "erasure-certificate+json"
 

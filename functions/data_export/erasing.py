@@ -22,10 +22,10 @@ from kapas.platform.db import PLATFORM, Database, ForeignKeyViolation, Session
 from kapas.platform.ports import Documents, Task, Tasks
 from kapas.privacy.data_map import Collection, DataMap, FileOf, Table, data_map
 from kapas.privacy.retention import day_of, policies
-from kapas.schemas.exports import Erasure
 from kapas.values import clock
 
 from . import completing, holds, preparing, selection, store
+from .schemas import Erasure
 
 T = TypeVar("T")
 

@@ -23,11 +23,11 @@ from kapas.platform.ports import Files, Signer, Task, Tasks
 from kapas.privacy import legal_holds
 from kapas.privacy.data_map import data_map
 from kapas.privacy.keys import Keyring
-from kapas.schemas.events.exports import ExportFailed, ExportReady
-from kapas.schemas.exports import Export, ExportFailure
 from kapas.values import clock
 
 from . import archive, shards, store
+from .event_models import ExportFailed, ExportReady
+from .schemas import Export, ExportFailure
 
 QUEUE, HANDLER = "exports", "export-work"
 

@@ -14,8 +14,11 @@ from kapas.privacy import restrictions
 from kapas.privacy.data_map import DataMap, data_map
 from kapas.privacy.retention import policies
 from kapas.schemas.common import PageQuery
-from kapas.schemas.events.exports import ErasureRequested, ExportLinkIssued, ExportRequested
-from kapas.schemas.exports import (
+from kapas.values import clock, ids
+
+from . import erasing, preparing, store
+from .event_models import ErasureRequested, ExportLinkIssued, ExportRequested
+from .schemas import (
     DataMapSummary,
     DownloadLink,
     Erasure,
@@ -28,9 +31,6 @@ from kapas.schemas.exports import (
     Recipient,
     Retention,
 )
-from kapas.values import clock, ids
-
-from . import erasing, preparing, store
 
 LINK_LIFETIME = timedelta(minutes=5)
 

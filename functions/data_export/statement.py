@@ -6,9 +6,9 @@ from datetime import date, datetime
 from kapas.platform.db import Session
 from kapas.privacy.data_map import DataMap, RetentionRule, Table
 from kapas.privacy.retention import Policy, day_of, policies
-from kapas.schemas.exports import Retained
 
 from . import selection
+from .schemas import Retained
 
 STATUTORY = "statutory_records"
 """The table of what the books keep of a partner."""

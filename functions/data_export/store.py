@@ -12,9 +12,9 @@ from kapas.messaging.outbox import Change
 from kapas.platform.db import Row, Session
 from kapas.privacy.legal_holds import of_row
 from kapas.privacy.restrictions import UNRESTRICTED
-from kapas.schemas.exports import Erasure, Export, ExportFailure
 
 from .archive import Part
+from .schemas import Erasure, Export, ExportFailure
 from .shards import Range, Written, path
 
 _EXPORT = """id, version, partner_id, status, failure, record_count, size_bytes, sha256, ready_at, expires_at, created_at,

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from kapas.errors import FieldError, Invalid
-from kapas.schemas.gradings import Classing, ClassingCode, HviFigures
+
+from .schemas import Classing, ClassingCode, HviFigures
 
 UPLAND = "1"
 NOTHING = "00"

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import get_args
 
-from kapas.schemas.gradings import (
+from . import tables
+from .policy import grade, policy
+from .readings import Reading
+from .schemas import (
     AxisClass,
     AxisName,
     Classing,
@@ -15,10 +18,6 @@ from kapas.schemas.gradings import (
     NotMeasured,
     Source,
 )
-
-from . import tables
-from .policy import grade, policy
-from .readings import Reading
 
 AXES: tuple[AxisName, ...] = get_args(AxisName)
 UNITS: Mapping[AxisName, str] = {

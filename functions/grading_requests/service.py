@@ -19,8 +19,14 @@ from kapas.platform.db import PLATFORM, Database, Session
 from kapas.platform.ports import Files, Tasks
 from kapas.privacy import consents, restrictions
 from kapas.schemas.common import Upload
-from kapas.schemas.events.gradings import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
-from kapas.schemas.gradings import (
+from kapas.schemas.vocabulary import TradeStatus
+from kapas.values import clock, ids
+
+from . import budget, classing, model, results, store, tables
+from .event_models import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
+from .policy import policy
+from .readings import Reading, RefusalCode, Unreadable
+from .schemas import (
     AxisClass,
     DeviceGrading,
     Grading,
@@ -36,12 +42,6 @@ from kapas.schemas.gradings import (
     RecordGrading,
     Refusal,
 )
-from kapas.schemas.trades import TradeStatus
-from kapas.values import clock, ids
-
-from . import budget, classing, model, results, store, tables
-from .policy import policy
-from .readings import Reading, RefusalCode, Unreadable
 
 QUEUE, HANDLER = "gradings", "grading-task"
 

@@ -9,10 +9,10 @@ from kapas.messaging.events import Event
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Row, Session
 from kapas.privacy.restrictions import UNRESTRICTED
-from kapas.schemas.gradings import Grading, Refusal
-from kapas.schemas.trades import TradeStatus
+from kapas.schemas.vocabulary import TradeStatus
 
 from .readings import Reading
+from .schemas import Grading, Refusal
 
 _GRADING = """id, version, kind, status, trade_id, image, provisional, result, refusal, created_at, updated_at"""
 

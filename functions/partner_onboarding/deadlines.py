@@ -6,10 +6,10 @@ from kapas.errors import VersionConflict
 from kapas.messaging import outbox
 from kapas.platform import log
 from kapas.platform.db import PLATFORM, Database
-from kapas.schemas.events.partners import PartnerRequirementsOverdue
 from kapas.values import clock
 
 from . import service, store
+from .event_models import PartnerRequirementsOverdue
 
 LIMIT = 200
 

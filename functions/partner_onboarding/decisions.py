@@ -11,8 +11,12 @@ from kapas.http.app import Outcome, require
 from kapas.http.identity import Identity, Role
 from kapas.platform.db import Session
 from kapas.privacy.keys import Keyring
-from kapas.schemas.events.partners import PartnerChanged
-from kapas.schemas.partner_reviews import (
+from kapas.values import clock, ids
+
+from . import document_store, lifecycle, requirements, risk, service, store
+from .event_models import PartnerChanged
+from .records import Account, Asked, Check
+from .review_schemas import (
     Activate,
     Clarification,
     ClarificationRequest,
@@ -21,11 +25,7 @@ from kapas.schemas.partner_reviews import (
     Reason,
     Reclassify,
 )
-from kapas.schemas.partners import CheckKind, DocumentKind, Identifiers, PartnerProfile
-from kapas.values import clock, ids
-
-from . import document_store, lifecycle, requirements, risk, service, store
-from .records import Account, Asked, Check
+from .schemas import CheckKind, DocumentKind, Identifiers, PartnerProfile
 
 _MENDABLE = frozenset(
     {

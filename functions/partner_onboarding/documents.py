@@ -14,17 +14,17 @@ from kapas.platform.db import Session
 from kapas.platform.ports import Files
 from kapas.privacy import legal_holds, restrictions
 from kapas.schemas.common import Upload
-from kapas.schemas.events.partners import PartnerChanged
-from kapas.schemas.partners import (
+from kapas.values import clock, ids
+
+from . import document_store, lifecycle, service, store
+from .event_models import PartnerChanged
+from .schemas import (
     DocumentCreate,
     PartnerDocument,
     PartnerDocumentCreated,
     PartnerDocumentList,
     PartnerDocumentRead,
 )
-from kapas.values import clock, ids
-
-from . import document_store, lifecycle, service, store
 
 UPLOAD_LIFETIME = timedelta(minutes=15)
 READ_LIFETIME = timedelta(minutes=5)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kapas.errors import Conflict
-from kapas.schemas.events.partners import (
+
+from .event_models import (
     PartnerActivated,
     PartnerEvent,
     PartnerNeedsClarification,
@@ -22,7 +23,7 @@ from kapas.schemas.events.partners import (
     PartnerUnderReview,
     PartnerVerifying,
 )
-from kapas.schemas.partners import PartnerStatus
+from .schemas import PartnerStatus
 
 Party = Literal["owner", "operations", "checks"]
 """`checks` is the platform itself, when it begins or has ended to check."""

@@ -7,7 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from kapas.privacy.keys import Field, Keyring, KeyStore, SubjectCipher
-from kapas.schemas.partners import (
+
+from . import requirements, store
+from .records import Account, Document, Stored
+from .schemas import (
     CheckKind,
     Contact,
     Disabled,
@@ -19,9 +22,6 @@ from kapas.schemas.partners import (
     Partner,
     PartnerProfile,
 )
-
-from . import requirements, store
-from .records import Account, Document, Stored
 
 SHOWN = {"gstin": 3}
 """Identifier -> how many of its last characters an answer shows, else four: the fourth last of a GSTIN is of the PAN."""
@@ -60,7 +60,7 @@ def indexes(keyring: Keyring, keys: KeyStore, profile: PartnerProfile) -> dict[s
 
 
 def open_profile(keyring: Keyring, keys: KeyStore, stored: Stored) -> PartnerProfile:
-    """What the partner told. Raises `kapas.privacy.keys.Shredded` or `kapas.privacy.keys.Tampered`."""
+    """What the partner told. Raises `kapas.privacy.keys.Shredded` or `kapas.platform.ports.Tampered`."""
     partner_id = stored.account.id
     fields = {Field("partners", name, partner_id): value for name, value in stored.sealed.items()}
     opened = {f.column: v.decode() for f, v in keyring.decrypt_many(keys, partner_id, fields).items()}

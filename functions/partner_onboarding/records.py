@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from kapas.schemas.partner_reviews import CheckResult
-from kapas.schemas.partners import CheckKind, Constitution, PartnerDocument, PartnerStatus, PartnerType
+from .review_schemas import CheckResult
+from .schemas import CheckKind, Constitution, PartnerDocument, PartnerStatus, PartnerType
 
 Document = PartnerDocument
 

@@ -11,7 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from kapas.errors import FieldError, Invalid
-from kapas.schemas.partners import (
+
+from . import identifiers
+from .identifiers import Finding
+from .records import Account, Asked, Document
+from .schemas import (
     CheckKind,
     Constitution,
     PartnerProfile,
@@ -20,10 +24,6 @@ from kapas.schemas.partners import (
     RequirementError,
     Requirements,
 )
-
-from . import identifiers
-from .identifiers import Finding
-from .records import Account, Asked, Document
 
 CHECKED_FIELDS: Mapping[CheckKind, str] = {
     "gst_registry": "identifiers.gstin",

@@ -8,12 +8,12 @@ from kapas.http.identity import Identity, Role
 from kapas.platform.db import Session
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Field, Keyring
-from kapas.schemas.partner_reviews import CheckEvidence, PartnerCheck, PartnerReview, ScreeningHit
-from kapas.schemas.partners import CheckKind
 
 from . import risk, service, store
 from .providers import BankRecord, GstRecord, ScreeningRecord
 from .records import Check
+from .review_schemas import CheckEvidence, PartnerCheck, PartnerReview, ScreeningHit
+from .schemas import CheckKind
 
 _STAFF = (Role.OPS, Role.DPO, Role.INSPECTOR)
 _EVIDENCE = (Role.OPS, Role.DPO)

@@ -16,16 +16,20 @@ from kapas.platform.db import Session
 from kapas.privacy import restrictions
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Keyring, Shredded
-from kapas.schemas.events.audit import DataAccessed
-from kapas.schemas.events.partners import (
+from kapas.schemas.access import DataAccessed
+from kapas.values import clock, ids
+
+from . import document_store, identifiers, lifecycle, profiles, requirements, store
+from .event_models import (
     PartnerChanged,
     PartnerCreated,
     PartnerEvent,
     PartnerRequirementsDue,
     PartnerSubmitted,
 )
-from kapas.schemas.partner_reviews import PartnerDecision
-from kapas.schemas.partners import (
+from .records import Account, Stored
+from .review_schemas import PartnerDecision
+from .schemas import (
     CheckKind,
     Disabled,
     Identifiers,
@@ -38,10 +42,6 @@ from kapas.schemas.partners import (
     PartnerSummary,
     Submit,
 )
-from kapas.values import clock, ids
-
-from . import document_store, identifiers, lifecycle, profiles, requirements, store
-from .records import Account, Stored
 
 READ_FIELDS = ["legal_name", "contact", "identifiers", "address", "bank_account", "beneficial_owners"]
 

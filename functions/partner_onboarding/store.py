@@ -11,11 +11,11 @@ from kapas.messaging.events import Event
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Row, Session
 from kapas.privacy.restrictions import UNRESTRICTED
-from kapas.schemas.partner_reviews import PartnerDecision, RejectedAlike, Risk
-from kapas.schemas.partners import CheckKind, PartnerQuery, PartnerSummary
 from kapas.values import clock
 
 from .records import Account, Asked, Check, Stored, Verdict
+from .review_schemas import PartnerDecision, RejectedAlike, Risk
+from .schemas import CheckKind, PartnerQuery, PartnerSummary
 
 SEALED = (
     "legal_name",

@@ -22,14 +22,14 @@ from kapas.platform.ports import Task, Tasks
 from kapas.privacy import restrictions
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Field, Keyring, Shredded
-from kapas.schemas.events.partners import PartnerSubmitted
-from kapas.schemas.partner_reviews import CheckResult, Clarification
-from kapas.schemas.partners import BankAccount, CheckKind, PartnerProfile
 from kapas.values import clock
 
 from . import aadhaar, decisions, lifecycle, names, profiles, requirements, service, store
+from .event_models import PartnerSubmitted
 from .providers import BankRecord, GstRecord, Providers, ScreeningRecord
 from .records import Account, Check, Verdict
+from .review_schemas import CheckResult, Clarification
+from .schemas import BankAccount, CheckKind, PartnerProfile
 
 QUEUE = "partner-checks"
 HANDLER = "partner-check"

@@ -16,8 +16,11 @@ from kapas.privacy import legal_holds
 from kapas.privacy.data_map import data_map
 from kapas.privacy.retention import day_of, policies
 from kapas.schemas.common import PageQuery
-from kapas.schemas.events.retention import RetentionStarted
-from kapas.schemas.retention import (
+from kapas.values import clock, ids
+
+from . import named, places, store
+from .event_models import RetentionStarted
+from .schemas import (
     HeldRow,
     LegalHold,
     LegalHoldCreate,
@@ -26,9 +29,6 @@ from kapas.schemas.retention import (
     RetentionSweepCreate,
     RetentionSweepPage,
 )
-from kapas.values import clock, ids
-
-from . import named, places, store
 from .sweeping import BatchTask
 
 QUEUE, HANDLER = "retention-batches", "retention-batch"

@@ -9,9 +9,9 @@ from kapas.errors import Conflict
 from kapas.messaging.events import Event
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Row, Session
-from kapas.schemas.retention import HeldRow, LegalHold, RetentionLine, RetentionSweep
 
 from .places import Place
+from .schemas import HeldRow, LegalHold, RetentionLine, RetentionSweep
 from .selection import Position
 
 _SWEEP = """id, version, status, dry_run, as_of, policies, row_limit, started_by, complete, created_at, finished_at"""

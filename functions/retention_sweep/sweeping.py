@@ -15,12 +15,12 @@ from kapas.platform.db import PLATFORM, Database, Session
 from kapas.platform.ports import Documents, Files
 from kapas.privacy import legal_holds
 from kapas.privacy.retention import day_of
-from kapas.schemas.events.retention import RetentionSwept
-from kapas.schemas.retention import RetentionSweep
 from kapas.values import clock
 
 from . import periods, selection, store
+from .event_models import RetentionSwept
 from .places import Place, places
+from .schemas import RetentionSweep
 from .selection import Due
 from .store import Found, Progress
 

@@ -4,7 +4,11 @@ from datetime import UTC
 from typing import Any
 
 from kapas.errors import Conflict, FieldError, Invalid
-from kapas.schemas.events.trades import (
+from kapas.values.clock import rfc3339
+from kapas.values.states import states
+
+from . import settlement
+from .event_models import (
     TradeArbitrationReferred,
     TradeCancellationRequested,
     TradeCancelled,
@@ -17,7 +21,21 @@ from kapas.schemas.events.trades import (
     TradeQualityDecided,
     TradeSettled,
 )
-from kapas.schemas.trade_steps import (
+from .moment import (
+    NUMBER_TAKEN,
+    Body,
+    Effect,
+    GradingDecided,
+    Moment,
+    PaymentOverdue,
+    QualityClaimed,
+    Verdict,
+    there,
+    told,
+)
+from .rules import rules
+from .schemas import TradeEvent
+from .step_schemas import (
     LONGEST_CREDIT,
     ArbitrationReferred,
     CancellationRequested,
@@ -32,24 +50,6 @@ from kapas.schemas.trade_steps import (
     QualityPassed,
     SettlementAccepted,
 )
-from kapas.schemas.trades import TradeEvent
-from kapas.values.clock import rfc3339
-from kapas.values.states import states
-
-from . import settlement
-from .moment import (
-    NUMBER_TAKEN,
-    Body,
-    Effect,
-    GradingDecided,
-    Moment,
-    PaymentOverdue,
-    QualityClaimed,
-    Verdict,
-    there,
-    told,
-)
-from .rules import rules
 
 
 def contract_signed(moment: Moment, _: ContractSigned) -> Effect:

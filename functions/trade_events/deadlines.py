@@ -16,12 +16,12 @@ from kapas.messaging.tasks import new_task
 from kapas.platform import log
 from kapas.platform.db import PLATFORM, Database
 from kapas.platform.ports import Tasks
-from kapas.schemas.trades import Trade
 from kapas.values import clock
 
 from . import service, store
 from .lifecycle import DEADLINES
 from .moment import Body, OfferExpired, PaymentOverdue, SignatureOverdue
+from .schemas import Trade
 
 QUEUE, HANDLER = "trade-deadlines", "trade-deadline"
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid
 from kapas.schemas.common import Weight
-from kapas.schemas.events.trades import TradeCorrected, TradeDelivered, TradeDispatched, TradeSampled, TradeWeighed
-from kapas.schemas.trade_steps import BalesWeighed, BaleWeight, Delivered, Dispatched, EventCorrected, SampleDrawn
-from kapas.schemas.trades import TradeEvent
 from kapas.values.clock import rfc3339
 
 from . import lifecycle, weighing
+from .event_models import TradeCorrected, TradeDelivered, TradeDispatched, TradeSampled, TradeWeighed
 from .moment import Effect, Moment, told
 from .rules import rules
+from .schemas import TradeEvent
 from .settlement import weighed_bales
+from .step_schemas import BalesWeighed, BaleWeight, Delivered, Dispatched, EventCorrected, SampleDrawn
 
 BALES_PER_SAMPLE = 20
 """One sample from each 20 bales, 5 from a lot of 100 (Cotton Corporation of India, CCI/HO/Pur/2021-22)."""

@@ -15,11 +15,11 @@ from kapas.messaging import outbox
 from kapas.messaging.events import CloudEvent
 from kapas.platform import log
 from kapas.platform.db import PLATFORM, Database, UniqueViolation
-from kapas.schemas.trade_steps import ClientReference
-from kapas.schemas.trades import Grade, Trade
 
 from . import service, store
 from .moment import Body, GradingDecided, QualityClaimed, Verdict
+from .schemas import Grade, Trade
+from .step_schemas import ClientReference
 
 COMPLETED = "grading.completed.v1"
 DEVICE = "kapas-grading"

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid
-from kapas.schemas.trade_steps import CLOCK_SKEW, LATEST_RECORD
-from kapas.schemas.trades import Party, Trade, TradeStatus
+
+from .schemas import Party, Trade, TradeStatus
+from .step_schemas import CLOCK_SKEW, LATEST_RECORD
 
 OPEN: tuple[TradeStatus, ...] = ("OFFERED", "BID", "NEGOTIATING")
 """The lot is on the market."""

@@ -12,9 +12,10 @@ from pydantic import AwareDatetime
 from kapas.errors import Conflict
 from kapas.messaging.events import EventData
 from kapas.schemas.common import Request
-from kapas.schemas.partners import PartnerType
-from kapas.schemas.trade_steps import TradeEventBody
-from kapas.schemas.trades import Grade, Party, Trade, TradeEvent
+from kapas.schemas.vocabulary import PartnerType
+
+from .schemas import Grade, Party, Trade, TradeEvent
+from .step_schemas import TradeEventBody
 
 T = TypeVar("T")
 

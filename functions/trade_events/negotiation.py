@@ -5,7 +5,11 @@ from uuid import UUID
 
 from kapas.errors import Conflict, FieldError, Invalid
 from kapas.schemas.common import UnitPrice
-from kapas.schemas.events.trades import (
+from kapas.values.clock import rfc3339
+from kapas.values.money import MAX_PAISE
+from kapas.values.units import Quantity, Unit, count, quantity
+
+from .event_models import (
     TradeBidPlaced,
     TradeBidWithdrawn,
     TradeCancelled,
@@ -13,7 +17,10 @@ from kapas.schemas.events.trades import (
     TradeExpired,
     TradeMatched,
 )
-from kapas.schemas.trade_steps import (
+from .lifecycle import SIGNING
+from .moment import Effect, Moment, OfferExpired, there
+from .schemas import Trade
+from .step_schemas import (
     HEAVIEST_BALE,
     BidAccepted,
     BidPlaced,
@@ -22,13 +29,6 @@ from kapas.schemas.trade_steps import (
     OfferWithdrawn,
     PriceCountered,
 )
-from kapas.schemas.trades import Trade
-from kapas.values.clock import rfc3339
-from kapas.values.money import MAX_PAISE
-from kapas.values.units import Quantity, Unit, count, quantity
-
-from .lifecycle import SIGNING
-from .moment import Effect, Moment, OfferExpired, there
 
 WITH_PREMIUM_AND_TAX = 2
 """More than any of them adds to a sum, so that a price that is taken never comes to one that cannot be written down."""

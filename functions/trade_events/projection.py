@@ -13,9 +13,9 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from kapas.schemas.common import Amount, UnitPrice
-from kapas.schemas.trades import Lot, Trade, TradeEvent
 
 from .lifecycle import OPEN, STEPS
+from .schemas import Lot, Trade, TradeEvent
 
 _TIME: TypeAdapter[datetime] = TypeAdapter(datetime)
 

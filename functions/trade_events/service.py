@@ -12,16 +12,14 @@ from kapas.messaging import outbox
 from kapas.messaging.events import Event
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Session
-from kapas.schemas.events.trades import TradeOffered
-from kapas.schemas.partners import PartnerType
-from kapas.schemas.trade_steps import (
-    BidAccepted,
-    ClientReference,
-    PriceCountered,
-    TradeEventAppend,
-    TradeEventBatch,
-)
-from kapas.schemas.trades import (
+from kapas.schemas.vocabulary import PartnerType
+from kapas.values import clock, ids
+
+from . import lifecycle, projection, settlement, steps, store
+from .event_models import TradeOffered
+from .moment import Body, History, Moment
+from .rules import rules
+from .schemas import (
     BatchError,
     BatchOutcome,
     BatchProblem,
@@ -36,11 +34,13 @@ from kapas.schemas.trades import (
     TradePage,
     TradeQuery,
 )
-from kapas.values import clock, ids
-
-from . import lifecycle, projection, settlement, steps, store
-from .moment import Body, History, Moment
-from .rules import rules
+from .step_schemas import (
+    BidAccepted,
+    ClientReference,
+    PriceCountered,
+    TradeEventAppend,
+    TradeEventBatch,
+)
 
 OFFERED_FOR = timedelta(days=7)
 LONGEST_OFFER = timedelta(days=90)

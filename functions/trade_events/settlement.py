@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 from kapas.errors import Conflict
 from kapas.schemas.common import Amount
-from kapas.schemas.trade_steps import BaleWeight
-from kapas.schemas.trades import Party, Settlement, SettlementLine, SettlementWeight, TaxLiability, Trade, TradeEvent
 from kapas.values.money import PAISE_PER_RUPEE, rounded
 from kapas.values.states import states
 from kapas.values.units import Quantity, amount, quantity, table
 
 from . import projection, weighing
 from .rules import Gst, QualityTable, Rules
+from .schemas import Party, Settlement, SettlementLine, SettlementWeight, TaxLiability, Trade, TradeEvent
+from .step_schemas import BaleWeight
 
 ROUNDING = (
     "Each line is exact and rounded once, half up to the paisa. Only tax payable to the government is rounded to the "

@@ -13,11 +13,11 @@ from kapas.messaging.outbox import Change
 from kapas.platform.db import Row, Session
 from kapas.privacy.restrictions import UNRESTRICTED
 from kapas.schemas.common import Amount, UnitPrice
-from kapas.schemas.partners import PartnerType
-from kapas.schemas.trade_steps import ClientReference
-from kapas.schemas.trades import Lot, Trade, TradeEvent, TradeQuery, TradeStatus
+from kapas.schemas.vocabulary import PartnerType
 
 from .moment import NUMBER_TAKEN
+from .schemas import Lot, Trade, TradeEvent, TradeQuery, TradeStatus
+from .step_schemas import ClientReference
 
 _TRADE = """t.id, t.version, t.status, t.seller_id, t.buyer_id, t.lot, t.ask_paise, t.price_paise, t.price_unit,
     t.quality_terms, t.minimum_grade, t.signed_by, t.cancellation_by, t.due_at, t.payable_paise, t.created_at, t.updated_at"""

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact
 
-from kapas.schemas.trade_steps import BaleWeight
-
 from .rules import Moisture
+from .step_schemas import BaleWeight
 
 # Grams times tenths of a per cent: nothing here is ever rounded.
 _EXACT = Context(prec=40, traps=[Inexact])

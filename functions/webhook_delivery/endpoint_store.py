@@ -7,7 +7,8 @@ from kapas.messaging.outbox import Change
 from kapas.platform.db import Row, Session
 from kapas.privacy.keys import Field
 from kapas.privacy.restrictions import UNRESTRICTED
-from kapas.schemas.webhooks import EndpointDisabled, WebhookEndpoint
+
+from .schemas import EndpointDisabled, WebhookEndpoint
 
 _ENDPOINT = """id, version, url, event_types, status, disabled_reason, disabled_at, created_at, updated_at, first_failed_at,
   CASE WHEN status = 'enabled' THEN open_until END"""

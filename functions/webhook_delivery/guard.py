@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
+from kapas.platform.settings import Settings
+
 Resolve = Callable[[str, int], list[str]]
 """The addresses of a host name, for a port. Raises `socket.gaierror`."""
 
@@ -81,9 +83,15 @@ class Target:
         return self.host if (self.scheme, self.port) == ("https", 443) else f"{self.host}:{self.port}"
 
 
-def allowed_hosts(setting: str) -> frozenset[str]:
-    """The `host:port` pairs of a list separated by commas."""
-    return frozenset(pair.strip().lower() for pair in setting.split(",") if pair.strip())
+class HostSettings(Settings):
+    """Where webhooks may go besides the public internet."""
+
+    webhook_allow_hosts: str = ""
+    """`host:port` pairs, separated by commas, that may be plain http and on loopback. Empty on Google Cloud."""
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        return frozenset(pair.strip().lower() for pair in self.webhook_allow_hosts.split(",") if pair.strip())
 
 
 def check(url: str, allowed: frozenset[str]) -> Target:

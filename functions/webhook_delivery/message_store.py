@@ -5,7 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from kapas.platform.db import Row, Session
-from kapas.schemas.webhooks import MessageQuery, WebhookAttempt, WebhookMessage, WebhookMessageDetail
+
+from .schemas import MessageQuery, WebhookAttempt, WebhookMessage, WebhookMessageDetail
 
 LATE = timedelta(minutes=1)
 """By how much the time in a message's id may be later than `created_at`: a fan-out that waits draws its ids afterwards."""

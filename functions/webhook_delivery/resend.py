@@ -9,8 +9,11 @@ from kapas.http.identity import Identity, Role
 from kapas.platform.db import Session
 from kapas.platform.ports import Tasks
 from kapas.privacy import restrictions
-from kapas.schemas.events.examples import example
-from kapas.schemas.webhooks import (
+from kapas.schemas.events import example
+from kapas.values import clock, ids
+
+from . import dispatch, endpoint_store, service, store
+from .schemas import (
     TEST_TYPE,
     WebhookEndpoint,
     WebhookMessage,
@@ -18,9 +21,6 @@ from kapas.schemas.webhooks import (
     WebhookRecovery,
     WebhookTest,
 )
-from kapas.values import clock, ids
-
-from . import dispatch, endpoint_store, service, store
 
 RECOVER_LIMIT = 1000
 """Messages that one request sends anew: what the reaper takes up in a minute."""

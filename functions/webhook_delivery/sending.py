@@ -10,10 +10,10 @@ from kapas.platform.db import Session
 from kapas.platform.ports import Task
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Keyring, Shredded
-from kapas.schemas.webhooks import AttemptFailure, MessageStatus
 from kapas.values import clock, ids
 
 from . import dispatch, endpoint_store, schedule, signatures, store
+from .schemas import AttemptFailure, MessageStatus
 from .signatures import Secrets
 
 LEASE = timedelta(seconds=60)

@@ -18,7 +18,11 @@ from kapas.privacy import restrictions
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Keyring, Shredded
 from kapas.schemas.common import PageQuery
-from kapas.schemas.webhooks import (
+from kapas.values import clock, ids
+
+from . import batch_store, batches, dispatch, endpoint_store, guard, message_store, schedule, sending, signatures, store
+from .dispatch import AttemptTask
+from .schemas import (
     EndpointDisabled,
     MessageQuery,
     WebhookEndpoint,
@@ -31,10 +35,6 @@ from kapas.schemas.webhooks import (
     WebhookRotation,
     WebhookSecretRotated,
 )
-from kapas.values import clock, ids
-
-from . import batch_store, batches, dispatch, endpoint_store, guard, message_store, schedule, sending, signatures, store
-from .dispatch import AttemptTask
 from .sending import LEASE, Sender
 from .signatures import Secrets
 from .slots import Slots

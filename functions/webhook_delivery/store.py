@@ -9,9 +9,9 @@ from kapas.messaging.events import CloudEvent
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Session
 from kapas.privacy.restrictions import UNRESTRICTED
-from kapas.schemas.webhooks import ALL_EVENTS, AttemptFailure, MessageStatus, WebhookMessage
 
 from . import schedule
+from .schemas import ALL_EVENTS, AttemptFailure, MessageStatus, WebhookMessage
 
 _SUBSCRIBERS = """SELECT id, status FROM webhook_endpoints
   WHERE partner_id = ANY(:partner_ids) AND status <> 'deleted' AND event_types && :wanted::text[] ORDER BY id"""

@@ -3,7 +3,9 @@
 from typing import Any
 
 from kapas.errors import NotFound
-from kapas.schemas.webhooks import EVENT_TYPES, WebhookEventType, WebhookEventTypes
+from kapas.schemas.events import delivered_schema
+
+from .schemas import EVENT_TYPES, WebhookEventType, WebhookEventTypes
 
 
 def event_types() -> WebhookEventTypes:
@@ -16,10 +18,7 @@ def event_schema(event_type: str) -> dict[str, Any]:
     """The JSON Schema of what is sent of such an event. Raises `NotFound`."""
     if event_type not in EVENT_TYPES:
         raise NotFound("There is no such type of event; see /v1/webhook-event-types")
-    from kapas.schemas.events.json_schema import delivered_schema  # and all models, which only this needs
-    from kapas.schemas.events.registry import EVENTS
-
-    return delivered_schema(EVENTS[event_type], _schema_address(event_type))
+    return delivered_schema(event_type, _schema_address(event_type))
 
 
 def _schema_address(event_type: str) -> str:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import lru_cache
 
 from kapas.platform.once import once
-from kapas.schemas.webhooks import AttemptFailure
 
 from . import guard, wire
+from .schemas import AttemptFailure
 from .sending import Reply
 
 CONNECT_SECONDS = 5.0

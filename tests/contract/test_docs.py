@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from kapas.schemas.events import examples
-from kapas.schemas.events.registry import EVENTS
 from local_cloud.environment import Addresses, environment
 from local_cloud.page import reference
 from tools.catalog import ROOT, catalog
 from tools.docs import __main__ as command
 from tools.docs import output
+from tools.docs.registry import EVENTS
 
 CATALOG = catalog()
 CAPABILITIES = sorted({function.capability for function in CATALOG.functions.values()})
@@ -46,7 +45,7 @@ def test_generating_twice_gives_the_same() -> None:
 
 
 def test_nothing_is_left_of_what_no_longer_exists() -> None:
-    assert {path for path in output.API.rglob("*") if path.is_file()} == output.rendered().keys() - {examples.PATH}
+    assert {path for path in output.API.rglob("*") if path.is_file()} == output.api_files().keys()
 
 
 def test_check_names_what_is_stale_and_writes_nothing(
@@ -54,7 +53,7 @@ def test_check_names_what_is_stale_and_writes_nothing(
 ) -> None:
     path = output.API / "README.md"
     before = path.read_text()
-    monkeypatch.setattr(command, "rendered", lambda: {path: "changed"})
+    monkeypatch.setattr(command, "api_files", lambda: {path: "changed"})
     monkeypatch.setattr("sys.argv", ["docs", "--check"])
     assert command.main() == 1
     assert capsys.readouterr().out == "stale: docs/api/README.md\n"
@@ -65,7 +64,7 @@ def test_a_breaking_change_is_not_written_over_the_committed_schema(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "breaking", lambda: ["trade.offered.v1: /data/bales was removed"])
-    monkeypatch.setattr(command, "rendered", lambda: pytest.fail("must not be asked for"))
+    monkeypatch.setattr(command, "event_files", lambda: pytest.fail("must not be asked for"))
     monkeypatch.setattr("sys.argv", ["docs"])
     assert command.main() == 1
     assert "trade.offered.v1" in capsys.readouterr().err

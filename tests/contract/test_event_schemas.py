@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from kapas.messaging.events import CloudEvent
-from kapas.schemas.events.json_schema import DELIVERED, delivered_schema, event_schemas
-from kapas.schemas.events.registry import EVENTS
+from kapas.schemas.events import DELIVERED, delivered_schema
 from tests.contract.json_schema import faults
 from tools.catalog import ROOT, catalog
+from tools.docs.event_schemas import event_schemas
 from tools.docs.output import breaking, committed
+from tools.docs.registry import EVENTS
 
-FOLDER = ROOT / "tests/examples"
-EXAMPLES = sorted(FOLDER.glob("*/*.json"))
+FOLDER = ROOT / "functions"
+EXAMPLES = sorted(FOLDER.glob("*/examples/*/*.json"))
 OF_NO_PARTNER = {"/retention_sweep"}
 """Capabilities whose events are about the platform, and shown to no partner."""
 
@@ -43,7 +44,7 @@ def test_a_removed_field_says_what_to_publish_instead() -> None:
 
 def test_every_event_type_has_an_example() -> None:
     without = EVENTS.keys() - {path.parent.name for path in EXAMPLES}
-    assert not without, f"add one to tests/examples/<type>/ for {', '.join(sorted(without))}"
+    assert not without, f"add one to functions/<capability>/examples/<type>/ for {', '.join(sorted(without))}"
 
 
 def test_every_event_comes_from_a_capability_that_publishes_to_its_topic() -> None:
@@ -102,4 +103,4 @@ def test_what_a_webhook_is_sent_of_an_example_is_as_documented(path: Path) -> No
     event = CloudEvent.model_validate_json(path.read_text())
     sent = json.loads(payload(event))
     assert tuple(sent) == DELIVERED
-    assert not faults(sent, delivered_schema(EVENTS[event.type], "/schema"))
+    assert not faults(sent, delivered_schema(event.type, "/schema"))

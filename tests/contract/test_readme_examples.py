@@ -11,18 +11,18 @@ import pytest
 from pydantic import BaseModel
 from standardwebhooks import WebhookVerificationError
 
+from functions.consent_updates.schemas import NoticeReference
+from functions.data_export.schemas import Export, Retained
+from functions.grading_requests.schemas import Measurement, PlatformGrade
 from functions.live_feed import projections
+from functions.partner_onboarding.schemas import Partner
+from functions.retention_sweep.event_models import RetentionSwept
+from functions.retention_sweep.schemas import RetentionLine
+from functions.trade_events.event_models import TradeBidPlaced, TradeMatched
+from functions.trade_events.step_schemas import TradeEventBatch
 from functions.webhook_delivery import signatures
 from kapas.messaging.events import CloudEvent
-from kapas.schemas.consents import NoticeReference
-from kapas.schemas.events.audit import DataAccessed
-from kapas.schemas.events.retention import RetentionSwept
-from kapas.schemas.events.trades import TradeBidPlaced, TradeMatched
-from kapas.schemas.exports import Export, Retained
-from kapas.schemas.gradings import Measurement, PlatformGrade
-from kapas.schemas.partners import Partner
-from kapas.schemas.retention import RetentionLine
-from kapas.schemas.trade_steps import TradeEventBatch
+from kapas.schemas.access import DataAccessed
 from tools.catalog import ROOT
 
 MODELS: dict[tuple[str, int], dict[str, type[BaseModel]]] = {
@@ -73,7 +73,7 @@ def test_the_document_that_is_shown_is_the_fold_of_its_events() -> None:
     [shown] = [json.loads(text) for readme, _, text in blocks("json") if readme == "live_feed"]
     document: dict[str, Any] = {}
     for sequence, name in enumerate(("trade.offered.v1/per_candy", "trade.bid_placed.v1/below_the_ask"), 1):
-        event = json.loads((ROOT / f"tests/examples/{name}.json").read_text())
+        event = json.loads((ROOT / f"functions/trade_events/examples/{name}.json").read_text())
         document = projections.apply(document, CloudEvent.model_validate({**event, "sequence": sequence}))
     assert shape(shown) == shape(document)
     assert (shown["status"], shown["bids"], shown["sequence"]) == (document["status"], document["bids"], 2)

@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import ModuleType
 from typing import Any
 from uuid import UUID
 
+import kapas.http.function
 import kapas.privacy.keys
 from kapas import errors
 from kapas.http import calls
@@ -81,8 +81,7 @@ class Functions:
         self.loaded = {name: load(ROOT / "functions", function) for name, function in catalog.functions.items()}
         self.routes = {route: name for name, f in catalog.functions.items() for route in f.trigger.routes}
         self.fleet: Fleet | None = None
-        for module, _ in self.loaded.values():
-            self._connect(module)
+        self._connect()
         self._make_small()
         calls._verifier = _ServiceVerifier
         kapas.privacy.keys.Future = Promise
@@ -92,39 +91,32 @@ class Functions:
         """The `main` module of a function."""
         return self.loaded[name][0]
 
-    def _connect(self, module: ModuleType) -> None:
-        """Have the module take from the running instance what it would make itself."""
-        instance = self._instance
-        made: dict[str, Callable[[], Any]] = {
+    def _connect(self) -> None:
+        """Have every function take from the running instance what it would make itself."""
+        instance, shared = self._instance, self._ports
+        given: dict[str, Callable[[], Any]] = {
             "database": lambda: instance().database,
             "keyring": lambda: instance().keyring,
-            "bus": lambda: self._ports().bus,
-            "tasks": lambda: self._ports().tasks,
-            "documents": lambda: self._ports().documents,
-            "sender": lambda: self._ports().sender,
-            "asked": lambda: self._ports().providers,
-            "archives": lambda: self._ports().archives,
-            "uploads": lambda: self._ports().uploads,
-            "files": lambda: self._ports().uploads,
-            "reader": lambda: self._ports().eyes.read,
+            "bus": lambda: shared().bus,
+            "tasks": lambda: shared().tasks,
+            "documents": lambda: shared().documents,
+            "archives": lambda: shared().archives,
+            "uploads": lambda: shared().uploads,
+            "signer": lambda: shared().signer,
+            "sender": lambda: shared().sender,
+            "providers": lambda: shared().providers,
+            "reader": lambda: shared().eyes.read,
             "wake": lambda: self._wake,
         }
-        for name, get in made.items():
-            if hasattr(module, name):
-                setattr(module, name, get)
-        # What is put together of the above and of Cloud KMS: put together anew for whoever runs.
-        clients = {"Keyring": lambda _: instance().keyring, "CloudKms": lambda *_: None}
-        clients["KmsSigner"] = lambda *_: self._ports().signer
-        for name in ("means", "desk"):
-            if hasattr(module, name):
-                setattr(module, name, getattr(module, name).__wrapped__)
-                for client in clients.keys() & vars(module).keys():
-                    setattr(module, client, clients[client])
-        app = getattr(module, "app", None)
-        if app is not None:
-            app.database = made["database"]
-            app.verifier = lambda: _ClientVerifier
-            app.waker = lambda: self._wake
+        keep = kapas.http.function.Function.keep
+
+        def take(function: Any, name: str, make: Callable[[], Any]) -> Any:
+            return given[name]() if name in given else keep(function, name, make)
+
+        kapas.http.function.Function.keep = take
+        for module, _ in self.loaded.values():
+            if hasattr(module, "routes"):
+                module.routes.app.verifier = lambda: _ClientVerifier
 
     def _make_small(self) -> None:
         """Have few rows make many shards and pages, checks be overdue while they are made, and an erasure begin at once, in

@@ -11,7 +11,9 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
+from functions.trade_events.event_models import TradeBidPlaced
 from functions.webhook_delivery import service
+from functions.webhook_delivery.schemas import WebhookEndpointCreate, WebhookEndpointCreated
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.messaging.events import SCHEMA_PREFIX, CloudEvent
@@ -22,8 +24,6 @@ from kapas.platform.ports import Task
 from kapas.platform.settings import DatabaseSettings
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Keyring
-from kapas.schemas.events.trades import TradeBidPlaced
-from kapas.schemas.webhooks import WebhookEndpointCreate, WebhookEndpointCreated
 from kapas.values import ids
 from local_cloud.environment import DATABASE, PROJECT, TASK_CALLER, Addresses, environment
 from local_cloud.oidc import Issuer

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
+from functions.trade_events.schemas import Lot
+from functions.trade_events.step_schemas import FibreQuality
 from kapas.schemas.common import UnitPrice, Weight
-from kapas.schemas.trade_steps import FibreQuality
-from kapas.schemas.trades import Lot
 from kapas.values import ids
 from local_cloud.environment import DATABASE, TOKEN_AUDIENCE, TOKEN_ISSUER
 from local_cloud.oidc import Issuer

@@ -14,10 +14,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+from functions.trade_events.event_models import TradeBidPlaced
 from functions.webhook_delivery import transport
+from functions.webhook_delivery.schemas import WebhookEndpointCreated
 from kapas.messaging import events
-from kapas.schemas.events.trades import TradeBidPlaced
-from kapas.schemas.webhooks import WebhookEndpointCreated
 from kapas.values import clock, ids
 from local_cloud.environment import PUSH_CALLER
 from tools.bench import cloud_tasks, delivery, processes, quiet, relay, served, sink

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
+from functions.trade_events.event_models import TradeBidPlaced
 from kapas.messaging import events
-from kapas.schemas.events.trades import TradeBidPlaced
 from kapas.values import clock, ids
 from local_cloud.environment import DATABASE, PROJECT, SCHEDULE_CALLER, Addresses, environment
 from local_cloud.environment import relay as relay_name

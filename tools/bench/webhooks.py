@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kapas.schemas.webhooks import WebhookEndpointCreated
+from functions.webhook_delivery.schemas import WebhookEndpointCreated
 from kapas.values import ids
 from tools.bench import delivery, processes, quiet, served
 from tools.bench.delivery import Ground

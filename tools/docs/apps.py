@@ -19,6 +19,10 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _CONVERTER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
+class DuplicateOperation(Exception):
+    """Two views have the same name, which is the operation id that clients are generated from."""
+
+
 class Undocumented(Exception):
     """A capability lacks what the documents say of it."""
 
@@ -72,9 +76,10 @@ def apis(of: Catalog | None = None, folder: Path = ROOT / "functions") -> list[A
 def _api(folder: Path, function: Function) -> Api:
     with described():
         module, _ = load(folder, function)
-    app: Any = vars(module)["app"]
+    routes: Any = module.routes
+    app = routes.app
     operations = [
-        _operation(app, rule, method, vars(module))
+        _operation(app, rule, method, vars(routes))
         for rule in app.url_map.iter_rules()
         for method in _METHODS
         if method in rule.methods and rule.endpoint != "static"

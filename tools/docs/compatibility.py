@@ -7,7 +7,7 @@ into something else. Such a change is published as a new type, so that readers c
 import json
 from typing import Any
 
-from kapas.schemas.json_schema import Schema
+from tools.docs.json_schema import Schema
 
 _ABOUT = frozenset({"title", "description", "default", "examples", "$schema", "$id", "$defs", "$ref"})
 """Keywords that say nothing of the values."""

@@ -5,10 +5,11 @@ from typing import Any
 
 from kapas.errors import TYPE_PREFIX
 from kapas.http.app import VERSIONS
-from kapas.schemas.events.json_schema import description
-from kapas.schemas.events.registry import EVENTS
+from tools.docs.event_schemas import description
 from tools.docs.problems import problems
+from tools.docs.registry import EVENTS
 
+_EVENT_SCHEMAS = "../../shared/kapas/schemas/events"
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 _HEAD = """\
@@ -38,7 +39,8 @@ def index(openapi: dict[str, Any]) -> str:
         if method in item
     ]
     events = [
-        (f"[{type_}](events/{type_}.json)", EVENTS[type_].topic, description(EVENTS[type_])) for type_ in sorted(EVENTS)
+        (f"[{type_}](../../shared/kapas/schemas/events/{type_}.json)", EVENTS[type_].topic, description(EVENTS[type_]))
+        for type_ in sorted(EVENTS)
     ]
     failures = [(str(problem.status), f"`{problem.code}`", problem.title) for problem in problems()]
     versions = [

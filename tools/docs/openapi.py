@@ -7,17 +7,18 @@ from typing import Any
 
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from functions.webhook_delivery.schemas import EVENT_TYPES
 from kapas.http.app import VERSIONS
 from kapas.messaging import idempotency
 from kapas.messaging.events import EventData
 from kapas.schemas.common import OptionalRequest
-from kapas.schemas.events.json_schema import delivered, description
-from kapas.schemas.events.registry import EVENTS
-from kapas.schemas.json_schema import DIALECT, Schema, Schemas
-from kapas.schemas.webhooks import EVENT_TYPES
+from kapas.schemas.events import delivered
 from tools.catalog import ROOT, Catalog
 from tools.docs import problems
-from tools.docs.apps import Api, Model, Operation, apis
+from tools.docs.apps import Api, DuplicateOperation, Model, Operation, apis
+from tools.docs.event_schemas import description, envelope
+from tools.docs.json_schema import DIALECT, Schema, Schemas
+from tools.docs.registry import EVENTS
 
 SERVER = "https://api.example.com"
 
@@ -83,10 +84,6 @@ _WEBHOOK_HEADERS = {
     "webhook-timestamp": "When this attempt was made, in seconds since 1970",
     "webhook-signature": "`v1,` and a signature in base64, as Standard Webhooks says; several while a secret is rotated",
 }
-
-
-class DuplicateOperation(Exception):
-    """Two views have the same name, which is the operation id that clients are generated from."""
 
 
 def document(described: Catalog | None = None, folder: Path = ROOT / "functions") -> dict[str, Any]:
@@ -229,7 +226,7 @@ def _answer(operation: Operation, status: str, model: Model | None, references: 
 
 def _delivery(model: type[EventData], references: References) -> dict[str, Any]:
     """An event as it is sent to a webhook."""
-    schema = delivered(model, references[model, "serialization"])
+    schema = delivered(envelope(model, references[model, "serialization"]))
     return {
         "tags": [model.topic],
         "summary": description(model),

@@ -5,32 +5,44 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kapas.schemas.events import examples
-from kapas.schemas.events.json_schema import event_schemas
-from kapas.schemas.json_schema import Schema
-from kapas.schemas.webhooks import EVENT_TYPES
+from kapas.schemas.events import FOLDER, Schema
 from tools.catalog import ROOT
 from tools.docs.compatibility import breaks, next_version
+from tools.docs.event_schemas import event_schemas
 from tools.docs.index import index
-from tools.docs.openapi import document
+from tools.docs.registry import EVENTS
 
 API = ROOT / "docs/api"
-EVENTS = API / "events"
-EXAMPLES = ROOT / "tests/examples"
 
 
 def rendered() -> dict[Path, str]:
     """Path -> what it should hold."""
+    return event_files() | api_files()
+
+
+def event_files() -> dict[Path, str]:
+    """The schema of each event, with its first example, and their index."""
+    schemas = event_schemas()
+    for type_, schema in schemas.items():
+        schema["properties"]["data"] |= {"examples": [json.loads(examples(type_)[0].read_text("utf-8"))["data"]]}
+    index = {type_: {"topic": model.topic, "private": model.private} for type_, model in sorted(EVENTS.items())}
+    return {FOLDER / "index.json": _text(index)} | {FOLDER / f"{type_}.json": _text(s) for type_, s in schemas.items()}
+
+
+def api_files() -> dict[Path, str]:
+    """The API document, and the page about it."""
+    from tools.docs.openapi import document  # it reads the committed schemas of events
+
     openapi = document()
-    files = {API / "openapi.json": _text(openapi), API / "README.md": index(openapi)}
-    files[examples.PATH] = _text(_examples())
-    return files | {EVENTS / f"{type_}.json": _text(schema) for type_, schema in event_schemas().items()}
+    return {API / "openapi.json": _text(openapi), API / "README.md": index(openapi)}
 
 
-def _examples() -> dict[str, Any]:
-    """Type -> the data of the first example of each event that an endpoint can subscribe to."""
-    first = {type_: min((EXAMPLES / type_).glob("*.json")) for type_ in EVENT_TYPES}
-    return {type_: json.loads(path.read_text("utf-8"))["data"] for type_, path in first.items()}
+def examples(type_: str) -> list[Path]:
+    """The committed examples of an event, each in its envelope."""
+    found = sorted(ROOT.glob(f"functions/*/examples/{type_}/*.json"))
+    if not found:
+        raise SystemExit(f"{type_} has no example: add functions/<capability>/examples/{type_}/<name>.json")
+    return found
 
 
 def stale(files: Mapping[Path, str]) -> list[Path]:
@@ -40,7 +52,7 @@ def stale(files: Mapping[Path, str]) -> list[Path]:
 
 def committed() -> dict[str, Schema]:
     """Event type -> its schema as committed: what readers rely on."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(EVENTS.glob("*.json"))}
+    return {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.v*.json"))}
 
 
 def breaking(old: Mapping[str, Schema] | None = None, new: Mapping[str, Schema] | None = None) -> list[str]:

@@ -1,12 +1,13 @@
 """HTTP for clients: one `App` a capability, with everything that is the same for all.
 
-    app = App("Trade events", settings=settings, database=database)
+    app = App("Trade events", Function(ApiSettings))
 
     @app.post("/v1/trades", responses={201: Trade})
     def offer(body: LotOffer) -> Response:
         with app.session() as db:
             return app.commit(db, service.offer(app.caller, body), status=201)
 
+    @entry_point
     def trade_events(request: Request) -> Response:
         return app.serve(request)
 
@@ -47,14 +48,14 @@ from kapas.errors import (
 )
 from kapas.http import bodies
 from kapas.http.calls import SECURITY_HEADERS, as_problem, problem_response
+from kapas.http.function import Function
 from kapas.http.identity import Identity, InvalidToken, Verifier, bearer
 from kapas.messaging import outbox
 from kapas.messaging.events import Event
 from kapas.messaging.idempotency import Answer, Ticket, recall, ticket
 from kapas.messaging.outbox import Change
-from kapas.messaging.relay import waker
 from kapas.platform import log, trace
-from kapas.platform.db import PLATFORM, Database, DatabaseFailure, LockTimeout, Session
+from kapas.platform.db import PLATFORM, DatabaseFailure, LockTimeout, Session
 from kapas.platform.once import once
 from kapas.platform.settings import ApiSettings
 from kapas.privacy.keys import Shredded
@@ -110,16 +111,11 @@ class App(OpenAPI):
     def __init__(
         self,
         title: str,
-        *,
-        settings: Callable[[], ApiSettings],
-        database: Callable[[], Database],
+        function: Function,
     ) -> None:
-        """`settings` and `database` are made on first use, in the worker."""
         super().__init__(title, info=Info(title=title, version=next(reversed(VERSIONS))), doc_ui=False)
         self.validation_error_callback = _invalid
-        self.settings = settings
-        self.database = database
-        self.waker = once(lambda: waker(self.settings()))
+        self.function = function
         self.verifier = once(self._make_verifier)
         self.before_request(self._check)
         self.after_request(self._finish)
@@ -134,7 +130,7 @@ class App(OpenAPI):
 
     def session(self) -> AbstractContextManager[Session]:
         """A database session that shows what the caller may see."""
-        return self.database().session(self.caller.partner_id if self.caller.role.of_partner else PLATFORM)
+        return self.function.database.session(self.caller.partner_id if self.caller.role.of_partner else PLATFORM)
 
     def if_match(self) -> int:
         """The version that the client's If-Match names.
@@ -177,7 +173,7 @@ class App(OpenAPI):
 
     def serve(self, incoming: Request) -> Response:
         """Answer a request that functions-framework hands over."""
-        with trace.use(trace.follow(incoming.headers.get("traceparent"), self.settings().project)):
+        with trace.use(trace.follow(incoming.headers.get("traceparent"), self.function.settings(ApiSettings).project)):
             environ = incoming.environ
             if (incoming.content_length or 0) <= MAX_BODY:
                 # The body is read here, once and bounded, so that both the outer and this app may read it.
@@ -195,7 +191,7 @@ class App(OpenAPI):
         return super()._collect_openapi_info(rule, func, **options)
 
     def _make_verifier(self) -> Verifier:
-        settings = self.settings()
+        settings = self.function.settings(ApiSettings)
         return Verifier(settings.token_jwks_url, settings.token_issuer, settings.token_audience)
 
     def _check(self) -> None:
@@ -247,7 +243,7 @@ class App(OpenAPI):
             # The request may have been answered before: then it failed only because it was repeated, whatever the
             # reason looks like by now (a trade that went to somebody else is not even found any more).
             try:
-                with self.database().session(None) as db:
+                with self.function.database.session(None) as db:
                     remembered = recall(db, held)
             except Problem as reused:
                 problem, remembered = reused, None
@@ -274,7 +270,7 @@ class App(OpenAPI):
         if current is not None:
             headers["traceparent"] = str(current)
         if g.get("published"):
-            self.waker()()
+            self.function.wake()
         return response
 
 

@@ -1,25 +1,18 @@
-"""Events: CloudEvents 1.0 over Pub/Sub, and the side that receives them.
+"""Events: CloudEvents 1.0 over Pub/Sub.
 
 An event belongs to an aggregate (its `subject`); its `sequence` is the aggregate's version after the change, so sequences
 have no gaps, and a consumer can tell a duplicate from a step it has missed.
 """
 
-import base64
-import binascii
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from flask import Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from kapas.errors import Invalid, Unavailable
-from kapas.http import calls
-from kapas.platform import log
-from kapas.platform.settings import CallerSettings
+from kapas.errors import Unavailable
 from kapas.values import clock, ids
 
 SCHEMA_PREFIX = "https://kapas.example.com/schemas/"
@@ -115,30 +108,3 @@ def encode(
 
 class SequenceGap(Unavailable):
     """An earlier event of the aggregate has not been seen yet: Pub/Sub is asked to deliver this one again."""
-
-
-def receive(request: Request, settings: CallerSettings, handle: Callable[[CloudEvent], None]) -> Response:
-    """Answer one Pub/Sub push: check the caller, parse the event, handle it.
-
-    204 acknowledges. Anything else has Pub/Sub deliver again, and after the subscription's attempts moves the message to
-    its dead-letter topic; so a message that can never be read ends there and is not dropped.
-    """
-
-    def work() -> Response:
-        event = _parse(request)
-        with calls.follow(event.traceparent, settings):
-            handle(event)
-            log.info(
-                "event_handled", event_id=event.id, type=event.type, subject=event.subject, sequence=event.sequence
-            )
-        return Response(status=204)
-
-    return calls.answer(request, settings, work)
-
-
-def _parse(request: Request) -> CloudEvent:
-    try:
-        envelope: Any = json.loads(request.get_data())
-        return CloudEvent.model_validate_json(base64.b64decode(envelope["message"]["data"], validate=True))
-    except (ValueError, KeyError, TypeError, binascii.Error, ValidationError):
-        raise Invalid("The message holds no CloudEvent") from None

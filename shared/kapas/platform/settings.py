@@ -1,10 +1,10 @@
 """Settings of a function: one frozen model, read from the environment, every fault told at once."""
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -120,6 +120,12 @@ class UploadSettings(FileSettings):
     upload_bucket: str
 
 
+class ArchiveSettings(FileSettings):
+    """A function that writes or deletes the archives of exports."""
+
+    export_bucket: str
+
+
 S = TypeVar("S", bound=Settings)
 
 
@@ -129,13 +135,24 @@ def load(model: type[S]) -> S:
     Raises:
         SettingsError: with one line for every variable that is missing or wrong. Values are not repeated: some are secret.
     """
+    return cast(S, load_all((model,))[0])
+
+
+def load_all(models: Sequence[type[Settings]]) -> tuple[Settings, ...]:
+    """The settings of several models. Raises `SettingsError` with the faults of all."""
     environment = _environment.get() or os.environ
-    values = {name: environment[name.upper()] for name in model.model_fields if name.upper() in environment}
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        faults = [f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False)]
-        raise SettingsError(f"{model.__name__} cannot be read from the environment: " + "; ".join(faults)) from None
+    loaded: list[Settings] = []
+    faults: dict[str, str] = {}
+    for model in models:
+        values = {name: environment[name.upper()] for name in model.model_fields if name.upper() in environment}
+        try:
+            loaded.append(model.model_validate(values))
+        except ValidationError as error:
+            faults |= {str(e["loc"][0]).upper(): e["msg"] for e in error.errors(include_input=False)}
+    if faults:
+        listed = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
+        raise SettingsError(f"The environment cannot be read: {listed}")
+    return tuple(loaded)
 
 
 @contextmanager

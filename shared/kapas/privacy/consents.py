@@ -4,12 +4,15 @@ if not consents.granted(db, partner_id, "ai_processing"):
     raise Forbidden("Images are graded only with consent to AI processing")
 """
 
+from typing import Literal, get_args
 from uuid import UUID
 
 from kapas.platform.db import Session
 from kapas.privacy.restrictions import UNRESTRICTED
-from kapas.schemas.consents import PURPOSES, Purpose
 from kapas.values import clock
+
+Purpose = Literal["marketing", "analytics", "data_sharing", "ai_processing", "cross_border"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 
 def granted(db: Session, subject_id: UUID, purpose: Purpose) -> bool:

@@ -79,9 +79,11 @@ def test_the_same_image_is_read_once(
     cloud: LocalCloud, client: Client, partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = photo(Scene(seed=12)).data
-    read = cloud.functions.module("grading-task").reader()
+    read = cloud.functions.module("grading-task").tasks.reader()
     looks: list[int] = []
-    monkeypatch.setattr(cloud.functions.module("grading-task"), "reader", lambda: lambda d: looks.append(1) or read(d))
+    monkeypatch.setattr(
+        cloud.functions.module("grading-task").tasks, "reader", lambda: lambda d: looks.append(1) or read(d)
+    )
     other = active_partner(client)
     first, second = graded(client, consent(partner), data), graded(client, consent(other), data)
     assert first["result"] == second["result"]
@@ -245,7 +247,7 @@ def test_an_image_that_kills_its_reader_is_given_up(
 
     grading_id = uploaded(consent(partner), photo(Scene(seed=16)).data)
     with monkeypatch.context() as hostile:
-        hostile.setattr(cloud.functions.module("grading-task"), "reader", lambda: killed)
+        hostile.setattr(cloud.functions.module("grading-task").tasks, "reader", lambda: killed)
         partner.owner.post(f"/v1/gradings/{grading_id}/submit", expect=200)
         client.post("/_local/clock", {"advance": "PT7H"})
     owner = client.as_user("owner", partner.id, "owner")  # the token of this morning has expired

@@ -55,7 +55,7 @@ def test_a_publisher_killed_between_commit_and_publish(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The wake never leaves: the minute sweep publishes."""
-    monkeypatch.setattr(cloud.functions.module("trade-events").app, "waker", lambda: lambda: None)
+    monkeypatch.setattr(cloud.functions.module("trade-events").routes.function, "wake", lambda: None)
     with monkeypatch.context() as dead:  # a relay that somebody else woke must not do it meanwhile
         dead.setattr(cloud.functions.module("outbox-relay").store, "claim", lambda *_: [])
         trade = contracted(*parties)
@@ -91,10 +91,11 @@ def test_two_publishers_at_once(
     cloud: LocalCloud, sql: Connection, parties: tuple[Partner, Partner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each aggregate's events leave in order and once, while several relays drain the same outbox."""
-    monkeypatch.setattr(cloud.functions.module("trade-events").app, "waker", lambda: lambda: None)
+    monkeypatch.setattr(cloud.functions.module("trade-events").routes.function, "wake", lambda: None)
     main = cloud.functions.module("outbox-relay")
+    relay = main.scheduled.function
     published, lock = list[tuple[str, int]](), threading.Lock()
-    publish = main.bus().publish
+    publish = relay.bus.publish
 
     def recording(messages: Any) -> Any:
         with lock:
@@ -102,10 +103,10 @@ def test_two_publishers_at_once(
         return publish(messages)
 
     # On the one bus of all publishers: the sweep may run meanwhile, and a relay woken before.
-    monkeypatch.setattr(main.bus(), "publish", recording)
+    monkeypatch.setattr(relay.bus, "publish", recording)
     monkeypatch.setattr(main.service, "BATCH", 3)
     trades = [contracted(*parties)["id"] for _ in range(5)]
-    drains = [threading.Thread(target=main.service.drain, args=(main.database(), main.bus())) for _ in range(3)]
+    drains = [threading.Thread(target=main.service.drain, args=(relay.database, relay.bus)) for _ in range(3)]
     for drain in drains:
         drain.start()
     for drain in drains:

@@ -198,7 +198,7 @@ def test_an_unexpected_exception(
     def explode(*_: object) -> None:
         raise RuntimeError(secret)
 
-    monkeypatch.setattr(cloud.functions.module("trade-events").app, layer, explode)
+    monkeypatch.setattr(cloud.functions.module("trade-events").routes.app, layer, explode)
     answer = partner.owner.get("/v1/trades", expect=ANY)
     assert_problem(answer, 500, "internal")
     assert secret not in str(answer.body)

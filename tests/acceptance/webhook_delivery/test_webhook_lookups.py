@@ -143,7 +143,7 @@ def test_a_test_can_be_an_example_of_an_event(subscription: Subscription) -> Non
         schema = subscription.owner.get(f"/v1/webhook-event-types/{event_type}/schema").body
         assert faults(told, schema) == []
         assert faults(told | {"test": False}, schema)
-        examples = (ROOT / "tests/examples" / event_type).glob("*.json")
+        examples = ROOT.glob(f"functions/*/examples/{event_type}/*.json")
         assert told["data"] in [json.loads(path.read_text())["data"] for path in examples]
     subscription.ask("test", {}, expect=202)
     told = json.loads(subscription.arrived()[-1]["body"])

@@ -12,7 +12,7 @@ from tests.journeys.partners import active_partner, offer, register
 from tests.journeys.webhooks import Subscription, advance, assert_refused, subscribe
 from tools.catalog import ROOT
 
-EXAMPLES = sorted((ROOT / "tests/examples").glob("*/*.json"))
+EXAMPLES = sorted(ROOT.glob("functions/*/examples/*/*.json"))
 
 
 @pytest.fixture

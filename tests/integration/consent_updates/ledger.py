@@ -7,9 +7,9 @@ from typing import Any
 from pg8000.native import Connection
 
 from functions.consent_updates import store
+from functions.consent_updates.schemas import Purpose
 from kapas.platform.db import PLATFORM, Session
 from kapas.privacy import consents
-from kapas.schemas.consents import Purpose
 from local_cloud.client import Client
 from local_cloud.cloud import LocalCloud
 from local_cloud.environment import DATABASE

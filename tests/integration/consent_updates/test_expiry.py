@@ -10,13 +10,13 @@ import pytest
 from pg8000.native import Connection
 
 from functions.consent_updates import expiry, notices, processors, service
+from functions.consent_updates.schemas import ConsentsDecide, ConsentState, DispatchQuery
 from functions.consent_updates.service import Desk
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.platform.db import PLATFORM, Database, Session
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Keyring
-from kapas.schemas.consents import ConsentsDecide, ConsentState, DispatchQuery
 from kapas.values import clock, ids
 from tests.journeys.consents import decisions
 from tests.times import Time, moving_time

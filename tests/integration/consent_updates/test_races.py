@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
+from functions.consent_updates.schemas import PURPOSES
 from kapas.errors import Unavailable
 from kapas.http.identity import Identity, Role, Tier
-from kapas.schemas.consents import PURPOSES, ConsentsDecide
 from kapas.values import clock
 from local_cloud.client import ANY, Answer, Client
 from local_cloud.cloud import LocalCloud
@@ -70,10 +70,10 @@ def test_the_ledger_s_time_does_not_run_backwards(cloud: LocalCloud, partner: Pa
     first = decide(partner, marketing="granted").body["decided_at"]
     module = cloud.functions.module("consent-updates")
     owner = Identity(f"owner-{partner.id}", partner.id, Role.OWNER, Tier.BASIC)
-    body = ConsentsDecide.model_validate(decisions(shown(partner), marketing="withdrawn"))
+    body = module.schemas.ConsentsDecide.model_validate(decisions(shown(partner), marketing="withdrawn"))
     behind = clock.now() - timedelta(hours=1)
     with connected(cloud, "consent_updates", partner.id) as db, db.transaction(), clock.use(lambda: behind):
-        outcome = module.service.decide(db, module.desk(), owner, body)
+        outcome = module.service.decide(db, module.routes.desk(), owner, body)
     assert clock.rfc3339(outcome.resource.decided_at) == first
 
 
@@ -95,9 +95,9 @@ class Meanwhile:
 def replace_signer(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
     """To be called after the function made its own: with the first decision."""
     module = cloud.functions.module("consent-updates")
-    desk = module.desk()
+    desk = module.routes.desk()
     signer = Meanwhile(desk.signer, happens)
-    monkeypatch.setattr(module, "desk", lambda: replace(desk, signer=signer))
+    monkeypatch.setattr(module.routes, "desk", lambda: replace(desk, signer=signer))
 
 
 def kill_connections(cloud: LocalCloud) -> None:
@@ -137,7 +137,7 @@ def test_the_ledger_outlives_the_partner_s_key(cloud: LocalCloud, client: Client
     module = cloud.functions.module("consent-updates")
     with connected(cloud) as db:
         db.run("DELETE FROM subject_keys WHERE subject_id = :id", id=decided.id)
-    module.keyring().forget(decided.id)
+    module.routes.function.keyring.forget(decided.id)
     records = decided.owner.get("/v1/consents/history").body["data"]
     assert [(record["entity"], record["comment"]) for record in records] == [(None, None)] * 4
     decide(decided, marketing="granted", expect=409)

@@ -8,7 +8,7 @@ import pytest
 from pg8000.exceptions import DatabaseError
 from pg8000.native import Connection
 
-from kapas.schemas.consents import LANGUAGES
+from functions.consent_updates.schemas import LANGUAGES
 from kapas.values import clock
 from local_cloud.client import Client
 from local_cloud.cloud import LocalCloud

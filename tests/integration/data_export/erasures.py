@@ -4,8 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from functions.data_export import erasing
+from functions.data_export.schemas import Erasure, Retained
 from kapas.http.identity import Identity
-from kapas.schemas.exports import Erasure, Retained
 from tests.integration.data_export.system import System
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from functions.data_export import erasing, preparing, service, store
 from functions.data_export.erasing import ErasureTask
 from functions.data_export.preparing import ExportTask
+from functions.data_export.schemas import Erasure, ErasureCreate, Export, ExportCreate
 from kapas.http.app import Outcome
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
@@ -24,7 +25,6 @@ from kapas.platform.db import Database
 from kapas.platform.ports import Document, SignedUpload, StoredFile, Task
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Field, Keyring
-from kapas.schemas.exports import Erasure, ErasureCreate, Export, ExportCreate
 from kapas.values import clock, ids
 from tests import fake_tasks
 from tests.unit.kapas.fake_keys import Kms

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from functions.data_export import erasing, preparing, service
+from functions.data_export.event_models import ErasureRequested
 from functions.grading_requests import service as gradings
 from functions.live_feed import service as live_feed
 from functions.partner_onboarding import documents
 from kapas.errors import Unavailable
 from kapas.http.identity import Identity
-from kapas.schemas.events.exports import ErasureRequested
 from kapas.values import ids
 from kapas.values.clock import rfc3339
 from tests.integration.data_export.erasures import begin, erased, everything, rows

@@ -8,12 +8,12 @@ from datetime import UTC, date, datetime
 import pytest
 
 from functions.data_export import service
+from functions.data_export.schemas import ErasureCreate
 from kapas.errors import Conflict, Forbidden
 from kapas.http.identity import Role
 from kapas.privacy import restrictions, signing
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Field, Keyring, Shredded
-from kapas.schemas.exports import ErasureCreate
 from tests.integration.data_export.erasures import begin, erased, everything, kept, rows
 from tests.integration.data_export.system import SECRETS, START, System
 from tests.times import Time

@@ -15,12 +15,12 @@ import pytest
 from pg8000.native import Connection
 
 from functions.data_export import preparing, service, shards
+from functions.data_export.schemas import Export, ExportCreate
 from kapas.errors import Conflict, Forbidden, Invalid, Unavailable
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging.events import CloudEvent
 from kapas.platform.db import DatabaseFailure
 from kapas.privacy.data_map import data_map
-from kapas.schemas.exports import Export, ExportCreate
 from kapas.values import ids
 from local_cloud.conformance.storage_server import no_network, serving
 from local_cloud.core import Core

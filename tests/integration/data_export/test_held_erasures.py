@@ -9,13 +9,13 @@ import pytest
 
 from functions.data_export import completing, erasing, holds, preparing, service, store
 from functions.retention_sweep import service as retention
+from functions.retention_sweep.schemas import HeldRow, LegalHoldCreate
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.platform.db import PLATFORM, Database, LockTimeout, Session
 from kapas.privacy import legal_holds
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Field, Keyring
-from kapas.schemas.retention import HeldRow, LegalHoldCreate
 from kapas.values import ids
 from tests.integration.data_export.system import SECRETS, START, System
 from tests.times import Time

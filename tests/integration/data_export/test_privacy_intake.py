@@ -6,11 +6,11 @@ from uuid import UUID
 import pytest
 
 from functions.data_export import erasing, service
+from functions.data_export.schemas import Erasure
 from kapas.errors import Unavailable
 from kapas.http.identity import Identity
 from kapas.messaging.events import CloudEvent
 from kapas.platform.ports import Task
-from kapas.schemas.exports import Erasure
 from tests.integration.data_export.system import START, Killed, System
 from tests.integration.trade_events.market import cloud_event
 from tests.times import Time

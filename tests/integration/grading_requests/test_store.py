@@ -11,15 +11,15 @@ import pytest
 from pg8000.native import Connection
 
 from functions.grading_requests import results, service, store
+from functions.grading_requests.event_models import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
 from functions.grading_requests.readings import Reading
+from functions.grading_requests.schemas import Grading, HviFigures, ImageUpload, Refusal
 from kapas.errors import Conflict, VersionConflict
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.messaging.events import Event
 from kapas.messaging.outbox import Change
 from kapas.platform.db import PLATFORM, Database, DatabaseFailure, Session
-from kapas.schemas.events.gradings import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
-from kapas.schemas.gradings import Grading, HviFigures, ImageUpload, Refusal
 from kapas.values import clock, ids
 
 NOW = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)

@@ -10,6 +10,8 @@ from pg8000.native import Connection
 
 from functions.partner_onboarding import providers, reviews, service, verification
 from functions.partner_onboarding.providers import BankRecord, GstRecord, Hit, Providers, ScreeningList, ScreeningRecord
+from functions.partner_onboarding.review_schemas import PartnerReview
+from functions.partner_onboarding.schemas import PartnerCreate, Submit
 from functions.partner_onboarding.verification import CheckTask
 from kapas.errors import Unavailable
 from kapas.http.app import Outcome
@@ -19,8 +21,6 @@ from kapas.messaging.events import CloudEvent
 from kapas.platform.db import PLATFORM, Database
 from kapas.platform.ports import Task
 from kapas.privacy.keys import Keyring
-from kapas.schemas.partner_reviews import PartnerReview
-from kapas.schemas.partners import PartnerCreate, Submit
 from kapas.values import clock, ids
 from tests.journeys.partners import registration
 from tests.times import Time

@@ -14,14 +14,14 @@ from stdnum import verhoeff
 
 from functions.partner_onboarding import decisions, document_store, documents, service, store, verification
 from functions.partner_onboarding.providers import Hit
+from functions.partner_onboarding.review_schemas import Activate, Reason
+from functions.partner_onboarding.schemas import ContactChange, DocumentCreate, PartnerChange, Submit
 from kapas.errors import Conflict, Unavailable, VersionConflict
 from kapas.messaging import outbox
 from kapas.platform.db import PLATFORM, Database
 from kapas.platform.ports import SignedUpload, StoredFile
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Field, Keyring
-from kapas.schemas.partner_reviews import Activate, Reason
-from kapas.schemas.partners import ContactChange, DocumentCreate, PartnerChange, Submit
 from kapas.values import clock, ids
 from tests.integration.conftest import Login
 from tests.integration.data_export.system import Bucket, Faults

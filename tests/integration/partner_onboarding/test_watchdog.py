@@ -8,14 +8,14 @@ import pytest
 from pg8000.native import Connection
 
 from functions.partner_onboarding import deadlines, decisions, requirements, service, verification
+from functions.partner_onboarding.review_schemas import Clarification, ClarificationRequest, Reason
+from functions.partner_onboarding.schemas import ContactChange, PartnerChange, PartnerQuery
 from functions.partner_onboarding.verification import CheckTask
 from kapas.errors import Unavailable
 from kapas.http.identity import Identity
 from kapas.messaging import outbox
 from kapas.platform.db import PLATFORM, Database
 from kapas.platform.ports import Task
-from kapas.schemas.partner_reviews import Clarification, ClarificationRequest, Reason
-from kapas.schemas.partners import ContactChange, PartnerChange, PartnerQuery
 from tests.integration.conftest import Login
 from tests.integration.partner_onboarding.system import OPERATIONS, START, Killed, Queue, System
 from tests.times import moving_time

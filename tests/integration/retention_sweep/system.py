@@ -10,14 +10,7 @@ from uuid import UUID
 from pg8000.native import Connection
 
 from functions.retention_sweep import service, sweeping
-from functions.retention_sweep.sweeping import BatchTask, Means
-from kapas.errors import Unavailable
-from kapas.http.identity import Identity, Role, Tier
-from kapas.messaging import outbox
-from kapas.platform.db import PLATFORM, Database
-from kapas.platform.ports import Task
-from kapas.privacy import legal_holds
-from kapas.schemas.retention import (
+from functions.retention_sweep.schemas import (
     HeldRow,
     LegalHold,
     LegalHoldCreate,
@@ -25,6 +18,13 @@ from kapas.schemas.retention import (
     RetentionSweep,
     RetentionSweepCreate,
 )
+from functions.retention_sweep.sweeping import BatchTask, Means
+from kapas.errors import Unavailable
+from kapas.http.identity import Identity, Role, Tier
+from kapas.messaging import outbox
+from kapas.platform.db import PLATFORM, Database
+from kapas.platform.ports import Task
+from kapas.privacy import legal_holds
 from kapas.values import ids
 from tests.fake_tasks import Queue
 from tests.times import Time, moving_time

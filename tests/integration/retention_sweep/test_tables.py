@@ -11,11 +11,11 @@ from pg8000.native import Connection
 
 from functions.retention_sweep import selection, service, store, sweeping
 from functions.retention_sweep.places import places
+from functions.retention_sweep.schemas import RetentionSweepCreate
 from kapas.errors import Invalid, NotFound
 from kapas.platform.db import PLATFORM, Database, LockTimeout, Session
 from kapas.privacy import legal_holds
 from kapas.privacy.retention import day_of
-from kapas.schemas.retention import RetentionSweepCreate
 from kapas.values.ids import uuid7
 from tests.integration.retention_sweep.system import (
     OPERATIONS,

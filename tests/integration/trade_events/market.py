@@ -12,13 +12,13 @@ from pg8000.native import Connection
 
 from functions.trade_events import deadlines, service, store
 from functions.trade_events.deadlines import DeadlineTask
+from functions.trade_events.schemas import LotOffer, Trade, TradeEvent, TradeEventBatchResult
+from functions.trade_events.step_schemas import TradeEventAppend, TradeEventBatch
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.messaging.events import CloudEvent
 from kapas.platform.db import PLATFORM, Database
 from kapas.platform.ports import Task
-from kapas.schemas.trade_steps import TradeEventAppend, TradeEventBatch
-from kapas.schemas.trades import LotOffer, Trade, TradeEvent, TradeEventBatchResult
 from kapas.values import ids
 from tests.times import Time, moving_time
 from tests.unit.trade_events.desk import ASK, LOT, START

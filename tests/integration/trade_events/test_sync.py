@@ -10,12 +10,12 @@ import pytest
 from pg8000.native import Connection
 
 from functions.trade_events import gradings, service
+from functions.trade_events.step_schemas import TradeEventBatch
 from kapas.errors import Conflict, Unavailable, VersionConflict
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.messaging.events import CloudEvent
 from kapas.platform.db import PLATFORM, Database
-from kapas.schemas.trade_steps import TradeEventBatch
 from kapas.values import ids
 from tests.integration.trade_events.market import DEVICE, INSPECTOR, Market, cloud_event, trading
 from tests.unit.trade_events.desk import START, scale

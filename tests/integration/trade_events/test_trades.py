@@ -14,12 +14,12 @@ from pg8000.native import Connection
 from functions.trade_events import service, store
 from functions.trade_events.moment import there
 from functions.trade_events.rules import rules
+from functions.trade_events.schemas import TradeQuery
+from functions.trade_events.step_schemas import TradeEventAppend
 from kapas.errors import Conflict, NotFound
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.platform.db import PLATFORM, Database
-from kapas.schemas.trade_steps import TradeEventAppend
-from kapas.schemas.trades import TradeQuery
 from kapas.values import ids
 from kapas.values.clock import IST
 from tests.integration.trade_events.market import INSPECTOR, Market, trading

@@ -13,16 +13,7 @@ from pg8000.native import Connection
 
 from functions.webhook_delivery import batch_store, batches, resend, service
 from functions.webhook_delivery.dispatch import AttemptTask
-from functions.webhook_delivery.sending import Reply
-from functions.webhook_delivery.slots import Slots
-from kapas.http.identity import Identity, Role, Tier
-from kapas.messaging import outbox
-from kapas.messaging.events import CloudEvent
-from kapas.platform.db import PLATFORM, Database
-from kapas.platform.ports import Task
-from kapas.privacy.key_store import SqlKeyStore
-from kapas.privacy.keys import Keyring
-from kapas.schemas.webhooks import (
+from functions.webhook_delivery.schemas import (
     MessageQuery,
     WebhookEndpoint,
     WebhookEndpointChange,
@@ -36,6 +27,15 @@ from kapas.schemas.webhooks import (
     WebhookSecretRotated,
     WebhookTest,
 )
+from functions.webhook_delivery.sending import Reply
+from functions.webhook_delivery.slots import Slots
+from kapas.http.identity import Identity, Role, Tier
+from kapas.messaging import outbox
+from kapas.messaging.events import CloudEvent
+from kapas.platform.db import PLATFORM, Database
+from kapas.platform.ports import Task
+from kapas.privacy.key_store import SqlKeyStore
+from kapas.privacy.keys import Keyring
 from kapas.values import clock, ids
 from tests.fake_tasks import Queue
 from tests.times import Time, moving_time

@@ -9,12 +9,12 @@ from pg8000.native import Connection
 
 from functions.webhook_delivery import schedule, service, store
 from functions.webhook_delivery.dispatch import AttemptTask
+from functions.webhook_delivery.schemas import WebhookEndpointChange
 from functions.webhook_delivery.sending import Reply
 from kapas.errors import Unavailable
 from kapas.http.identity import Identity
 from kapas.platform.db import PLATFORM
 from kapas.privacy.keys import Keyring
-from kapas.schemas.webhooks import WebhookEndpointChange
 from kapas.values import clock
 from tests.integration.webhook_delivery.system import START, Killed, System, matched
 

@@ -8,10 +8,10 @@ from pg8000.native import Connection
 
 from functions.webhook_delivery import batch_store, schedule
 from functions.webhook_delivery.dispatch import AttemptTask
+from functions.webhook_delivery.schemas import WebhookEndpointChange
 from functions.webhook_delivery.sending import Reply
 from kapas.http.identity import Identity
 from kapas.platform.ports import Task
-from kapas.schemas.webhooks import WebhookEndpointChange
 from tests.integration.webhook_delivery.system import START, Killed, System, matched
 
 MINUTE = timedelta(minutes=1)

@@ -10,11 +10,11 @@ from pg8000.native import Connection
 
 from functions.webhook_delivery import batch_store, batches, service
 from functions.webhook_delivery.dispatch import AttemptTask
+from functions.webhook_delivery.schemas import WebhookEndpointChange
 from functions.webhook_delivery.sending import Reply
 from kapas.http.identity import Identity
 from kapas.platform.db import PLATFORM, Session
 from kapas.platform.ports import Task
-from kapas.schemas.webhooks import WebhookEndpointChange
 from kapas.values import ids
 from tests.integration.webhook_delivery.system import System, matched
 

@@ -9,11 +9,11 @@ import pytest
 from pg8000.native import Connection
 
 from functions.webhook_delivery import schedule
+from functions.webhook_delivery.schemas import EndpointDisabled, WebhookEndpointChange
 from functions.webhook_delivery.sending import Reply
 from functions.webhook_delivery.slots import Slots
 from kapas.http.identity import Identity
 from kapas.platform.ports import Task
-from kapas.schemas.webhooks import EndpointDisabled, WebhookEndpointChange
 from tests.integration.webhook_delivery.system import START, System, matched, one_at_a_time
 
 OPEN = schedule.BREAKER_OPEN

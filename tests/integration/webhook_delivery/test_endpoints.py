@@ -10,14 +10,7 @@ from pg8000.native import Connection
 from standardwebhooks import Webhook
 
 from functions.webhook_delivery import resend, service
-from kapas.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, VersionConflict
-from kapas.http.app import Outcome
-from kapas.http.identity import Identity, Role, Tier
-from kapas.messaging import outbox
-from kapas.messaging.events import SequenceGap
-from kapas.platform.db import DatabaseFailure, Session
-from kapas.schemas.common import PageQuery
-from kapas.schemas.webhooks import (
+from functions.webhook_delivery.schemas import (
     MessageQuery,
     WebhookEndpointChange,
     WebhookEndpointCreate,
@@ -25,6 +18,13 @@ from kapas.schemas.webhooks import (
     WebhookRotation,
     WebhookTest,
 )
+from kapas.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed, VersionConflict
+from kapas.http.app import Outcome
+from kapas.http.identity import Identity, Role, Tier
+from kapas.messaging import outbox
+from kapas.messaging.events import SequenceGap
+from kapas.platform.db import DatabaseFailure, Session
+from kapas.schemas.common import PageQuery
 from kapas.values import ids
 from tests.integration.webhook_delivery.system import NO_HOSTS, START, URL, System, matched
 

@@ -7,9 +7,9 @@ import pytest
 from pg8000.native import Connection
 
 from functions.webhook_delivery import message_store
+from functions.webhook_delivery.schemas import MessageQuery
 from kapas.http.identity import Identity
 from kapas.platform.db import Session
-from kapas.schemas.webhooks import MessageQuery
 from tests.integration.webhook_delivery.system import START, System
 
 _HISTORY = """INSERT INTO webhook_messages

@@ -9,9 +9,9 @@ import pytest
 from pg8000.native import Connection
 
 from functions.webhook_delivery import service, store
+from functions.webhook_delivery.schemas import WebhookEndpointChange
 from kapas.http.identity import Identity
 from kapas.messaging import outbox
-from kapas.schemas.webhooks import WebhookEndpointChange
 from tests.integration.webhook_delivery.system import NO_HOSTS, START, System, matched, wait_for_a_lock
 
 

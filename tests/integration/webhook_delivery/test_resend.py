@@ -10,12 +10,17 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from functions.webhook_delivery import resend, schedule, service
 from functions.webhook_delivery.dispatch import AttemptTask
+from functions.webhook_delivery.schemas import (
+    WebhookEndpointChange,
+    WebhookMessageDetail,
+    WebhookRecover,
+    WebhookRecovery,
+)
 from functions.webhook_delivery.sending import Reply
 from kapas.errors import Conflict, Forbidden, NotFound, VersionConflict
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.platform.ports import Task
-from kapas.schemas.webhooks import WebhookEndpointChange, WebhookMessageDetail, WebhookRecover, WebhookRecovery
 from tests.integration.webhook_delivery.system import START, System, matched, one_at_a_time, wait_for_a_lock
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from functions.consent_updates.ledger import Entry, Head, genesis, hash_of
-from kapas.schemas.consents import PURPOSES, NoticeReference
+from functions.consent_updates.schemas import PURPOSES, NoticeReference
 
 START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 SUBJECT = UUID("01a283cf-8600-7b1c-a4d2-6f0e8c9a1b20")

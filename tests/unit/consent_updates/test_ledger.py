@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.consent_updates.ledger import Entry, first_fault, record
+from functions.consent_updates.schemas import NoticeReference
 from kapas.privacy.signing import canonical
-from kapas.schemas.consents import NoticeReference
 from tests.unit.consent_updates.samples import chain, hashed
 
 CHANGES: dict[str, Callable[[Entry], object]] = {

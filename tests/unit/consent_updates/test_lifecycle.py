@@ -7,7 +7,7 @@ import pytest
 
 from functions.consent_updates import lifecycle, notices
 from functions.consent_updates.notices import Notices
-from kapas.schemas.consents import ConsentDecide, Decision, NoticeReference, Refusal
+from functions.consent_updates.schemas import ConsentDecide, Decision, NoticeReference, Refusal
 from tests.unit.consent_updates.samples import START
 
 PUBLISHED = notices.load()

@@ -9,9 +9,9 @@ import pytest
 
 from functions.consent_updates import lifecycle, notices, processors, service
 from functions.consent_updates.notices import FOLDER, ChangedNotice, Notices
+from functions.consent_updates.schemas import PURPOSES, ConsentDecide, Language, NoticeReference, Purpose, Refusal
 from kapas.errors import NotFound
 from kapas.privacy.signing import digest
-from kapas.schemas.consents import PURPOSES, ConsentDecide, Language, NoticeReference, Purpose, Refusal
 from kapas.values import clock
 
 PUBLISHED = notices.load()

@@ -14,10 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from functions.grading_requests import budget, classing, results, tables
 from functions.grading_requests.policy import LABELS, chances, grade, policy
 from functions.grading_requests.readings import Reading
-from functions.trade_events.rules import rules
-from kapas.errors import Invalid
-from kapas.http.identity import Tier
-from kapas.schemas.gradings import (
+from functions.grading_requests.schemas import (
     AxisName,
     ClassingCode,
     DeviceFigures,
@@ -26,6 +23,9 @@ from kapas.schemas.gradings import (
     HviFigures,
     Measurement,
 )
+from functions.trade_events.rules import rules
+from kapas.errors import Invalid
+from kapas.http.identity import Tier
 from kapas.values.clock import IST
 from tests.journeys.gradings import HVI, RECORD
 

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
+from functions.consent_updates.schemas import Purpose
 from kapas.errors import Unavailable
 from kapas.platform.db import ConnectionLost, DatabaseFailure, Session
 from kapas.privacy import consents
-from kapas.schemas.consents import Purpose
 from kapas.values import clock
 from tests.unit.consent_updates.samples import START, SUBJECT
 

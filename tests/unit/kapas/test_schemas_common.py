@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from kapas.schemas.trades import TradeQuery
+from functions.trade_events.schemas import TradeQuery
 
 
 def test_the_schema_of_a_query_is_made_once() -> None:

@@ -8,10 +8,18 @@ from pydantic import BaseModel
 
 from kapas.errors import Unavailable
 from kapas.http import calls
-from kapas.messaging import tasks
+from kapas.http.function import Function
+from kapas.platform import settings
 from kapas.platform.settings import HandlerSettings
 
 ATTEMPTS = 4
+ENVIRONMENT = {
+    "FUNCTION": "f",
+    "PROJECT": "p",
+    "SERVICE_AUDIENCE": "a",
+    "ALLOWED_CALLERS": "c",
+    "TASK_ATTEMPTS": str(ATTEMPTS),
+}
 
 
 class Payload(BaseModel):
@@ -21,21 +29,25 @@ class Payload(BaseModel):
 @pytest.fixture(autouse=True)
 def anybody_may_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "authenticate", lambda *_: "tasks@example.com")
+    # An app that another test made would be asked to handle the errors of this one.
+    monkeypatch.delattr("functions_framework.errorhandler", raising=False)
 
 
 def dispatch(retry: int | None, failure: Exception | None, body: str = '{"number": 1}') -> Response:
     """One try of the task `t`, the `retry`th after the first, whose work raises `failure`."""
-    settings = HandlerSettings(
-        function="f", project="p", service_audience="a", allowed_callers="c", task_attempts=ATTEMPTS
-    )
+    function = Function(HandlerSettings)
     headers = {"X-CloudTasks-TaskName": "t"} | ({} if retry is None else {"X-CloudTasks-TaskRetryCount": str(retry)})
 
+    @function.on_task(Payload)
     def work(payload: Payload) -> None:
         if failure is not None:
             raise failure
 
-    with Flask("tasks").test_request_context("/", method="POST", data=body, headers=headers):
-        return tasks.handle(request, settings, Payload, work)
+    with (
+        settings.use(ENVIRONMENT),
+        Flask("tasks").test_request_context("/", method="POST", data=body, headers=headers),
+    ):
+        return work(request)
 
 
 def logged(capsys: pytest.CaptureFixture[str], event: str) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from stdnum.in_ import gstin as library
 from stdnum.iso7064 import mod_97_10
 
 from functions.partner_onboarding import identifiers, requirements
-from kapas.schemas.partners import Identifiers, PartnerProfile
+from functions.partner_onboarding.schemas import Identifiers, PartnerProfile
 from tests.journeys.partners import gstin, registration
 
 NOW = datetime(2026, 12, 31, 18, 29, tzinfo=UTC)  # a minute before the year 2027 in India

@@ -8,8 +8,8 @@ import pytest
 
 from functions.partner_onboarding import lifecycle, names, requirements, risk
 from functions.partner_onboarding.records import Account, Asked, Check, Document
+from functions.partner_onboarding.schemas import Constitution, PartnerProfile, PartnerStatus, PartnerType
 from kapas.errors import Conflict
-from kapas.schemas.partners import Constitution, PartnerProfile, PartnerStatus, PartnerType
 from kapas.values import ids
 from tests.journeys.partners import registration
 

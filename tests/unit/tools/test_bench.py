@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from functions.partner_onboarding import identifiers
-from kapas.schemas.partners import PartnerCreate
+from functions.partner_onboarding.schemas import PartnerCreate
 from tools.bench import sink
 from tools.bench.create import registration
 from tools.bench.load import LoadError, Outcome, drive, request

@@ -42,9 +42,7 @@ def test_an_instance_is_reached_through_the_connector(
 @pytest.mark.parametrize("tool", [verify_ledger, verify_trades])
 def test_a_missing_address_is_one_line(tool: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(tool, {}) == 2
-    assert (
-        "cannot verify: DatabaseSettings cannot be read from the environment: DATABASE_URL" in capsys.readouterr().err
-    )
+    assert "cannot verify: The environment cannot be read: DATABASE_URL" in capsys.readouterr().err
 
 
 def _run(tool: object, environment: dict[str, str]) -> int:

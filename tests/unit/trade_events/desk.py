@@ -12,13 +12,13 @@ from pydantic import TypeAdapter
 from functions.live_feed import projections
 from functions.trade_events import projection, service
 from functions.trade_events.moment import Body
+from functions.trade_events.schemas import Lot, LotOffer, Trade, TradeEvent
 from functions.trade_events.service import Actor
+from functions.trade_events.step_schemas import FibreQuality, TradeEventBody
 from kapas.messaging.events import CloudEvent
 from kapas.messaging.outbox import Change
 from kapas.platform.ports import Document
 from kapas.schemas.common import UnitPrice, Weight
-from kapas.schemas.trade_steps import FibreQuality, TradeEventBody
-from kapas.schemas.trades import Lot, LotOffer, Trade, TradeEvent
 from kapas.values import clock, ids
 
 START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)

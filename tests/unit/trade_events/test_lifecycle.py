@@ -7,10 +7,10 @@ from typing import Any, get_args
 import pytest
 
 from functions.trade_events import lifecycle, moment, projection, steps
+from functions.trade_events.schemas import TradeStatus
 from functions.trade_events.service import Actor
+from functions.trade_events.step_schemas import TradeEventBody
 from kapas.errors import Conflict, Forbidden, Invalid, VersionConflict
-from kapas.schemas.trade_steps import TradeEventBody
-from kapas.schemas.trades import TradeStatus
 from tests.times import Time, moving_time
 from tests.unit.trade_events.desk import ASK, START, Desk, scale
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from functions.trade_events import settlement
 from functions.trade_events.rules import rules
+from functions.trade_events.schemas import Settlement
 from functions.trade_events.service import Actor
 from kapas.errors import Conflict, Invalid
-from kapas.schemas.trades import Settlement
 from kapas.values import ids
 from tests.times import Time, moving_time
 from tests.unit.trade_events.desk import START, Desk, scale

@@ -8,12 +8,16 @@ from hypothesis import strategies as st
 
 from functions.webhook_delivery import guard
 from functions.webhook_delivery.guard import AddressRefused, Refused, Target, address, check, is_public
-from kapas.schemas.events.registry import EVENTS
-from kapas.schemas.webhooks import EVENT_TYPES
+from functions.webhook_delivery.schemas import EVENT_TYPES
 from tools.catalog import catalog
+from tools.docs.registry import EVENTS
 
 NONE: frozenset[str] = frozenset()
 PUBLIC = "93.184.215.14"
+
+
+def allowed_hosts(setting: str) -> frozenset[str]:
+    return guard.HostSettings(function="f", project="p", webhook_allow_hosts=setting).allowed_hosts
 
 
 @pytest.mark.parametrize(
@@ -109,14 +113,14 @@ def test_answers_or_refuses_whatever_it_is_given(url: str) -> None:
 
 
 def test_only_an_allowed_host_may_be_plain_and_local() -> None:
-    allowed = guard.allowed_hosts("127.0.0.1:8080, localhost:9090")
+    allowed = allowed_hosts("127.0.0.1:8080, localhost:9090")
     target = check("http://127.0.0.1:8080/_local/receiver/mill", allowed)
     assert target == Target("http", "127.0.0.1", 8080, "/_local/receiver/mill", trusted=True)
     assert address(target, lambda host, port: [host]) == "127.0.0.1"
     for url in ("http://127.0.0.1:8081/", "http://127.0.0.1/", "http://a@127.0.0.1:8080/", "file://127.0.0.1:8080/"):
         with pytest.raises(Refused):
             check(url, allowed)
-    assert guard.allowed_hosts("") == NONE
+    assert allowed_hosts("") == NONE
 
 
 @pytest.mark.parametrize(

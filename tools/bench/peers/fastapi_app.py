@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from kapas.schemas.trade_steps import TradeEventAppend
+from functions.trade_events.step_schemas import TradeEventAppend
 from kapas.values import clock, ids
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from kapas.schemas.partners import PartnerCreate
+from functions.partner_onboarding.schemas import PartnerCreate
 from kapas.values import clock, ids
 from tools.bench.peers.fastapi_app import Base, OutboxRow, lifespan, session
 

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from google.cloud import pubsub_v1
 from google.cloud.pubsub_v1.types import BatchSettings, PublisherOptions
 
+from functions.trade_events.event_models import TradeBidPlaced
 from kapas.messaging.events import CONTENT_TYPE
-from kapas.schemas.events.trades import TradeBidPlaced
 from local_cloud.environment import PROJECT
 from tools.bench import relay
 

@@ -1,0 +1,143 @@
+"""HTTP: notices, decisions, receipts, and dispatches to processors."""
+
+from uuid import UUID
+
+from flask import Request, Response
+from pydantic import Field
+
+from kapas.http import calls
+from kapas.http.app import App
+from kapas.http.function import Function
+from kapas.platform.db import Session
+from kapas.platform.settings import (
+    ApiSettings,
+    KeySettings,
+    SigningSettings,
+)
+from kapas.schemas.common import Request as Model
+
+from . import notices, processors, service
+from .schemas import (
+    AsOfQuery,
+    ConsentDispatch,
+    ConsentDispatchPage,
+    ConsentHistory,
+    ConsentNotice,
+    ConsentQuery,
+    ConsentReceipt,
+    ConsentsDecide,
+    ConsentsDecided,
+    ConsentStates,
+    DispatchQuery,
+    HistoryQuery,
+    NoticeQuery,
+    ReceiptKeys,
+)
+
+function = Function(ApiSettings, KeySettings, SigningSettings)
+app = App("Consents", function)
+
+
+def published() -> notices.Notices:
+    return function.keep("notices", notices.load)
+
+
+def desk() -> service.Desk:
+    return service.Desk(function.keyring, function.signer, published(), processors.load())
+
+
+class NoticePath(Model):
+    version: str = Field(max_length=20)
+
+
+class DecisionPath(Model):
+    decision_id: UUID
+
+
+class DispatchPath(Model):
+    dispatch_id: UUID
+
+
+@app.get("/v1/consent-notices/current", responses={200: ConsentNotice})
+def read_current_notice(query: NoticeQuery) -> Response:
+    """The notice to show before asking for consent."""
+    return app.answer(service.current_notice(published(), query.language))
+
+
+@app.get("/v1/consent-notices/<string:version>", responses={200: ConsentNotice})
+def read_notice(path: NoticePath, query: NoticeQuery) -> Response:
+    """A notice that is or was shown. A published text never changes."""
+    return app.answer(service.notice(published(), path.version, query.language))
+
+
+@app.post("/v1/consents", responses={201: ConsentsDecided})
+def decide_consents(body: ConsentsDecide) -> Response:
+    """Record what the caller's partner decided of some purposes, each on its own. The answer says of each what became of
+    it: a decision that cannot be recorded holds up no other. When none can be recorded the answer is 422. For the partner's
+    owner; what a partner refused or withdrew elsewhere, by e-mail for example, the data protection officer records."""
+    with app.session() as db, db.transaction():
+        return app.commit(db, service.decide(db, desk(), app.caller, body), status=201)
+
+
+@app.get("/v1/consents/current", responses={200: ConsentStates})
+def read_current_consents(query: ConsentQuery) -> Response:
+    """Where each purpose stands now."""
+    with app.session() as db:
+        states = service.current(db, _reading(db, query.partner_id, "current"))
+        return app.answer(states, version=states.version)
+
+
+@app.get("/v1/consents/as-of", responses={200: ConsentStates})
+def read_past_consents(query: AsOfQuery) -> Response:
+    """Where each purpose stood at a past moment."""
+    with app.session() as db:
+        states = service.as_of(db, _reading(db, query.partner_id, "as_of"), query.at)
+        return app.answer(states, version=states.version)
+
+
+@app.get("/v1/consents/history", responses={200: ConsentHistory})
+def list_consent_records(query: HistoryQuery) -> Response:
+    """The records of the caller's partner, newest first."""
+    with app.session() as db:
+        return app.answer(service.history(db, function.keyring, _reading(db, query.partner_id, "history"), query))
+
+
+@app.get("/v1/consents/receipts/<uuid:decision_id>", responses={200: ConsentReceipt})
+def read_receipt(path: DecisionPath, query: ConsentQuery) -> Response:
+    """The signed receipt of one decision."""
+    with app.session() as db:
+        return app.answer(service.receipt(db, _reading(db, query.partner_id, "receipt"), path.decision_id))
+
+
+def _reading(db: Session, named: UUID | None, field: str) -> UUID:
+    """Whose consents the caller may read. That the platform's staff does is written to the audit trail."""
+    subject_id = service.subject(app.caller, named)
+    if not app.caller.role.of_partner:
+        app.publish(db, service.access(app.caller, subject_id, field))
+    return subject_id
+
+
+@app.get("/v1/consents/receipt-keys", responses={200: ReceiptKeys})
+def list_receipt_keys() -> Response:
+    """The public keys to verify receipts with."""
+    with app.session() as db:
+        return app.answer(service.receipt_keys(db))
+
+
+@app.get("/v1/consent-dispatches", responses={200: ConsentDispatchPage})
+def list_dispatches(query: DispatchQuery) -> Response:
+    """Processors that have to stop because a consent ended, the earliest due first. For the platform's staff."""
+    with app.session() as db:
+        return app.answer(service.list_dispatches(db, app.caller, query))
+
+
+@app.post("/v1/consent-dispatches/<uuid:dispatch_id>/acknowledge", responses={200: ConsentDispatch})
+def acknowledge_dispatch(path: DispatchPath) -> Response:
+    """Record that a processor has stopped. For the platform's staff."""
+    with app.session() as db:
+        return app.commit(db, service.acknowledge(db, app.caller, path.dispatch_id))
+
+
+@calls.entry_point
+def consent_updates(request: Request) -> Response:
+    return app.serve(request)

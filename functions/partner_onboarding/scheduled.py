@@ -1,0 +1,19 @@
+"""Cloud Scheduler, every five minutes: checks whose task was lost, and deadlines that partners missed."""
+
+from kapas.http.function import Function
+from kapas.platform.settings import (
+    CallerSettings,
+    DatabaseSettings,
+    RelaySettings,
+    TaskSettings,
+)
+
+from . import deadlines, verification
+
+function = Function(DatabaseSettings, CallerSettings, TaskSettings, RelaySettings)
+
+
+@function.on_schedule
+def partner_reaper() -> bool:
+    overdue = deadlines.tell(function.database) > 0  # first: it needs no queue, which may be down
+    return verification.reap(function.database, function.tasks) > 0 or overdue

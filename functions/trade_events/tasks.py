@@ -1,0 +1,19 @@
+"""Cloud Tasks: a deadline of a trade."""
+
+from kapas.http.function import Function
+from kapas.platform.settings import (
+    DatabaseSettings,
+    HandlerSettings,
+    RelaySettings,
+    TaskSettings,
+)
+
+from . import deadlines
+
+function = Function(DatabaseSettings, HandlerSettings, RelaySettings, TaskSettings)
+
+
+@function.on_task(deadlines.DeadlineTask)
+def trade_deadline(task: deadlines.DeadlineTask) -> bool:
+    """Take the step that is due, if it still is."""
+    return deadlines.meet(function.database, function.tasks, task)

@@ -1,0 +1,206 @@
+"""Webhook endpoints, messages and attempts as the API shows them."""
+
+from functools import partial
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema, model_validator
+
+from kapas.schemas.common import OptionalRequest, Page, PageQuery, Request, Resource
+from kapas.schemas.events import public_types
+
+EndpointStatus = Literal["enabled", "disabled"]
+DisabledReason = Literal["requested", "gone", "failing"]
+MessageStatus = Literal["pending", "delivered", "exhausted", "discarded"]
+AttemptFailure = Literal["url_refused", "address_refused", "dns", "connection", "tls", "timeout"]
+
+ALL_EVENTS = "*"
+EVENT_TYPES = tuple(name for name in public_types() if name != "privacy.erased.v1")
+"""What an endpoint may subscribe to, apart from `*`: no endpoint of a partner is left that could be told of its erasure."""
+TEST_TYPE = "webhook.test"
+"""What a message that a partner asks for is called. No event has this type, so nobody subscribes to it."""
+
+
+def _known(event_type: str, also: str = "") -> str:
+    known = [also, *EVENT_TYPES] if also else EVENT_TYPES
+    if event_type not in known:
+        raise ValueError(f"Must be one of {', '.join(known)}")
+    return event_type
+
+
+EventType = Annotated[
+    str,
+    AfterValidator(partial(_known, also=ALL_EVENTS)),
+    WithJsonSchema({"type": "string", "enum": [ALL_EVENTS, *EVENT_TYPES]}),
+]
+EventExample = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*EVENT_TYPES]})]
+MessageType = Annotated[
+    str,
+    AfterValidator(partial(_known, also=TEST_TYPE)),
+    WithJsonSchema({"type": "string", "enum": [TEST_TYPE, *EVENT_TYPES]}),
+]
+EventTypes = Annotated[
+    list[EventType], Field(min_length=1, max_length=100, description="Which events to send; * sends all, also new ones")
+]
+Url = Annotated[
+    str, Field(max_length=2048, description="An https address on the public internet, port 443 or 1024 and above")
+]
+
+
+class WebhookEndpointCreate(Request):
+    """Where a partner wants to be told of events."""
+
+    url: Url
+    event_types: EventTypes
+
+
+class WebhookEndpointChange(Request):
+    """What to change of an endpoint; what is left out stays."""
+
+    url: Url | None = None
+    event_types: EventTypes | None = None
+    status: EndpointStatus | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.url is None and self.event_types is None and self.status is None:
+            raise ValueError("Name at least one of url, event_types, status")
+        return self
+
+
+class EndpointDisabled(Resource):
+    """Why nothing is sent to an endpoint."""
+
+    reason: DisabledReason = Field(
+        description="requested: its partner did; gone: it answered 410; failing: nothing succeeded for five days"
+    )
+    since: AwareDatetime
+
+
+class WebhookEndpoint(Resource):
+    """Where a partner is told of events. Its secret is shown once, when it is created."""
+
+    id: UUID
+    version: int
+    url: str
+    event_types: list[str]
+    status: EndpointStatus = Field(description="An endpoint that answers 410 Gone, or fails for days, becomes disabled")
+    disabled: EndpointDisabled | None = Field(description="While disabled")
+    failing_since: AwareDatetime | None = Field(
+        description="While attempts fail: since when none has succeeded; a failure five days later disables it"
+    )
+    spared_until: AwareDatetime | None = Field(
+        description="While most attempts fail: nothing is sent before then, when one attempt finds out if it is back"
+    )
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class WebhookEndpointCreated(WebhookEndpoint):
+    """A new endpoint, with what its deliveries are signed with."""
+
+    secret: str = Field(description="whsec_ and base64 (Standard Webhooks). It is not shown again")
+
+
+class WebhookEndpointPage(Page[WebhookEndpoint]):
+    """Endpoints, newest first."""
+
+
+class WebhookRotation(OptionalRequest):
+    """How to rotate a secret. Without a body as with an empty one."""
+
+    end_previous: bool = Field(
+        False,
+        description="For one that leaked: sign with the new secret alone from now on, also within 24 hours of a rotation",
+    )
+
+
+class WebhookSecretRotated(Resource):
+    """The new secret of an endpoint. Until `previous_until` every delivery carries the signature of both."""
+
+    id: UUID = Field(description="The endpoint")
+    version: int
+    secret: str = Field(description="whsec_ and base64 (Standard Webhooks). It is not shown again")
+    previous_until: AwareDatetime = Field(description="When the secret before it is no longer signed with")
+
+
+class WebhookTest(OptionalRequest):
+    """What to send as a test. Without a body as with an empty one."""
+
+    event_type: EventExample | None = Field(
+        None,
+        description="Send an example of this type, with `test` true in its body; else a message of the type webhook.test",
+    )
+
+
+class WebhookRecover(Request):
+    """Which messages to send anew."""
+
+    since: AwareDatetime = Field(description="Those created at this time or later")
+
+
+class WebhookRecovery(Resource):
+    """How much will be sent anew."""
+
+    messages: int
+    has_more: bool = Field(description="Whether there are more: ask again, with another Idempotency-Key")
+
+
+class WebhookEventType(Resource):
+    """A type of event that an endpoint can subscribe to."""
+
+    type: str
+    json_schema: str = Field(description="Where this API serves the JSON Schema of what is sent of such an event")
+
+
+class WebhookEventTypes(Page[WebhookEventType]):
+    """All of them on one page, by name."""
+
+
+class MessageQuery(PageQuery):
+    """The messages of one endpoint, all or those that fit."""
+
+    endpoint_id: UUID
+    status: MessageStatus | None = None
+    event_type: MessageType | None = None
+    since: AwareDatetime | None = Field(None, description="Those created at this time or later")
+    until: AwareDatetime | None = Field(None, description="Those created before this time")
+
+
+class WebhookMessage(Resource):
+    """One event on its way to one endpoint."""
+
+    id: UUID = Field(description="The webhook-id header of every attempt")
+    endpoint_id: UUID
+    event_id: UUID
+    event_type: str
+    status: MessageStatus = Field(
+        description="exhausted: ten attempts failed; discarded: the endpoint was gone, disabled or deleted"
+    )
+    attempt_count: int
+    next_attempt_at: AwareDatetime | None = Field(description="While pending; later if the endpoint is being spared")
+    last_status_code: int | None = Field(description="What the endpoint answered to the last attempt, if it did")
+    last_failure: AttemptFailure | None = Field(description="Why the last attempt has no complete answer")
+    created_at: AwareDatetime
+
+
+class WebhookMessagePage(Page[WebhookMessage]):
+    """Messages, newest first."""
+
+
+class WebhookAttempt(Resource):
+    """One delivery of a message."""
+
+    number: int
+    started_at: AwareDatetime
+    milliseconds: int
+    status_code: int | None = Field(description="What the endpoint answered; 200 to 299 is success")
+    failure: AttemptFailure | None = Field(description="Why there is no complete answer")
+    response: str = Field(description="The beginning of the answer's body, at most 16 KiB")
+
+
+class WebhookMessageDetail(WebhookMessage):
+    """A message with its body and attempts."""
+
+    payload: str = Field(description="The body of every attempt, as it is signed")
+    attempts: list[WebhookAttempt] = Field(description="Oldest first")
