@@ -16,7 +16,7 @@ import functools
 import json
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask import Request, Response
 from pydantic import BaseModel, ValidationError
@@ -27,8 +27,6 @@ from kapas.http.calls import View, entry_point
 from kapas.messaging.events import CloudEvent
 from kapas.messaging.relay import waker
 from kapas.platform import log
-from kapas.platform.db import Database
-from kapas.platform.db.connect import open_database
 from kapas.platform.ports import Bus, Documents, Files, Signer, Tasks
 from kapas.platform.settings import (
     ArchiveSettings,
@@ -44,6 +42,9 @@ from kapas.platform.settings import (
     load_all,
 )
 from kapas.privacy.keys import Keyring
+
+if TYPE_CHECKING:
+    from kapas.platform.db import Database
 
 P = TypeVar("P", bound=BaseModel)
 S = TypeVar("S", bound=Settings)
@@ -68,8 +69,8 @@ class Function:
         return next(one for one in loaded if isinstance(one, model))
 
     @property
-    def database(self) -> Database:
-        return self.keep("database", lambda: open_database(self.settings(DatabaseSettings)))
+    def database(self) -> "Database":
+        return self.keep("database", self._make_database)
 
     @property
     def tasks(self) -> Tasks:
@@ -195,7 +196,12 @@ class Function:
         if work():
             self.wake()
 
-    # Google's clients cost 200 to 400 ms each at import: only a function that uses one pays for it.
+    # The driver and Google's clients cost 20 to 250 ms each at import: only a function that uses one pays for it.
+
+    def _make_database(self) -> "Database":
+        from kapas.platform.db.connect import open_database
+
+        return open_database(self.settings(DatabaseSettings))
 
     def _make_tasks(self) -> Tasks:
         from kapas.platform.gcp.tasks import CloudTasks
