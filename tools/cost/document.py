@@ -114,7 +114,7 @@ def _assumptions(prices: Prices) -> Iterator[str]:
     yield "## What it rests on"
     yield ""
     yield f"- INR {prices.inr_per_usd:g} to the dollar: {prices.inr_per_usd_basis}. Goods and services tax comes on top."
-    yield "- Functions, queues and schedules are those of `functions/catalog.yaml`, the rest of `terraform/envs/prod.tfvars`."
+    yield "- Functions, queues and schedules: each `function.yaml`. The rest: `terraform/envs/prod.tfvars`."
     billed = ", ".join(f"{seconds:g} s of {kind}" for kind, seconds in CALL_SECONDS.items())
     yield f"- A call bills an instance for {billed}. Calls come at random, and those at once share an instance."
     yield "- A Pub/Sub message is published once and delivered once, with 1 KiB. Every request and task wakes the relay."

@@ -114,8 +114,15 @@ COMPUTED = {
         "member": "serviceAccount:service-{number}@gs-project-accounts.iam.gserviceaccount.com",
     },
     "data.google_sql_ca_certs": {
-        "certs": [{"cert": "certificate of the CA of {instance}", "common_name": "", "create_time": "",
-                   "expiration_time": "", "sha1_fingerprint": ""}],
+        "certs": [
+            {
+                "cert": "certificate of the CA of {instance}",
+                "common_name": "",
+                "create_time": "",
+                "expiration_time": "",
+                "sha1_fingerprint": "",
+            }
+        ],
     },
     "data.google_logging_project_cmek_settings": {
         "service_account_id": "service-{number}@gcp-sa-logging.iam.gserviceaccount.com",
