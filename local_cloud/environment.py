@@ -83,7 +83,7 @@ def environment(catalog: Catalog, name: str, at: Addresses) -> dict[str, str]:
     if function.publishes:
         variables["RELAY_URL"] = at.function(relay(catalog))
     if function.encrypts:
-        variables |= {"KMS_KEY": key_name(catalog), "KMS_URL": f"{at.base_url}/_google/kms"}
+        variables |= {"KMS_KEY": key_name(catalog), "KMS_URL": f"{at.base_url}/_google/kms", "KMS_ENDPOINT": at.grpc}
     if function.signs:
         version = f"{receipt_key_name(catalog)}/cryptoKeyVersions/1"
         variables |= {"RECEIPT_KEY": version, "KMS_URL": f"{at.base_url}/_google/kms"}

@@ -21,6 +21,7 @@ LOCAL_ONLY = {
     "KMS_URL": "Google's own, which is the default",
     "STORAGE_URL": "Google's own, which is the default",
     "IAM_URL": "Google's own, which is the default",
+    "KMS_ENDPOINT": "Google's own, which is the default",
     "TASKS_ENDPOINT": "Google's own, which is the default",
     "PROVIDER_TIMEOUT": "the default is for providers that are not on this machine",
     "WEBHOOK_ALLOW_HOSTS": "no partner's endpoint may be on loopback",

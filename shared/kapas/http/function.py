@@ -29,6 +29,8 @@ from kapas.messaging.relay import waker
 from kapas.platform import log
 from kapas.platform.ports import Bus, Documents, Files, Signer, Tasks
 from kapas.platform.settings import (
+    GOOGLE_KMS,
+    ApiSettings,
     ArchiveSettings,
     CallerSettings,
     DatabaseSettings,
@@ -225,10 +227,20 @@ class Function:
         return CloudStorage(getattr(settings, bucket), settings)
 
     def _make_keyring(self) -> Keyring:
+        settings = self.settings(KeySettings)
+        if self._has_grpc and (settings.kms_endpoint or settings.kms_url == GOOGLE_KMS):
+            from kapas.platform.gcp.kms_client import KmsClient
+
+            return Keyring(KmsClient(settings.kms_key, settings.kms_endpoint))
         from kapas.platform.gcp.kms import CloudKms
 
-        settings = self.settings(KeySettings)
         return Keyring(CloudKms(settings.kms_key, settings.kms_url))
+
+    @property
+    def _has_grpc(self) -> bool:
+        """Whether no client waits for a cold start that imports grpc anyway: the function enqueues, and serves none."""
+        given = set(self._models)
+        return TaskSettings in given and not any(issubclass(model, ApiSettings) for model in given)
 
     def _make_signer(self) -> Signer:
         from kapas.platform.gcp.kms_signer import KmsSigner

@@ -8,6 +8,8 @@ from typing import TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+GOOGLE_KMS = "https://cloudkms.googleapis.com"
+
 _environment: ContextVar[Mapping[str, str] | None] = ContextVar("kapas.platform.settings", default=None)
 
 
@@ -94,7 +96,9 @@ class KeySettings(Settings):
 
     kms_key: str
     """The full name of the KMS key that wraps epoch keys."""
-    kms_url: str = "https://cloudkms.googleapis.com"
+    kms_url: str = GOOGLE_KMS
+    kms_endpoint: str = ""
+    """`host:port` of a stand-in for KMS over gRPC, for functions that use Google's client; empty for Google's."""
 
 
 class SigningSettings(Settings):
@@ -102,7 +106,7 @@ class SigningSettings(Settings):
 
     receipt_key: str
     """The full name of the version of the KMS key that signs them; to rotate the key, name its next version."""
-    kms_url: str = "https://cloudkms.googleapis.com"
+    kms_url: str = GOOGLE_KMS
 
 
 class FileSettings(Settings):
