@@ -24,7 +24,7 @@ from tools.bench.report import Bound, Figure
 from tools.bench.statistics import Sample, ratios
 from tools.catalog import ROOT, catalog
 
-BOUND = Bound(2.0, "at_most")
+BOUND = Bound(2.5, "at_most")
 PEER = "functions-framework hello world"
 PEER_SOURCE = ROOT / "tools/bench/peers/hello.py"
 

@@ -120,9 +120,15 @@ def test_a_token_that_expired_is_replaced_for_the_next_connection(
     first.close()
 
 
-def test_another_token_is_refused(settings: Callable[..., DatabaseSettings], metadata: Metadata) -> None:
+def test_another_token_is_refused(
+    settings: Callable[..., DatabaseSettings], metadata: Metadata, capsys: pytest.CaptureFixture[str]
+) -> None:
     metadata.token = "somebody else's"
     assert "28P01" in str(refused(settings()))
+    logged = capsys.readouterr().out
+    assert '"message":"database_connect_failed"' in logged
+    assert '"sqlstate":"28P01"' in logged
+    assert "somebody" not in logged
 
 
 def test_without_a_token_the_database_is_unavailable(settings: Callable[..., DatabaseSettings]) -> None:

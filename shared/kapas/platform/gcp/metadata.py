@@ -1,6 +1,6 @@
 """Tokens of the function's own service account, from the metadata server.
 
-Two requests of plain HTTP. google.auth does the same after 53 ms of CPU at a cold start (decision 26).
+Two requests of plain HTTP. google.auth does the same after 56 ms of CPU at a cold start (docs/decisions/0025).
 https://cloud.google.com/docs/authentication/get-id-token#metadata-server
 """
 
