@@ -25,6 +25,7 @@ from kapas.platform.db.driver import adapted
 from kapas.platform.settings import DatabaseSettings
 from kapas.values import ids
 from local_cloud.postgres import Postgres
+from tests.times import PATIENCE
 from tools.catalog import ROOT
 
 Open = Callable[..., Database]
@@ -201,12 +202,13 @@ def test_a_statement_and_its_scope_are_one_packet_each_way(postgres: Postgres) -
 
 
 def test_a_server_that_falls_silent_is_given_up(postgres: Postgres) -> None:
-    connection = CoreConnection(
-        "postgres", host="127.0.0.1", port=postgres.port, database="postgres", ssl_context=cast(Any, False), timeout=0.2
+    connection: Any = CoreConnection(
+        "postgres", host="127.0.0.1", port=postgres.port, database="postgres", ssl_context=cast(Any, False)
     )
+    connection._usock.settimeout(0.2)
     database = Database(lambda: adapted(connection), 1)
     with database.session(None) as db, pytest.raises(ConnectionLost):
-        db.run("SELECT pg_sleep(:seconds::float)", seconds=5)
+        db.run("SELECT pg_sleep(:seconds::float)", seconds=PATIENCE)
 
 
 def test_times_are_read_exactly(login: Callable[[str], Callable[[], CoreConnection]]) -> None:
@@ -239,11 +241,11 @@ def test_the_pool_is_bounded_and_waits_only_so_long(login: Callable[[str], Calla
     def hold() -> None:
         with database.session(None):
             entered.set()
-            leave.wait(10)
+            leave.wait(PATIENCE)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    entered.wait(10)
+    entered.wait(PATIENCE)
     with pytest.raises(Unavailable, match="in use"), database.session(None):
         pass
     leave.set()
