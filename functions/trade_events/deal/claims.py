@@ -26,7 +26,7 @@ from .events import (
 )
 from .moment import Moment
 from .refusal import Refused, require
-from .terms import faults, patched
+from .terms import Terms, faults, patched
 from .trade import Claim, Open, Proposal, Trade, deadline, other, reminding
 from .values import Side, days
 
@@ -222,12 +222,26 @@ def _check_proposal(m: Moment, step: s.Propose) -> None:
         require(trade.rest is None, "What was not delivered has ended", against="the rest")
     if step.about == "amend_terms":
         try:
-            patched(trade.terms, step.terms or {})
+            _check_amendment(trade, patched(trade.terms, step.terms or {}))
         except ValidationError as error:
             pointer, message = faults(error, "/terms")
             raise Refused(f"These are no terms: {message}", against="terms", code="invalid", pointer=pointer) from None
     if step.about == "one_bridge" and step.lift is None:
         raise Refused("Say which lift", against="the proposal", code="invalid", pointer="/lift")
+
+
+def _check_amendment(trade: Trade, terms: Terms) -> None:
+    """Raises `Refused` for what an invoice or a due was made by: that is changed by a note, not by other terms."""
+    before = trade.terms
+    billed = any(lift.invoice is not None for lift in trade.lifts)
+    if billed and (before.weight, before.quality, before.charges) != (terms.weight, terms.quality, terms.charges):
+        raise Refused(
+            "A lift is invoiced by these terms: weight, quality and charges stay",
+            against="the invoice",
+            pointer="/terms",
+        )
+    if trade.payments and before.payment.instalments != terms.payment.instalments:
+        raise Refused("Payments were made by this schedule: it stays", against="the payments", pointer="/terms/payment")
 
 
 def _accepted(trade: Trade, proposal: Proposal) -> list[Payload]:
@@ -236,7 +250,9 @@ def _accepted(trade: Trade, proposal: Proposal) -> list[Payload]:
     if proposal.about == "extend_delivery" and proposal.until is not None:
         return [DeliveryExtended(until=proposal.until, carrying_pct_a_month=proposal.carrying_pct_a_month)]
     if proposal.about == "amend_terms":
-        return [TermsAmended(terms=patched(trade.terms, proposal.terms or {}))]
+        terms = patched(trade.terms, proposal.terms or {})
+        _check_amendment(trade, terms)
+        return [TermsAmended(terms=terms)]
     return []
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from . import settlement, weight
+from . import quality, settlement, weight
 from . import steps as s
 from .events import ClosingAccepted, DocumentRecorded, Ended, Overdue, Payload
 from .fold import INVOICES
@@ -21,10 +21,11 @@ CLOSING = days(3)
 
 def record_document(m: Moment, step: s.RecordDocument) -> list[Payload]:
     """Raises `Refused` for an invoice of the wrong kind or party, twice, or of a lift whose weight is not agreed."""
-    kg = paise = None
+    kg = paise = figures = None
     if step.kind in INVOICES:
         lift = _invoiceable(m, step)
         kg = weight.kilograms(m.trade, lift)
+        figures = quality.agreed_figures(lift)
         paise = settlement.statement(m.trade).total("invoice", lift=lift.number)
     return [
         DocumentRecorded(
@@ -33,6 +34,7 @@ def record_document(m: Moment, step: s.RecordDocument) -> list[Payload]:
             by=m.who if m.actor.role != "broker" else "broker",
             lift=step.lift,
             kg=kg,
+            figures=figures,
             paise=paise if paise is not None else step.paise,
             claim=step.claim,
             file_id=step.file_id,

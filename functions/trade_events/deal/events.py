@@ -8,7 +8,7 @@ an invoice. The others are decisions of a party, of the platform's staff, or of 
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from .lots import Lot
@@ -106,9 +106,7 @@ class Ended(Payload):
 
     type: ClassVar[str] = "trade.ended.v1"
     how: Literal["completed", "closed_out", "cancelled", "expired"]
-    reason: Literal[
-        "nothing_open", "offer_expired", "offer_withdrawn", "declined", "signature_overdue", "rest_ended", "operations"
-    ]
+    reason: Literal["nothing_open", "offer_expired", "offer_withdrawn", "declined", "signature_overdue", "rest_ended"]
 
 
 # Parties
@@ -282,7 +280,7 @@ class RestEnded(Payload):
 
     type: ClassVar[str] = "trade.rest_ended.v1"
     how: Literal["cancelled", "closed_out", "lapsed"]
-    why: Literal["consent", "default", "unpaid", "deadline", "party", "rejected", "operations"]
+    why: Literal["consent", "default", "unpaid", "deadline", "rejected", "operations"]
     defaulter: Side | None = None
     basis: Literal["resale", "purchase", "day_rate"] | None = None
     price: Price | None = None
@@ -319,7 +317,7 @@ class PaymentReversed(Fact):
 
 
 class DocumentRecorded(Fact):
-    """A paper was made. An invoice fixes what its lift is billed by."""
+    """A paper was made. An invoice fixes what its lift is billed by: kilograms, figures and the total."""
 
     type: ClassVar[str] = "trade.document_recorded.v1"
     kind: "DocumentKind"
@@ -327,6 +325,7 @@ class DocumentRecorded(Fact):
     by: Who
     lift: int | None = None
     kg: Decimal | None = None
+    figures: Figures | None = None
     paise: int | None = None
     claim: int | None = None
     file_id: UUID | None = None
@@ -518,6 +517,3 @@ class Event:
             datetime.fromisoformat(data["at"]),
             datetime.fromisoformat(data["occurred_at"]),
         )
-
-
-DOCUMENT_KINDS: tuple[str, ...] = get_args(DocumentKind)

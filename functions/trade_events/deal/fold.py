@@ -266,7 +266,7 @@ def _document_recorded(trade: Trade, event: Event, p: e.DocumentRecorded) -> dic
     paper = Document(p.kind, p.number, p.by, p.lift, p.claim, event.at)
     changed: dict[str, Any] = {"documents": (*trade.documents, paper)}
     if p.kind in INVOICES and p.lift is not None and trade.lift(p.lift).invoice is None:
-        invoice = Invoice(p.number, p.kg, p.by, event.at)
+        invoice = Invoice(p.number, p.kg, p.figures, p.by, event.at)
         changed |= _lift(trade, replace(trade.lift(p.lift), invoice=invoice))
     return changed
 

@@ -18,10 +18,11 @@ from . import delivery, quality, weight
 from .tax import Tax, rates
 from .terms import Charge, Rate
 from .trade import Claim, Lift, Match, Trade
-from .values import UNITS, Side
+from .values import UNITS, Figures, Side
 
 Paper = Literal["invoice", "credit_note", "debit_note", "liability", "damages"]
 GRAM = Decimal("0.001")
+_NOTHING = (Decimal(0), Fraction(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ def weights(trade: Trade, lift: Lift) -> Weights | None:
     net = weight.kilograms(trade, lift)
     if net is None:
         return None
-    terms, figures = trade.terms.quality, quality.agreed_figures(lift)
+    terms = trade.terms.quality
+    figures = quality.agreed_figures(lift) if lift.invoice is None else lift.invoice.figures
     off = [Decimal(0), Decimal(0)]
     readings = (None, None) if figures is None else (figures.moisture_pct, figures.trash_pct)
     for index, (basis, reading) in enumerate(zip((terms.moisture, terms.trash), readings, strict=True)):
@@ -168,23 +170,33 @@ def _lift(trade: Trade, match: Match, tax: Tax, lift: Lift) -> Iterator[Line]:
 
 
 def _quality(trade: Trade, match: Match, lift: Lift, value: int, payable: Decimal) -> Iterator[Line]:
-    figures = quality.agreed_figures(lift)
-    if figures is None:
+    """What the figures were worth at the invoice; by what another reading since differs is a note."""
+    known = quality.agreed_figures(lift)
+    billed = known if lift.invoice is None else lift.invoice.figures
+    before, now = (_worth(trade, match, figures, value, payable) for figures in (billed, known))
+    for name, (reading, part) in before.items():
+        yield Line(name, "invoice", lift.number, rounded(part).paise, "buyer", "seller", f"{name} {reading}", True)
+    if known == billed:
         return
-    invoiced = lift.invoice
-    agreed_at = lift.reading_answered_at or (lift.readings[-1].at if lift.readings else None)
-    late = invoiced is not None and agreed_at is not None and agreed_at >= invoiced.at
-    adjustments = quality.priced(trade.terms, figures).adjustments
-    exact = [
-        (name, reading, Fraction(percent) * value / 100)
-        if percent is not None
-        else (name, reading, (paise or 0) * Fraction(payable) / Fraction(UNITS[match.price.unit]))
-        for name, reading, percent, paise in adjustments
-    ]
-    total = sum(part for _, _, part in exact)
-    paper: Paper = "invoice" if not late else "credit_note" if total < 0 else "debit_note"
-    for name, reading, part in exact:
-        yield Line(name, paper, lift.number, rounded(part).paise, "buyer", "seller", f"{name} {reading}", True)
+    since = {name: now.get(name, _NOTHING)[1] - before.get(name, _NOTHING)[1] for name in {**before, **now}}
+    paper: Paper = "credit_note" if sum(since.values()) < 0 else "debit_note"
+    for name, part in since.items():
+        if part:
+            reading = now.get(name, _NOTHING)[0]
+            yield Line(name, paper, lift.number, rounded(part).paise, "buyer", "seller", f"{name} {reading}", True)
+
+
+def _worth(
+    trade: Trade, match: Match, figures: Figures | None, value: int, payable: Decimal
+) -> dict[str, tuple[Decimal, Fraction]]:
+    """By property the reading and what the table makes of it, in paise, exact."""
+    if figures is None:
+        return {}
+    candies = Fraction(payable) / Fraction(UNITS[match.price.unit])
+    return {
+        name: (reading, Fraction(percent) * value / 100 if percent is not None else (paise or 0) * candies)
+        for name, reading, percent, paise in quality.priced(trade.terms, figures).adjustments
+    }
 
 
 def _charges_in_value(trade: Trade, lift: Lift, value: int, net: Decimal) -> list[Line]:

@@ -21,7 +21,7 @@ from .values import (
     Model,
     Number,
     Paise,
-    PaiseOrNone,
+    PaiseFromZero,
     Paper,
     Percent,
     Price,
@@ -288,7 +288,7 @@ class CloseOut(Decision):
     type: Literal["close_out"]
     basis: Literal["resale", "purchase", "day_rate"]
     price: Price
-    expenses_paise: PaiseOrNone = 0
+    expenses_paise: PaiseFromZero = 0
 
 
 class CancelUnpaid(Decision):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from .values import Exact, Figures, Model, PaiseOrNone, Percent, Period, Side, Words
+from .values import Exact, Figures, Model, PaiseFromZero, Percent, Period, Side, Words
 
 TEMPLATES = Path(__file__).parent.parent / "terms"
 
@@ -193,9 +193,9 @@ class Rate(Model):
     """Exactly one of these."""
 
     pct: Percent | None = Field(None, description="Of the value of the goods, without tax")
-    paise_per_100kg: PaiseOrNone | None = Field(None, description="Of the net weight before deductions")
-    paise_per_bale: PaiseOrNone | None = None
-    paise_a_lift: PaiseOrNone | None = None
+    paise_per_100kg: PaiseFromZero | None = Field(None, description="Of the net weight before deductions")
+    paise_per_bale: PaiseFromZero | None = None
+    paise_a_lift: PaiseFromZero | None = None
 
     @model_validator(mode="after")
     def _one(self) -> "Rate":

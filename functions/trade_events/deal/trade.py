@@ -108,6 +108,7 @@ class WeightAnswer:
 class Invoice:
     number: str
     kg: Decimal | None
+    figures: Figures | None
     by: Who
     at: datetime
 

@@ -34,7 +34,7 @@ def _no_bool(value: Any) -> Any:
 Exact = Annotated[Decimal, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Paise = Annotated[int, Field(strict=True, gt=0, le=10**13)]
 """At most INR 10,000 crore: sums of these stay exact in every JSON reader."""
-PaiseOrNone = Annotated[int, Field(strict=True, ge=0, le=10**13)]
+PaiseFromZero = Annotated[int, Field(strict=True, ge=0, le=10**13)]
 Kilograms = Annotated[Exact, Field(gt=0, le=MAX_KG, decimal_places=3)]
 Percent = Annotated[Exact, Field(ge=0, le=100, decimal_places=3)]
 Bales = Annotated[int, Field(strict=True, gt=0, le=MAX_BALES)]
@@ -123,10 +123,6 @@ class Period(Model):
 
 def days(count: int) -> Period:
     return Period(count=count)
-
-
-def working_days(count: int) -> Period:
-    return Period(count=count, of="working_days")
 
 
 class Slip(Model):

@@ -581,3 +581,29 @@ def test_a_reading_that_was_dropped_is_asked_for_no_more() -> None:
     desk.wait(days=10)
     assert desk.trade.lift(1).reading_answer == "dropped"
     assert not any(item.track == "quality" for item in desk.agenda)
+
+
+def test_an_invoice_stands_and_a_later_reading_is_a_note() -> None:
+    desk = Desk("cci_auction", differs={"quality": {"table": "MCX-2021-11"}})
+    desk.contracted()
+    desk.weighed("16400")
+    desk.do("inspector", "test", figures={"rd": "78"})
+    desk.invoiced()
+    billed = desk.statement.of("invoice")
+    desk.do("inspector", "test", figures={"rd": "76"})
+    assert desk.statement.of("invoice") == billed
+    assert [line.code for line in desk.statement.of("credit_note")] == ["rd", "igst"]
+    (premium,) = [line.paise for line in billed if line.code == "rd"]
+    assert desk.statement.of("credit_note")[0].paise == -premium
+    assert desk.trade.late[-1].changes is not None
+
+
+def test_terms_that_an_invoice_was_made_by_are_not_amended() -> None:
+    desk = Desk("cci_auction")
+    desk.contracted()
+    desk.do("seller", "propose", about="amend_terms", terms={"weight": {"packing_kg_per_bale": "1"}})
+    desk.weighed("16400")
+    desk.invoiced()
+    assert desk.refused("buyer", "answer_proposal", proposal=1, answer="accepted").against == "the invoice"
+    desk.do("seller", "propose", about="extend_delivery", until=desk.now + timedelta(days=120))
+    desk.do("buyer", "answer_proposal", proposal=2, answer="accepted")
