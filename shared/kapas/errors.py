@@ -73,6 +73,10 @@ class MethodNotAllowed(Problem):
     status, code, title = 405, "method-not-allowed", "This method is not served here"
 
 
+class RequestTimeout(Problem):
+    status, code, title = 408, "request-timeout", "The request did not arrive in time"
+
+
 class Conflict(Problem):
     status, code, title = 409, "conflict", "The state of the resource does not allow this"
 
@@ -116,6 +120,10 @@ class IdempotencyKeyReused(Problem):
 
 class PreconditionRequired(Problem):
     status, code, title = 428, "precondition-required", "This change needs If-Match"
+
+
+class HeadersTooLarge(Problem):
+    status, code, title = 431, "headers-too-large", "The request's headers are too large"
 
 
 class RateLimited(Problem):

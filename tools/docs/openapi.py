@@ -34,7 +34,9 @@ comes with its unit.
   `expected_version` in the body.
 - **Lists.** `limit` items a page, newest first; send `next` as `after` to read on.
 - **Growing.** An answer or an event may gain fields within its version: ignore those that you do not know.
-- **Failures** are problem details (RFC 9457), see the schema `Problem`.
+- **Failures** are problem details (RFC 9457), see the schema `Problem`. A method that a path does not have is answered 405.
+- **Bounds.** A time is of the years 1900 to 2199. A body has at most 1 MiB and comes within 20 seconds, or 5 if it trickles.
+  A member of an object or a parameter that is there twice is refused.
 """
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -109,7 +111,7 @@ def document(described: Catalog | None = None, folder: Path = ROOT / "functions"
         },
         "parameters": _PARAMETERS,
         "headers": _HEADERS,
-        "responses": problems.responses(),
+        "responses": problems.responses(status for one in operations for status in problems.statuses(one)),
         "securitySchemes": {
             "bearer": {
                 "type": "http",

@@ -1,13 +1,17 @@
 """What a client may be told instead of an answer: the problem types of `kapas.errors`, as OpenAPI responses."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 from kapas import errors
-from kapas.errors import Problem
+from kapas.errors import Conflict, Problem
 from tools.docs.apps import Operation
+from tools.docs.failures import failures
 
-ALWAYS: tuple[int, ...] = (400, 401, 403, 422, 500, 503)
+ALWAYS: tuple[int, ...] = (400, 401, 403, 422, 431, 500, 503)
+OF_CHANGES: tuple[int, ...] = (408, 409, 413, 415)
+"""What changes something has a body, or may have one, and may meet another change that is under way."""
 
 PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -54,11 +58,13 @@ def _classes() -> list[type[Problem]]:
 def statuses(operation: Operation) -> list[int]:
     """The statuses of the failures that a client of this operation should be ready for."""
     found = set(ALWAYS)
+    raised = failures(operation.view)
+    found |= {problem.status for problem in raised} & {404, 410, 429}
     if "{" in operation.path:
         found.add(404)
-    if operation.model("body"):
-        found |= {413, 415}
     if operation.method != "GET":
+        found |= {409} if operation.method == "DELETE" else {*OF_CHANGES}
+    elif Conflict in raised:  # a VersionConflict is one of changes: what a read writes to the audit trail meets nothing
         found.add(409)
     if operation.needs_if_match:
         found |= {412, 428}
@@ -71,10 +77,10 @@ def name(status: int) -> str:
     return "Internal" if first is Problem else first.__name__
 
 
-def responses() -> dict[str, Any]:
-    """Name -> the OpenAPI response of a status, with the problem types that it carries."""
+def responses(used: Iterable[int]) -> dict[str, Any]:
+    """Name -> the OpenAPI response of a status that is used, with the problem types that it carries."""
     made: dict[str, Any] = {}
-    for status in sorted({problem.status for problem in problems()}):
+    for status in sorted(set(used)):
         lines = [f"- `{p.code}`: {p.title}" for p in problems() if p.status == status]
         headers = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-API-Version", "traceparent")}
         if status in (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):

@@ -11,11 +11,10 @@
     def trade_events(request: Request) -> Response:
         return app.serve(request)
 
-What every request gets: identity, version negotiation, an idempotency key on POST, bodies that are bounded JSON,
-problem+json for every failure, a trace and security headers.
+What every request gets: identity, before its body is read; version negotiation, an idempotency key on POST, bodies that are
+bounded JSON, problem+json for every failure, a trace and security headers.
 """
 
-import io
 import re
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -42,6 +41,7 @@ from kapas.errors import (
     StillRunning,
     TooLarge,
     Unauthenticated,
+    Unavailable,
     UnsupportedMediaType,
     UnsupportedVersion,
     VersionConflict,
@@ -49,7 +49,7 @@ from kapas.errors import (
 from kapas.http import bodies
 from kapas.http.calls import SECURITY_HEADERS, as_problem, problem_response
 from kapas.http.function import Function
-from kapas.http.identity import Identity, InvalidToken, Verifier, bearer
+from kapas.http.identity import Identity, InvalidToken, Role, Verifier, bearer
 from kapas.messaging import outbox
 from kapas.messaging.events import Event
 from kapas.messaging.idempotency import Answer, Ticket, recall, ticket
@@ -115,6 +115,9 @@ class App(OpenAPI):
     ) -> None:
         super().__init__(title, info=Info(title=title, version=next(reversed(VERSIONS))), doc_ui=False)
         self.validation_error_callback = _invalid
+        self.config["MAX_CONTENT_LENGTH"] = (
+            MAX_BODY + 1
+        )  # of a body in chunks Flask reads so much, and no word of the rest
         self.function = function
         self.verifier = once(self._make_verifier)
         self.before_request(self._check)
@@ -159,7 +162,8 @@ class App(OpenAPI):
         Raises:
             VersionConflict, PreconditionFailed: somebody else changed the aggregate first.
         """
-        answer = Answer(status, outcome.resource.model_dump_json(), {"ETag": f'"{outcome.version}"'})
+        etag = {"ETag": f'"{outcome.version}"'}
+        answer = Answer(status, outcome.resource.model_dump_json(), etag, self.caller.role)
         outbox.commit(db, outcome.change, g.get("ticket"), answer if g.get("ticket") else None)
         g.published = True
         return _respond(answer)
@@ -173,16 +177,10 @@ class App(OpenAPI):
 
     def serve(self, incoming: Request) -> Response:
         """Answer a request that functions-framework hands over."""
-        with trace.use(trace.follow(incoming.headers.get("traceparent"), self.function.settings(ApiSettings).project)):
-            environ = incoming.environ
-            if (incoming.content_length or 0) <= MAX_BODY:
-                # The body is read here, once and bounded, so that both the outer and this app may read it.
-                body = incoming.stream.read(MAX_BODY + 1)
-                environ["wsgi.input"] = io.BytesIO(body)
-                environ["CONTENT_LENGTH"] = str(len(body))
-            # As Flask.wsgi_app does, without turning the response into bytes and back for the framework's app.
-            with self.request_context(environ):
-                return self.full_dispatch_request()
+        follows = trace.follow(incoming.headers.get("traceparent"), self.function.settings(ApiSettings).project)
+        # As Flask.wsgi_app does, without turning the response into bytes and back for the framework's app.
+        with trace.use(follows), self.request_context(incoming.environ):
+            return self.full_dispatch_request()
 
     # What happens around every request
 
@@ -197,9 +195,6 @@ class App(OpenAPI):
     def _check(self) -> None:
         if request.routing_exception is not None:
             raise request.routing_exception
-        bodies.refuse_nul((f"query:{name}", value) for name, value in request.args.items(multi=True))
-        if (request.content_length or 0) > MAX_BODY:
-            raise TooLarge(f"A request body has at most {MAX_BODY} bytes")
         g.version = request.headers.get("X-API-Version", next(reversed(VERSIONS)))
         if g.version not in VERSIONS:
             raise UnsupportedVersion(f"X-API-Version must be one of {', '.join(VERSIONS)}")
@@ -207,8 +202,12 @@ class App(OpenAPI):
             g.caller = self.verifier().verify(bearer(request.headers.get("Authorization")))
         except InvalidToken as error:
             raise Unauthenticated(f"The access token is not accepted: {error.reason}") from None
+        # Nothing that a stranger sends is looked at before this, and none of it is waited for.
+        _check_query()
         if request.method in ("POST", "PUT", "PATCH"):
             body = request.get_data()
+            if len(body) > MAX_BODY:
+                raise TooLarge(f"A request body has at most {MAX_BODY} bytes")
             if body:
                 self._check_json(body)
             if request.method == "POST":
@@ -224,8 +223,8 @@ class App(OpenAPI):
         if not isinstance(parsed, dict):  # flask-openapi3 would read a string once more, behind what looked at it here
             message = "The body must be a JSON object"
             raise Invalid(message, errors=[FieldError("", "model_type", message)])
-        if b"\\u0000" in body:
-            bodies.refuse_nul(bodies.texts(parsed))
+        if b"\\u" in body:
+            bodies.refuse_unstorable(bodies.texts(parsed))
 
     def _ticket(self, body: bytes) -> Ticket:
         key = request.headers.get("Idempotency-Key")
@@ -245,9 +244,11 @@ class App(OpenAPI):
             try:
                 with self.function.database.session(None) as db:
                     remembered = recall(db, held)
-            except Problem as reused:
-                problem, remembered = reused, None
-            if remembered is not None:
+            except Exception as failure:  # another request had this key, or the database is in trouble
+                problem, remembered = _as_problem(failure), None
+            if remembered is not None and not self.caller.role.covers(Role(remembered.role)):
+                problem = Forbidden("This was answered to the caller in another role, which it no longer has")
+            elif remembered is not None:
                 response = _respond(remembered)
                 response.headers["Idempotent-Replayed"] = "true"
                 return response
@@ -280,6 +281,15 @@ def require(condition: bool, detail: str) -> None:
         raise Forbidden(detail)
 
 
+def _check_query() -> None:
+    """Refuse a parameter that is given twice, of which readers differ in which they take, and what cannot be stored."""
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            message = "Give a parameter once"
+            raise Invalid(message, errors=[FieldError(f"query:{name}", "duplicate", message)])
+    bodies.refuse_unstorable((f"query:{name}", value) for name, value in request.args.items())
+
+
 def _respond(answer: Answer) -> Response:
     return Response(answer.body, answer.status, answer.headers, content_type="application/json")
 
@@ -290,7 +300,8 @@ def _as_problem(error: Exception) -> Problem:
     if isinstance(error, Shredded):
         return Erased()
     if isinstance(error, LockTimeout):
-        return StillRunning()
+        # A change waited for another one. A read waits for a table only, while it is altered.
+        return Unavailable("What this reads is being altered") if request.method in ("GET", "HEAD") else StillRunning()
     return as_problem(error)
 
 

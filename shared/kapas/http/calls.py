@@ -3,13 +3,15 @@
 Pub/Sub, Cloud Tasks and Cloud Scheduler sign each call with a Google OIDC token of a service account.
 """
 
+import functools
+import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cache
 from typing import Any, cast
 
 import functions_framework
 from flask import Request, Response, json, request
+from gunicorn.config import WorkerClass
 from werkzeug.exceptions import HTTPException
 
 from kapas.errors import (
@@ -45,11 +47,26 @@ View = Callable[[Request], Response]
 
 
 def entry_point(function: View) -> View:
-    """A target of functions-framework, whose own failures are problem+json too: its 404, 405 and 500 are HTML."""
+    """A target of functions-framework, whose own failures are problem+json too: its 404, 405 and 500 are HTML.
+
+    Served by gunicorn, it is served by `kapas.http.server`.
+    """
+    WorkerClass.default = (
+        "kapas.http.server.Worker"  # the framework gives gunicorn no worker, and reads no configuration
+    )
     register: Callable[..., Any] | None = getattr(functions_framework, "errorhandler", None)
     if register is not None:  # there is an app around this module: the framework made it, and imports the module within
         register(Exception)(_framework_failed)
-    return cast(View, functions_framework.http(function))
+
+    @functools.wraps(function)
+    def answer_and_read_no_more(request: Request) -> Response:
+        try:
+            return function(request)
+        finally:
+            # The framework waits for the rest of a body before it answers, also to say that there was no token.
+            request.environ["wsgi.input"] = io.BytesIO()
+
+    return cast(View, functions_framework.http(answer_and_read_no_more))
 
 
 def _framework_failed(error: Exception) -> Response:
@@ -75,7 +92,7 @@ def problem_response(problem: Problem, instance: str) -> Response:
     return Response(body, problem.status, headers, content_type="application/problem+json")
 
 
-@cache
+@functools.cache
 def _verifier(jwks_url: str, audience: str, allowed: str) -> ServiceVerifier:
     return ServiceVerifier(jwks_url, audience, frozenset(email.strip() for email in allowed.split(",")))
 

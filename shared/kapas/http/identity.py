@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection
@@ -15,6 +16,12 @@ from kapas.values import clock
 
 LEEWAY = 30
 """Seconds by which an issuer's clock may differ from ours."""
+LONGEST_LIFE = 24 * 60 * 60
+"""Seconds that a token may still be valid for. What it says of its holder, a role that was taken away among it, is believed
+for so long. Identity Platform and Google issue tokens for an hour; a day leaves room for an issuer of machines' tokens."""
+
+_SUBJECT = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
+"""OpenID Connect Core, section 2: at most 255 characters; and of those, what can be stored and shown."""
 
 GOOGLE_ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
 """Google's ID tokens carry either (OpenID Connect, "Validating an ID token")."""
@@ -35,6 +42,13 @@ class Role(StrEnum):
     def of_partner(self) -> bool:
         """Whether one holds this role for a partner: without a `partner_id` it is invalid."""
         return self in (Role.OWNER, Role.MEMBER, Role.VIEWER)
+
+    def covers(self, other: "Role") -> bool:
+        """Whether whoever has this role may do all that `other` may: of a partner the owner may do most, the viewer least."""
+        if self.of_partner and other.of_partner:
+            order = (Role.OWNER, Role.MEMBER, Role.VIEWER)
+            return order.index(self) <= order.index(other)
+        return self is other
 
 
 class Tier(StrEnum):
@@ -160,6 +174,8 @@ def _check_times(claims: Claims) -> None:
     now = clock.now().timestamp()
     if not _is_time(claims.get("exp")) or now >= claims["exp"] + LEEWAY:
         raise InvalidToken("expired")
+    if claims["exp"] > now + LONGEST_LIFE + LEEWAY:
+        raise InvalidToken("lifetime")
     if "nbf" in claims and (not _is_time(claims["nbf"]) or now < claims["nbf"] - LEEWAY):
         raise InvalidToken("not_yet_valid")
 
@@ -171,7 +187,7 @@ def _is_time(claim: Any) -> bool:
 
 def _identity(claims: Claims) -> Identity:
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not subject:
+    if not isinstance(subject, str) or _SUBJECT.fullmatch(subject) is None:
         raise InvalidToken("subject")
     role = _member(Role, claims.get("role"), "role")
     tier = _member(Tier, claims.get("tier"), "tier")

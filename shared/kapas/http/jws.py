@@ -45,6 +45,7 @@ Reason = Literal[
     "issuer",
     "audience",
     "expired",
+    "lifetime",
     "not_yet_valid",
     "subject",
     "partner",

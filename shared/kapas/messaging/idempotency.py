@@ -28,6 +28,8 @@ class Answer:
     status: int
     body: str
     headers: dict[str, str]
+    role: str
+    """The role in which the caller was answered: who has lost it may not have the answer again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def row(ticket: Ticket, answer: Answer) -> dict[str, Any]:
         AESGCM,
     )  # 7 ms that a function which only reads does not need
 
-    plain = json.dumps([answer.status, answer.body, answer.headers], separators=(",", ":")).encode()
+    plain = json.dumps([answer.status, answer.body, answer.headers, answer.role], separators=(",", ":")).encode()
     nonce = ids.random_bytes(12)
     return {
         "i_key": ticket.key_hash,
@@ -74,7 +76,7 @@ def row(ticket: Ticket, answer: Answer) -> dict[str, Any]:
 
 
 def recall(db: Session, ticket: Ticket) -> Answer | None:
-    """The answer that an earlier request with this key got, or None if there was none.
+    """The answer that an earlier request with this key got, or None if there was none. The caller checks its `role`.
 
     Raises:
         IdempotencyKeyReused: the key came with another request.
@@ -94,5 +96,4 @@ def recall(db: Session, ticket: Ticket) -> Answer | None:
         plain = AESGCM(ticket.sealing_key).decrypt(sealed[:12], sealed[12:], ticket.key_hash)
     except InvalidTag:
         raise IdempotencyKeyReused("The stored answer cannot be opened with this key") from None
-    status, body, headers = json.loads(plain)
-    return Answer(status, body, headers)
+    return Answer(*json.loads(plain))

@@ -5,12 +5,14 @@ import binascii
 import functools
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 from kapas.errors import FieldError, Invalid
+from kapas.schemas import exact
 from kapas.values.money import MAX_PAISE
 from kapas.values.units import Price, Quantity, Unit, quantity
 
@@ -26,7 +28,20 @@ class Resource(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-class Request(BaseModel):
+class Exact(BaseModel):
+    """What a client sends, or a part of it. Its scalars are of the type that the OpenAPI document gives, see `exact`."""
+
+    model_config = ConfigDict(defer_build=True)
+    sent_as_text: ClassVar[bool] = False
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        exact.tighten(handler.resolve_ref_schema(schema), texts=cls.sent_as_text)
+        return schema
+
+
+class Request(Exact):
     """What a client sends. Unknown fields are refused: a misspelt one would be lost without a word."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True)
@@ -43,6 +58,8 @@ class OptionalRequest(Request):
 
 class Query(Request):
     """What a request says after its `?`."""
+
+    sent_as_text: ClassVar[bool] = True
 
     @classmethod
     def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -89,7 +106,7 @@ class Upload(Resource):
     expires_at: AwareDatetime
 
 
-class Amount(BaseModel):
+class Amount(Exact):
     """An amount of money."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -98,7 +115,7 @@ class Amount(BaseModel):
     currency: Literal["INR"] = "INR"
 
 
-class UnitPrice(BaseModel):
+class UnitPrice(Exact):
     """A price per unit of weight, as cotton is quoted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -113,7 +130,7 @@ class UnitPrice(BaseModel):
         return Price(self.paise, Unit(self.unit))
 
 
-class Weight(BaseModel):
+class Weight(Exact):
     """A quantity of cotton in a unit of known weight."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

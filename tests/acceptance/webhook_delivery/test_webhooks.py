@@ -8,7 +8,7 @@ import pytest
 
 from local_cloud.client import ANY, Answer, Client
 from tests.contract.json_schema import faults
-from tests.journeys.partners import active_partner, offer, register
+from tests.journeys.partners import Partner, active_partner, offer, register
 from tests.journeys.webhooks import Subscription, advance, assert_refused, subscribe
 from tools.catalog import ROOT
 
@@ -334,3 +334,13 @@ def test_a_key_is_for_one_request(subscription: Subscription) -> None:
     subscription.ask("test", key=key, expect=202)
     assert_refused(subscription.ask("rotate-secret", key=key, expect=ANY), 422, "idempotency-key-reused")
     assert subscription.read().body["version"] == 1
+
+
+def test_a_repeated_creation_shows_the_secret_to_nobody_who_was_demoted(partner: Partner) -> None:
+    """The answer to a repeat is for whoever may still do what was done."""
+    key, body = str(uuid4()), {"url": "https://erp.example.com/hooks", "event_types": ["*"]}
+    member, viewer = (partner.owner.as_user("asha", partner.id, role) for role in ("member", "viewer"))
+    created = member.post("/v1/webhook-endpoints", body, key=key, expect=201)
+    assert member.post("/v1/webhook-endpoints", body, key=key, expect=201).body == created.body
+    refused = viewer.post("/v1/webhook-endpoints", body, key=key, expect=403)
+    assert created.body["secret"] not in str(refused.body)

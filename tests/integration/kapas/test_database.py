@@ -19,7 +19,15 @@ from pg8000.native import Connection
 
 from kapas.errors import Unavailable
 from kapas.platform import log
-from kapas.platform.db import PLATFORM, ConnectionLost, Database, DatabaseFailure, LockTimeout, UniqueViolation
+from kapas.platform.db import (
+    PLATFORM,
+    ConnectionLost,
+    Database,
+    DatabaseFailure,
+    DatabaseUnavailable,
+    LockTimeout,
+    UniqueViolation,
+)
 from kapas.platform.db.connect import connector
 from kapas.platform.db.driver import adapted
 from kapas.platform.settings import DatabaseSettings
@@ -108,6 +116,20 @@ def test_a_session_shows_its_partner_only_whoever_had_the_connection_before(data
     for scope, shown in ((one, str(one)), (other, str(other)), (None, ""), (PLATFORM, "*"), (one, str(one))):
         with database.session(scope) as db:
             assert db.one("SELECT current_setting('app.partner_id', true)") == [shown]
+
+
+def test_a_server_that_only_reads_is_left(database: Database, table: str) -> None:
+    """As the former primary server is, after a failover: this write finds out, and the next has another connection."""
+    with database.session(None) as db:
+        first = db.one("SELECT pg_backend_pid()")
+        db.run("SELECT set_config('default_transaction_read_only', 'on', false)")
+        with pytest.raises(DatabaseUnavailable) as refused:
+            db.run(f"INSERT INTO {table} VALUES (:id)", id=1)
+    assert refused.value.headers == {"Retry-After": "5"}
+    assert refused.value.logged == {"sqlstate": "25006"}
+    with database.session(None) as db:
+        db.run(f"INSERT INTO {table} VALUES (:id)", id=1)
+        assert db.one("SELECT pg_backend_pid()") != first
 
 
 SHOWN = "SELECT current_setting('app.partner_id', true)"

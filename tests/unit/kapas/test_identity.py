@@ -115,11 +115,18 @@ def test_times_are_read_with_leeway(verifier: Verifier, time: Time) -> None:
         ({"exp": True}, "expired"),
         ({"exp": float("nan")}, "expired"),
         ({"exp": float("inf")}, "expired"),
+        ({"exp": int(NOW.timestamp()) + 86_431}, "lifetime"),
+        ({"exp": 4_102_444_800}, "lifetime"),
+        ({"exp": 2**80}, "lifetime"),
         ({"nbf": int(NOW.timestamp()) + 31}, "not_yet_valid"),
         ({"nbf": "now"}, "not_yet_valid"),
         ({"sub": None}, "subject"),
         ({"sub": ""}, "subject"),
         ({"sub": 7}, "subject"),
+        ({"sub": "user\0"}, "subject"),
+        ({"sub": "user\ud800"}, "subject"),
+        ({"sub": "user\n"}, "subject"),
+        ({"sub": "u" * 256}, "subject"),
         ({"role": "admin"}, "role"),
         ({"role": None}, "role"),
         ({"role": ["owner"]}, "role"),
@@ -170,10 +177,22 @@ def test_tells_which_service_account_calls(service: ServiceVerifier, iss: str) -
         ({"email_verified": "true"}, "email"),
         ({"email_verified": None}, "email"),
         ({"exp": int(NOW.timestamp()) - 31}, "expired"),
+        ({"exp": int(NOW.timestamp()) + 86_431}, "lifetime"),
     ],
 )
 def test_refuses_other_callers(service: ServiceVerifier, changes: dict[str, Any], reason: str) -> None:
     assert refusal(service, google(**changes)) == reason
+
+
+@pytest.mark.parametrize("sub", ["u" * 255, "आशा", "user 1|x"])
+def test_a_subject_is_any_text_that_can_be_stored(verifier: Verifier, sub: str) -> None:
+    assert verifier.verify(token(sub=sub, exp=int(NOW.timestamp()) + 86_400)).subject == sub
+
+
+def test_of_a_partner_a_role_covers_those_that_may_do_less() -> None:
+    covered = {(one, other) for one in Role for other in Role if one.covers(other) and one is not other}
+    assert covered == {(Role.OWNER, Role.MEMBER), (Role.OWNER, Role.VIEWER), (Role.MEMBER, Role.VIEWER)}
+    assert all(role.covers(role) for role in Role)
 
 
 # The header

@@ -145,7 +145,7 @@ def test_an_unknown_key_id_fetches_at_most_every_half_minute(verifier: Verifier,
 
 
 def test_the_old_set_serves_while_the_issuer_is_down(verifier: Verifier, issuer: Issuer, time: Time) -> None:
-    late = token(exp=NOW.timestamp() + 90_000)
+    late = token(exp=NOW.timestamp() + 80_000)
     verifier.verify(late)
     issuer.down = True
     time.advance(hours=2)
@@ -161,7 +161,7 @@ def test_the_old_set_serves_while_the_issuer_is_down(verifier: Verifier, issuer:
 def test_an_unreadable_set_is_as_one_that_is_down(time: Time, answer: bytes) -> None:
     answers = [json.dumps({"keys": Issuer().keys}).encode(), answer]
     verifier = Verifier(lambda: answers.pop(0), ISSUER, AUDIENCE)
-    late = token(exp=NOW.timestamp() + 90_000)
+    late = token(exp=NOW.timestamp() + 80_000)
     verifier.verify(late)
     time.advance(hours=1)
     assert verifier.verify(late).subject == "user-1"
@@ -177,7 +177,7 @@ def test_without_any_set_it_is_unavailable_not_the_token_s_fault(verifier: Verif
 
 
 def test_a_withdrawn_key_ends_the_tokens_it_signed(verifier: Verifier, issuer: Issuer, time: Time) -> None:
-    late = token(exp=NOW.timestamp() + 90_000)
+    late = token(exp=NOW.timestamp() + 80_000)
     verifier.verify(late)
     issuer.keys = [public_jwk(OTHER_KEY, "rsa")]
     time.advance(hours=1)

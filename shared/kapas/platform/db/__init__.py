@@ -47,7 +47,15 @@ class LockTimeout(DatabaseFailure):
     """SQLSTATE 55P03: somebody else holds the row for longer than we wait."""
 
 
-class ConnectionLost(Unavailable):
+class DatabaseUnavailable(Unavailable):
+    """The database cannot do now what was asked: no disk, no memory, too slow, a deadlock, read-only. Nothing was applied."""
+
+    def __init__(self, detail: str = "", code: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.logged = {"sqlstate": code or None}
+
+
+class ConnectionLost(DatabaseUnavailable):
     """The connection broke. Whether the last statement was applied is unknown: repeat it with its idempotency key."""
 
 
@@ -60,9 +68,27 @@ _FAILURES: dict[str, type[DatabaseFailure]] = {
     "55P03": LockTimeout,
 }
 
+_TROUBLE: dict[str, tuple[str, int, bool]] = {
+    "25006": ("The database only reads at present", 5, True),  # a server that was the primary one before a failover
+    "40001": ("The database had to undo the statement", 1, False),
+    "40P01": ("The database had to undo the statement", 1, False),
+    "53": ("The database has no room for this at present", 5, False),
+    "57014": ("The database took too long", 1, False),
+    "58": ("The database cannot reach its files", 5, True),
+}
+"""Of an SQLSTATE, or of its class: what to tell, seconds until a repeat has a chance, whether to give up the connection.
+https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+_ENDED = ("08", "25P03", "25P04", "57P")
+"""How the SQLSTATE begins with which the server ends a connection."""
+
+
+def _fields(error: DatabaseError) -> dict[str, str]:
+    return cast(dict[str, str], error.args[0]) if error.args and isinstance(error.args[0], dict) else {}
+
 
 def _failure(error: DatabaseError) -> DatabaseFailure:
-    fields = cast(dict[str, str], error.args[0]) if error.args and isinstance(error.args[0], dict) else {}
+    fields = _fields(error)
     code = fields.get("C", "")
     return _FAILURES.get(code, DatabaseFailure)(code, fields.get("n", ""), fields.get("M", ""))
 
@@ -88,6 +114,7 @@ class Session:
 
         Raises:
             DatabaseFailure: the statement failed (`UniqueViolation`, `LockTimeout` among them); nothing of it is applied.
+            DatabaseUnavailable: nor is it then, and later it may succeed.
             ConnectionLost: no answer came, so whether it was applied is unknown.
         """
         try:
@@ -100,11 +127,7 @@ class Session:
                 self._shown = self._scope
             return rows
         except DatabaseError as error:
-            failure = _failure(error)
-            if failure.code[:2] in ("57", "08"):  # the server is going away, or closed the connection
-                self.broken = True
-                raise ConnectionLost("The database restarted") from error
-            raise failure from None
+            raise self._failed(error) from None
         except (InterfaceError, OSError) as error:
             raise self._lost(error) from error
         except BaseException:
@@ -131,13 +154,26 @@ class Session:
         return rows[0] if rows else None
 
     def command(self, sql: str) -> None:
-        """Run a statement without parameters, unprepared: BEGIN and its like."""
+        """Run a statement without parameters, unprepared: BEGIN and its like. Raises as `run`."""
         try:
             self._connection.execute_simple(sql)
         except DatabaseError as error:
-            raise _failure(error) from None
+            raise self._failed(error) from None
         except (InterfaceError, OSError) as error:
             raise self._lost(error) from error
+
+    def _failed(self, error: DatabaseError) -> Exception:
+        """What to raise for what the server answered. A connection whose state is in doubt is not used again."""
+        code = _fields(error).get("C", "")
+        if code.startswith(_ENDED):
+            self.broken = True
+            return ConnectionLost("The database restarted", code)
+        trouble = _TROUBLE.get(code) or _TROUBLE.get(code[:2])
+        if trouble is None:
+            return _failure(error)
+        detail, retry_after, give_up = trouble
+        self.broken = self.broken or give_up
+        return DatabaseUnavailable(detail, code, retry_after=retry_after)
 
     def _lost(self, error: Exception) -> Exception:
         """What to raise for a failure below SQL: a lost connection, or our own mistake (a parameter missing) as it is."""
