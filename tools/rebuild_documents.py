@@ -17,7 +17,7 @@ from uuid import UUID
 
 from google.api_core.exceptions import GoogleAPICallError
 
-from functions.data_export import erasing
+from functions.data_export import subject_store
 from functions.live_feed import projections
 from kapas.messaging.events import CloudEvent
 from kapas.platform.db import PLATFORM, Row, Session
@@ -45,7 +45,7 @@ def rebuild(db: Session, documents: Firestore) -> Iterator[str]:
     """Make each document what the database says, and say of each what was done: `overwritten`, `deleted` or `kept`."""
     erased = [row[0] for row in db.run(_ERASED)]
     for collection in data_map().collections.values():
-        overwritten = {id_ for subject in erased for id_ in erasing.documents_of(db, collection, subject)}
+        overwritten = {id_ for subject in erased for id_ in subject_store.document_ids(db, collection, subject)}
         known: set[str] = set()
         for row_id, version in _rows(db, collection):
             known.add(str(row_id))

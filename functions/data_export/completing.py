@@ -18,7 +18,7 @@ from kapas.privacy.keys import Field, Keyring, Shredded
 from kapas.privacy.retention import day_of
 from kapas.values import clock
 
-from . import holds, selection, statement, store
+from . import erasure_store, holds, statement, subject_store
 from .event_models import PrivacyErased
 from .schemas import Done, Erased, Erasure, ErasureStatement
 
@@ -41,9 +41,9 @@ def complete(db: Session, keyring: Keyring, signer: Signer, erasure: Erasure, co
     """
     now = clock.now()
     kept = list(_kept(db, keyring, erasure.partner_id))
-    retained = list(statement.retained(db, data_map(), erasure.partner_id, day_of(now)))
+    retained = list(statement.retained(db, erasure.partner_id, day_of(now)))
     if kept:
-        retained.append(statement.statutory(data_map(), len(kept), max(value.anchored_on for value in kept)))
+        retained.append(statement.statutory(len(kept), max(value.anchored_on for value in kept)))
     stated = ErasureStatement(erased=[*_erased(counted)], retained=retained)
     after = erasure.model_copy(
         update={
@@ -59,7 +59,7 @@ def complete(db: Session, keyring: Keyring, signer: Signer, erasure: Erasure, co
     event = Event(erasure.id, after.version, data, (erasure.partner_id,), time=now)
     try:
         with holds.step(db, erasure.partner_id):
-            outbox.commit(db, store.complete(after, erasure.version, event))
+            outbox.commit(db, erasure_store.complete(after, erasure.version, event))
             _keep(db, keyring, erasure, kept)
             keyring.shred(SqlKeyStore(db), erasure.partner_id)
     except VersionConflict:
@@ -76,26 +76,16 @@ def _kept(db: Session, keyring: Keyring, subject: UUID) -> Iterator[_Kept]:
                 continue
             records = data_map().tables[column.kept_for]
             [rule] = [rule for rule in records.retention if rule.policy == books]
-            newest = db.one(
-                f"SELECT max(t.{records.anchor}) FROM {records.name} t"
-                f" WHERE {selection.about_subject(data_map(), records)} AND {selection.of_rule(records, rule)}",
-                subject=subject,
-            )
-            if newest is None or newest[0] is None:
+            newest = subject_store.newest_anchor(db, records, rule, subject)
+            if newest is None:
                 continue
-            rows = db.run(
-                f"SELECT t.{column.sealed}, t.{column.name} FROM {table.name} t"
-                f" WHERE {selection.about_subject(data_map(), table)} AND t.{column.name} IS NOT NULL"
-                f" ORDER BY {selection.ordered_by(table)}",
-                subject=subject,
-            )
-            for row_id, sealed in rows:
+            for row_id, sealed in subject_store.sealed_values(db, table, column, subject):
                 field = Field(table.name, column.name, row_id)
                 try:
-                    value = keyring.decrypt(SqlKeyStore(db), subject, field, bytes(sealed))
-                except Shredded:  # the other of two that work at once was faster
+                    value = keyring.decrypt(SqlKeyStore(db), subject, field, sealed)
+                except Shredded:  # a second run of the same erasure was faster
                     continue
-                yield _Kept(field, value, newest[0])
+                yield _Kept(field, value, newest)
 
 
 def _keep(db: Session, keyring: Keyring, erasure: Erasure, kept: list[_Kept]) -> None:
@@ -106,19 +96,7 @@ def _keep(db: Session, keyring: Keyring, erasure: Erasure, kept: list[_Kept]) ->
     for value in kept:
         of = value.field
         sealed = cipher.encrypt(Field(statement.STATUTORY, f"{of.table}.{of.column}", of.row), value.value)
-        db.run(
-            """INSERT INTO statutory_records
-                 (table_name, column_name, row_id, erasure_id, partner_id, sealed, anchored_on)
-               VALUES (:table_name, :column_name, :row_id, :erasure_id, :partner_id, :sealed, :anchored_on)
-               ON CONFLICT DO NOTHING""",
-            table_name=of.table,
-            column_name=of.column,
-            row_id=of.row,
-            erasure_id=erasure.id,
-            partner_id=erasure.partner_id,
-            sealed=sealed,
-            anchored_on=value.anchored_on,
-        )
+        erasure_store.keep_value(db, erasure, of, sealed, value.anchored_on)
 
 
 def _erased(counted: Mapping[str, int]) -> Iterator[Erased]:

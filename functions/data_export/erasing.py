@@ -5,12 +5,11 @@ at once. Each asks for legal holds in the transaction that it is. The last (`com
 destroys the partner's key, and completes the erasure with its certificate and its event.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -20,18 +19,16 @@ from kapas.messaging.tasks import new_task
 from kapas.platform import log
 from kapas.platform.db import PLATFORM, Database, ForeignKeyViolation, Session
 from kapas.platform.ports import Documents, Task, Tasks
-from kapas.privacy.data_map import Collection, DataMap, FileOf, Table, data_map
-from kapas.privacy.retention import day_of, policies
+from kapas.privacy.data_map import DataMap, Table, data_map
+from kapas.privacy.retention import day_of
 from kapas.values import clock
 
-from . import completing, holds, preparing, selection, store
+from . import completing, erasure_store, holds, preparing, store, subject_store
 from .schemas import Erasure
 
 T = TypeVar("T")
 
 QUEUE, HANDLER = "erasures", "erasure-work"
-BATCH = 2000
-"""Rows deleted, or documents looked up, at once."""
 OUTSIDE_BATCH = 25
 """Files deleted, or documents overwritten, at once: nobody can place a legal hold meanwhile."""
 UPLOADS_END = timedelta(minutes=30)
@@ -65,7 +62,7 @@ def watch(database: Database, tasks: Tasks) -> int:
     """Make a task for each erasure that should be done by now; how many there were."""
     now = clock.now()
     with database.session(PLATFORM) as db:
-        late = store.open_erasures(db, now - OVERDUE, preparing.WATCH_LIMIT)
+        late = erasure_store.list_open(db, now - OVERDUE, preparing.WATCH_LIMIT)
     for erasure_id, _ in late:
         tasks.enqueue(task(erasure_id, suffix=f"-{now:%Y%m%d%H%M}"))
         log.warning("erasure_started_over", erasure_id=erasure_id)
@@ -76,7 +73,7 @@ def erase(means: Means, work: ErasureTask) -> None:
     """Carry an erasure out; nothing if it is done, and nothing more once a legal hold names the partner or a row about it."""
     database = means.export.database
     with database.session(PLATFORM) as db:
-        erasure = store.find_erasure(db, work.erasure_id)
+        erasure = erasure_store.find(db, work.erasure_id)
     if erasure is None or erasure.status == "completed":
         log.info("erasure_over", erasure_id=work.erasure_id, known=erasure is not None)
         return
@@ -99,7 +96,7 @@ def _erase(db: Session, means: Means, erasure: Erasure) -> None:
     if holds.is_held(db, subject):  # then nothing is counted either: it is what there is when the hold is released
         raise holds.Held
     archives = _end_exports(db, means.export, subject)
-    counted = store.erasure_plan(db, erasure.id, _count(db, subject, today, archives), clock.now())
+    counted = erasure_store.keep_plan(db, erasure.id, _count(db, subject, today, archives), clock.now())
     _redact_documents(db, means.documents, subject)
     _delete_files(db, means.export, subject, today)
     for table in _children_first(data_map()):
@@ -123,29 +120,20 @@ def _end_exports(db: Session, means: preparing.Means, subject: UUID) -> int:
 
 
 def _count(db: Session, subject: UUID, today: date, archives: int) -> dict[str, int]:
-    """How much there is of each place, before anything goes."""
+    """How many rows, files and documents of each store are about the partner, before anything is erased."""
     counts = {"bucket exports/archives/": archives}
     for table in data_map().of_partners():
-        if table.erase in ("delete", "shred") or table.changed:
-            condition, parameters = _deletable(table, today) if table.erase == "delete" else ("true", {})
-            row = db.one(
-                f"SELECT count(*) FROM {table.name} t"
-                f" WHERE {selection.about_subject(data_map(), table)} AND {condition}",
-                subject=subject,
-                **parameters,
-            )
-            counts[f"table {table.name}"] = row[0] if row else 0
+        if table.erase == "delete":
+            counts[f"table {table.name}"] = subject_store.count_deletable(db, table, subject, today)
+        elif table.erase == "shred" or table.changed:
+            counts[f"table {table.name}"] = subject_store.count(db, table, subject)
         if table.files and table.erase == "delete":
             prefix = data_map().prefix(table.files)
-            condition, parameters = _file_deletable(table, table.files, today)
-            row = db.one(
-                f"SELECT count(*) FROM {table.name} t WHERE {selection.about_subject(data_map(), table)} AND {condition}",
-                subject=subject,
-                **parameters,
+            counts[f"bucket {prefix.bucket}/{prefix.prefix}"] = subject_store.count_files(
+                db, table, table.files, subject, today
             )
-            counts[f"bucket {prefix.bucket}/{prefix.prefix}"] = row[0] if row else 0
     for collection in data_map().collections.values():
-        counts[f"collection {collection.name}"] = sum(1 for _ in documents_of(db, collection, subject))
+        counts[f"collection {collection.name}"] = sum(1 for _ in subject_store.document_ids(db, collection, subject))
     return counts
 
 
@@ -155,7 +143,7 @@ def _count(db: Session, subject: UUID, today: date, archives: int) -> dict[str, 
 def _redact_documents(db: Session, documents: Documents, subject: UUID) -> None:
     """Overwrite the documents of the subject. One whose first event is still to come is made: so it finds it overwritten."""
     for collection in data_map().collections.values():
-        for document_ids in _batches(documents_of(db, collection, subject)):
+        for document_ids in _batches(subject_store.document_ids(db, collection, subject)):
             with holds.step(db, subject):
                 for document_id in document_ids:
                     documents.update(
@@ -164,51 +152,17 @@ def _redact_documents(db: Session, documents: Documents, subject: UUID) -> None:
                     )
 
 
-def documents_of(db: Session, collection: Collection, subject: UUID) -> Iterator[UUID]:
-    """The documents of the subject that an erasure changes."""
-    table = data_map().tables[collection.rows_of]
-    condition = selection.about_subject(data_map(), table)
-    for rule in table.retention:
-        if collection.with_policy and rule.policy == collection.with_policy:
-            condition += f" AND {selection.of_rule(table, rule)}"
-    key, last = next(iter(table.key)), UUID(int=0)
-    while rows := db.run(
-        f"SELECT t.{key} FROM {table.name} t WHERE {condition} AND t.{key} > :last::uuid ORDER BY t.{key} LIMIT {BATCH}",
-        subject=subject,
-        last=last,
-    ):
-        yield from (row[0] for row in rows)
-        last = rows[-1][0]
-
-
 def _delete_files(db: Session, means: preparing.Means, subject: UUID, today: date) -> None:
     """Delete the files that no statute in force forbids to delete, also of rows that stay: a photograph goes, and the grade
     that a trade was settled by does not. Rows that go go after them, so that a kill leaves none behind."""
     for table in data_map().of_partners():
         if table.files is None or table.erase != "delete":
             continue
-        names = table.files.columns
-        condition, parameters = _file_deletable(table, table.files, today)
-        rows = db.run(
-            f"SELECT {', '.join(f't.{name}' for name in names)} FROM {table.name} t"
-            f" WHERE {selection.about_subject(data_map(), table)} AND {condition} ORDER BY {selection.ordered_by(table)}",
-            subject=subject,
-            **parameters,
-        )
-        paths = (table.files.path.format_map(dict(zip(names, row, strict=True))) for row in rows)
+        paths = subject_store.file_paths(db, table, table.files, subject, today)
         for batch in _batches(paths):
             with holds.step(db, subject):
                 for path in batch:
                     means.bucket(table.files.bucket).delete(path)
-
-
-def _file_deletable(table: Table, file: FileOf, today: date) -> tuple[str, dict[str, Any]]:
-    """The condition that a row has a file that no statute in force forbids to delete, and its parameters."""
-    there = f"t.{file.when} IS NOT NULL" if file.when else "true"
-    bound = policies()[data_map().prefix(file).retention].deletable_until(today)
-    if bound is None:
-        return there, {}
-    return f"{there} AND t.{table.anchor} < :bound", {"bound": selection.midnight(bound + timedelta(days=1))}
 
 
 def _batches(things: Iterable[T]) -> Iterator[list[T]]:
@@ -226,53 +180,16 @@ def _children_first(data_map: DataMap) -> list[Table]:
     return sorted(tables, key=lambda table: table.follows is None)
 
 
-def _deletable(table: Table, today: date) -> tuple[str, dict[str, Any]]:
-    """The condition that no statute in force forbids to delete a row, and its parameters."""
-    origin, conditions, parameters = data_map().followed(table), list[str](), dict[str, Any]()
-    alias = "o" if table.follows else "t"
-    for number, rule in enumerate(origin.retention):
-        condition = selection.of_rule(origin, rule, alias)
-        bound = policies()[rule.policy].deletable_until(today)
-        if bound is not None and origin.anchor:
-            condition += f" AND {alias}.{origin.anchor} < :bound{number}"
-            parameters[f"bound{number}"] = selection.midnight(bound + timedelta(days=1))
-        conditions.append(f"({condition})")
-    deletable = f"({' OR '.join(conditions)})"
-    if not table.follows:
-        return deletable, parameters
-    of_origin = f"o.{next(iter(origin.key))} = t.{table.follows.column}"
-    return f"EXISTS (SELECT FROM {origin.name} o WHERE {of_origin} AND {deletable})", parameters
-
-
 def _delete_rows(db: Session, table: Table, subject: UUID, today: date) -> None:
-    condition, parameters = _deletable(table, today)
-    keys = ", ".join(table.key)
-    deleted = BATCH
-    while deleted == BATCH:
+    deleted = subject_store.BATCH
+    while deleted == subject_store.BATCH:
         with holds.step(db, subject):
-            deleted = len(
-                db.run(
-                    f"DELETE FROM {table.name} WHERE ({keys}) IN (SELECT {selection.ordered_by(table)} FROM {table.name} t"
-                    f" WHERE {selection.about_subject(data_map(), table)} AND {condition}"
-                    f" ORDER BY {selection.ordered_by(table)} LIMIT {BATCH}) RETURNING {keys}",
-                    subject=subject,
-                    **parameters,
-                )
-            )
+            deleted = subject_store.delete_batch(db, table, subject, today)
 
 
 def _overwrite(db: Session, table: Table, subject: UUID) -> None:
     """Overwrite what is redacted or unlinked in the rows that stay."""
-    values: dict[str, Any] = {}
-    assignments: list[str] = []
-    for column in table.changed:
-        if column.erase == "redact":
-            assignments.append(f"{column.name} = :{column.name}_to")
-            values[f"{column.name}_to"] = json.dumps(column.to) if isinstance(column.to, list | dict) else column.to
-        elif column.erase == "unlink":
-            unique = f"sha256(convert_to(t.{next(iter(table.key))}::text, 'UTF8'))"
-            assignments.append(f"{column.name} = CASE WHEN {column.name} IS NOT NULL THEN {unique} END")
-    if assignments:
-        condition = selection.about_subject(data_map(), table)
+    columns = [column for column in table.changed if column.erase in ("redact", "unlink")]
+    if columns:
         with holds.step(db, subject):
-            db.run(f"UPDATE {table.name} t SET {', '.join(assignments)} WHERE {condition}", subject=subject, **values)
+            subject_store.overwrite(db, table, columns, subject)

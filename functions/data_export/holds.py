@@ -10,12 +10,9 @@ from uuid import UUID
 
 from kapas.platform.db import Session
 from kapas.privacy import legal_holds
-from kapas.privacy.data_map import Table, data_map
+from kapas.privacy.data_map import data_map
 
-from . import selection
-
-_ROWS = """SELECT table_name, array_agg(row_id ORDER BY row_id) FROM legal_holds
-  WHERE released_at IS NULL AND row_id IS NOT NULL GROUP BY table_name ORDER BY table_name"""
+from . import hold_store
 
 
 class Held(Exception):
@@ -37,20 +34,11 @@ def step(db: Session, subject: UUID) -> Generator[None]:
 
 def is_held(db: Session, subject: UUID) -> bool:
     """Whether a legal hold names the partner, or a row about it."""
-    held = "SELECT FROM legal_holds WHERE subject_id = :subject AND released_at IS NULL LIMIT 1"
-    if db.one(held, subject=subject) is not None:
+    if hold_store.names_partner(db, subject):
         return True
-    # What an erasure reads nothing of, it leaves as it is: events on their way.
+    # An erasure does not read every table of partners: events to publish stay as they are.
     tables = {table.name: table for table in data_map().of_partners() if table.read}
-    return any(name in tables and _is_about(db, tables[name], row_ids, subject) for name, row_ids in db.run(_ROWS))
-
-
-def _is_about(db: Session, table: Table, row_ids: list[str], subject: UUID) -> bool:
-    """Whether one of the rows that holds name is about the partner."""
-    found = db.one(
-        f"SELECT FROM {table.name} t WHERE {legal_holds.row_name(table.key, 't')} = ANY(:row_ids::text[])"
-        f" AND {selection.about_subject(data_map(), table)} LIMIT 1",
-        row_ids=row_ids,
-        subject=subject,
+    return any(
+        name in tables and hold_store.is_any_about(db, tables[name], row_names, subject)
+        for name, row_names in hold_store.held_rows(db).items()
     )
-    return found is not None

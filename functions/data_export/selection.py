@@ -7,7 +7,6 @@ this partner's rows only, and of a trade that it bought no step between the sell
 from collections.abc import Sequence
 from datetime import date, datetime, time
 
-from kapas.platform.db import Session
 from kapas.privacy.conditions import governed, is_one_of
 from kapas.privacy.data_map import DataMap, RetentionRule, Subject, Table
 from kapas.values import clock
@@ -43,12 +42,6 @@ def bounds(name: str, key: Sequence[str] | None) -> dict[str, str]:
 def of_rule(table: Table, rule: RetentionRule, alias: str = "t") -> str:
     """The condition that a row of `table`, called `alias`, falls under `rule`, and under none before it."""
     return governed(rule, table.retention[: table.retention.index(rule)], alias)
-
-
-def count(db: Session, table: Table, condition: str, subject: object) -> int:
-    """How many rows of `table`, called `t`, are so; the condition may name the subject."""
-    row = db.one(f"SELECT count(*) FROM {table.name} t WHERE {condition}", subject=subject)
-    return row[0] if row else 0
 
 
 def midnight(day: date) -> datetime:

@@ -16,7 +16,7 @@ from kapas.privacy.retention import policies
 from kapas.schemas.common import PageQuery
 from kapas.values import clock, ids
 
-from . import erasing, preparing, store
+from . import erasing, erasure_store, preparing, store
 from .event_models import ErasureRequested, ExportLinkIssued, ExportRequested
 from .schemas import (
     DataMapSummary,
@@ -130,13 +130,13 @@ def request_erasure(db: Session, caller: Identity, body: ErasureCreate) -> Outco
     )
     data = ErasureRequested(erasure_id=erasure.id, partner_id=partner_id)
     event = Event(erasure.id, 1, data, (partner_id,), time=now)
-    return Outcome(store.insert_erasure(erasure, caller.subject, caller.role, event), erasure, 1)
+    return Outcome(erasure_store.insert(erasure, caller.subject, caller.role, event), erasure, 1)
 
 
 def read_erasure(db: Session, caller: Identity, erasure_id: UUID) -> Erasure:
     """One erasure that the session may see. Raises `NotFound` or `Forbidden`."""
     _require_role(caller)
-    erasure = store.find_erasure(db, erasure_id)
+    erasure = erasure_store.find(db, erasure_id)
     if erasure is None:
         raise NotFound("There is no such erasure, or it is another's")
     return erasure
@@ -145,7 +145,7 @@ def read_erasure(db: Session, caller: Identity, erasure_id: UUID) -> Erasure:
 def list_erasures(db: Session, caller: Identity, query: PageQuery) -> ErasurePage:
     """Erasures that the session may see, newest first."""
     _require_role(caller)
-    return ErasurePage.of(store.erasure_page(db, query.limit + 1, query.after_id()), query.limit)
+    return ErasurePage.of(erasure_store.page(db, query.limit + 1, query.after_id()), query.limit)
 
 
 def begin(tasks: Tasks, event: CloudEvent) -> None:

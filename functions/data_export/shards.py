@@ -8,8 +8,8 @@ it was done, finds the part and reads the result from it.
 import base64
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,12 +18,12 @@ from uuid import UUID
 
 from kapas.platform.db import Row, Session
 from kapas.platform.ports import Files
-from kapas.privacy.data_map import Column, DataMap, Table
+from kapas.privacy.data_map import DataMap, Table
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Field, Keyring, Shredded
 from kapas.values import clock
 
-from . import selection
+from . import shard_store
 
 SHARD_ROWS = 25_000
 """Rows of a shard: some seconds of work, so that little is lost with a task that is killed."""
@@ -134,20 +134,10 @@ def encode(record: dict[str, Any]) -> bytes:
 
 
 def _split(db: Session, data_map: DataMap, table: Table, subject: UUID) -> list[Range]:
-    condition, order = selection.exported(data_map, table), selection.ordered_by(table)
-    total = selection.count(db, table, condition, subject)
+    total = shard_store.count(db, data_map, table, subject)
     cuts: list[list[str]] = []
     if total > SHARD_ROWS:
-        keys = ", ".join(f"t.{column}::text AS key_{n}" for n, column in enumerate(table.key))
-        names = ", ".join(f"key_{n}" for n in range(len(table.key)))
-        found = db.run(
-            f"SELECT {names} FROM (SELECT {keys}, row_number() OVER (ORDER BY {order}) AS n FROM {table.name} t"
-            f" WHERE {condition}) AS numbered WHERE n % :size::bigint = 0 AND n < :total::bigint ORDER BY n",
-            subject=subject,
-            size=SHARD_ROWS,
-            total=total,
-        )
-        cuts = [[str(part) for part in row] for row in found]
+        cuts = shard_store.keys_between(db, data_map, table, subject, SHARD_ROWS, total)
     sizes = [SHARD_ROWS] * len(cuts) + [total - SHARD_ROWS * len(cuts)]
     return [
         Range(table.name, lower, upper, planned)
@@ -157,42 +147,15 @@ def _split(db: Session, data_map: DataMap, table: Table, subject: UUID) -> list[
 
 def _lines(db: Session, keyring: Keyring, data_map: DataMap, subject: UUID, rows: Range) -> Iterator[bytes]:
     table = data_map.tables[rows.table]
-    condition = selection.exported(data_map, table)
-    parameters: dict[str, Any] = {"subject": subject}
-    for name, comparison, key in (("lower", ">", rows.lower), ("upper", "<=", rows.upper)):
-        if key is not None:
-            condition += " AND " + selection.beyond(table, name, comparison)
-            parameters |= selection.bounds(name, key)
-    columns = table.exported
-    references = [column.sealed for column in table.sealed]
-    selected = ", ".join(f"t.{name}" for name in (*(column.name for column in columns), *references))
-    # A name for each table: FETCH is prepared once, with the columns of the cursor that it saw then.
-    cursor = f"export_{table.name}"
-    with _snapshot(db):
-        counted = db.one(f"SELECT count(*) FROM {table.name} t WHERE {condition}", **parameters)
-        db.run(
-            f"DECLARE {cursor} NO SCROLL CURSOR FOR SELECT {selected} FROM {table.name} t WHERE {condition}"
-            f" ORDER BY {selection.ordered_by(table)}",
-            **parameters,
-        )
-        while fetched := db.run(f"FETCH {FETCH} FROM {cursor}"):
-            opened = _open(db, keyring, subject, table, columns, fetched)
-            yield from (encode(record) for record in opened)
-    yield encode({"expected": counted[0] if counted else 0})
+    with shard_store.snapshot(db, data_map, table, subject, rows.lower, rows.upper, FETCH) as snapshot:
+        for batch in snapshot.batches:
+            yield from (encode(record) for record in _open(db, keyring, subject, table, batch))
+    yield encode({"expected": snapshot.count})
 
 
-@contextmanager
-def _snapshot(db: Session) -> Generator[None]:
-    """Within it the session reads one state of the database, whatever else is committed meanwhile."""
-    with db.transaction():
-        db.command("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        yield
-
-
-def _open(
-    db: Session, keyring: Keyring, subject: UUID, table: Table, columns: tuple[Column, ...], rows: Iterable[Row]
-) -> Iterator[dict[str, Any]]:
+def _open(db: Session, keyring: Keyring, subject: UUID, table: Table, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
     """The rows as records, decrypted; None for what cannot be read any more."""
+    columns = table.exported
     for row in rows:
         record = {column.name: value for column, value in zip(columns, row, strict=False)}
         references = dict(zip((column.name for column in table.sealed), row[len(columns) :], strict=True))

@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
+from uuid import UUID
 
 from kapas.platform.db import Session
-from kapas.privacy.data_map import DataMap, RetentionRule, Table
+from kapas.privacy.data_map import Table, data_map
 from kapas.privacy.retention import Policy, day_of, policies
 
-from . import selection
+from . import subject_store
 from .schemas import Retained
 
 STATUTORY = "statutory_records"
 """The table of what the books keep of a partner."""
-
-Days = list[tuple[date, int]]
-"""A day, and how many rows retention counts from it; ordered."""
 
 _REASONS = {
     "legal_obligation": "A law demands that it is kept",
@@ -26,20 +24,20 @@ _REASONS = {
 }
 
 
-def retained(db: Session, data_map: DataMap, subject: object, today: date) -> Iterator[Retained]:
-    """What is there of the subject once all has gone that may go, table by table."""
-    for table in data_map.of_partners():
+def retained(db: Session, subject: UUID, today: date) -> Iterator[Retained]:
+    """What stays of the partner after everything that may go is deleted, table by table."""
+    for table in data_map().of_partners():
         if table.erase not in ("retain", "delete") or table.name == STATUTORY:
             continue
         end = _end_of_retention if table.erase == "retain" else _end_of_floor(today)
-        rules = data_map.retention(table)
+        rules = data_map().retention(table)
         if not table.counted:
             yield _entry(table, policies()[rules[-1].policy], None, [end(policies()[rules[-1].policy], today)])
             continue
-        left = selection.count(db, table, selection.about_subject(data_map, table), subject)
+        left = subject_store.count(db, table, subject)
         for rule in rules:
             policy = policies()[rule.policy]
-            if days := _days(db, data_map, table, rule, subject, today):
+            if days := subject_store.retention_days(db, table, rule, subject, today):
                 left -= (count := sum(rows for _, rows in days))
                 yield _entry(table, policy, count, [end(policy, day) for day, _ in days])
         if left:  # they go with rows of others, a bid with the lot of the seller: by the first rule at the latest
@@ -47,9 +45,9 @@ def retained(db: Session, data_map: DataMap, subject: object, today: date) -> It
             yield _entry(table, policy, left, [end(policy, today)])
 
 
-def statutory(data_map: DataMap, count: int, anchored_on: datetime) -> Retained:
+def statutory(count: int, anchored_on: datetime) -> Retained:
     """The entry for what the books keep of a partner, whose last retained record is of `anchored_on`."""
-    table = data_map.tables[STATUTORY]
+    table = data_map().tables[STATUTORY]
     policy = policies()[table.retention[0].policy]
     return _entry(table, policy, count, [policy.earliest_deletion(day_of(anchored_on))])
 
@@ -74,22 +72,3 @@ def _end_of_retention(policy: Policy, day: date) -> date:
 
 def _end_of_floor(today: date) -> Callable[[Policy, date], date]:
     return lambda policy, day: policy.floor_end(day, today)
-
-
-def _days(db: Session, data_map: DataMap, table: Table, rule: RetentionRule, subject: object, today: date) -> Days:
-    """From which days retention counts, of the rows that fall under `rule`."""
-    origin = data_map.followed(table)
-    condition = selection.about_subject(data_map, table)
-    source = f"{table.name} t"
-    if table.follows:
-        source += f" JOIN {origin.name} o ON o.{next(iter(origin.key))} = t.{table.follows.column}"
-        condition += f" AND {selection.about_subject(data_map, origin, 'o')}"
-    alias = "o" if table.follows else "t"
-    day = f"({alias}.{origin.anchor} AT TIME ZONE 'Asia/Kolkata')::date" if origin.anchor else ":today::date"
-    rows = db.run(
-        f"SELECT {day} AS day, count(*) FROM {source} WHERE {condition} AND {selection.of_rule(origin, rule, alias)}"
-        " GROUP BY 1 ORDER BY 1",
-        subject=subject,
-        **({} if origin.anchor else {"today": today}),
-    )
-    return [(row[0], row[1]) for row in rows]

@@ -1,7 +1,6 @@
-"""Exports, erasures and restrictions in SQL. Row level security decides which rows a session sees."""
+"""Exports and their shards in SQL. Row level security decides which rows a session sees."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,12 +13,11 @@ from kapas.privacy.legal_holds import of_row
 from kapas.privacy.restrictions import UNRESTRICTED
 
 from .archive import Part
-from .schemas import Erasure, Export, ExportFailure
+from .schemas import Export, ExportFailure
 from .shards import Range, Written, path
 
 _EXPORT = """id, version, partner_id, status, failure, record_count, size_bytes, sha256, ready_at, expires_at, created_at,
   updated_at"""
-_ERASURE = "id, version, partner_id, status, statement, certificate, created_at, updated_at, completed_at"
 
 _INSERT_EXPORT = """INSERT INTO exports
     (id, version, partner_id, status, requested_by, requested_role, attempt, created_at, updated_at)
@@ -52,17 +50,6 @@ _ADD_SHARDS = """WITH planned AS (
   SELECT planned.id, s.number, :partner_id::uuid, s.table_name, s.lower_key, s.upper_key, s.planned FROM planned,
     jsonb_to_recordset(:shards::jsonb)
       AS s (number integer, table_name text, lower_key jsonb, upper_key jsonb, planned bigint)"""
-
-_INSERT_ERASURE = """INSERT INTO erasures
-    (id, version, partner_id, status, requested_by, requested_role, created_at, updated_at)
-  VALUES (:id, 1, :partner_id, 'in_progress', :requested_by, :requested_role, :at, :at) RETURNING id, partner_id"""
-
-_RESTRICT = """INSERT INTO restrictions (subject_id, reason, restricted_at)
-  SELECT partner_id, 'erasure', :at FROM change"""
-
-_COMPLETE = """UPDATE erasures SET version = version + 1, status = 'completed', statement = :statement,
-    certificate = :certificate, completed_at = :at, updated_at = :at
-  WHERE id = :id AND version = :version AND status = 'in_progress' RETURNING id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,79 +208,6 @@ def finish_shard(db: Session, export_id: UUID, number: int, written: Written, at
     )
 
 
-# Erasures
-
-
-def insert_erasure(erasure: Erasure, requested_by: str, requested_role: str, event: Event) -> Change:
-    """The request, and the restriction of all processing in the same statement."""
-    return Change(
-        _INSERT_ERASURE,
-        {
-            "id": erasure.id,
-            "partner_id": erasure.partner_id,
-            "requested_by": requested_by,
-            "requested_role": requested_role,
-            "at": erasure.created_at,
-        },
-        events=(event,),
-        also=(_RESTRICT,),
-        conflicts={"erasures_once": Conflict("The data of this partner is erased, or being erased, already")},
-    )
-
-
-def find_erasure(db: Session, erasure_id: UUID) -> Erasure | None:
-    row = db.one(f"SELECT {_ERASURE} FROM erasures WHERE id = :id", id=erasure_id)
-    return _erasure(row) if row else None
-
-
-def erasure_page(db: Session, limit: int, after: UUID | None) -> list[Erasure]:
-    """The `limit` newest erasures older than `after`."""
-    rows = db.run(
-        f"SELECT {_ERASURE} FROM erasures WHERE :after::uuid IS NULL OR id < :after::uuid ORDER BY id DESC LIMIT :limit",
-        after=after,
-        limit=limit,
-    )
-    return [_erasure(row) for row in rows]
-
-
-def erasure_plan(db: Session, erasure_id: UUID, plan: Mapping[str, int], at: datetime) -> dict[str, int]:
-    """Keep what was counted before anything was erased; what is kept, which is what the first run counted."""
-    db.run(
-        "UPDATE erasures SET plan = :plan, updated_at = :at WHERE id = :id AND plan IS NULL",
-        id=erasure_id,
-        plan=json.dumps(plan),
-        at=at,
-    )
-    row = db.one("SELECT plan FROM erasures WHERE id = :id", id=erasure_id)
-    return row[0] if row else {}
-
-
-def complete(erasure: Erasure, version: int, event: Event) -> Change:
-    """The erasure is done, provided that nobody else has said so."""
-    return Change(
-        _COMPLETE,
-        {
-            "id": erasure.id,
-            "version": version,
-            "statement": erasure.statement.model_dump_json() if erasure.statement else None,
-            "certificate": erasure.certificate,
-            "at": erasure.completed_at,
-        },
-        events=(event,),
-    )
-
-
-def open_erasures(db: Session, before: datetime, limit: int) -> list[tuple[UUID, UUID]]:
-    """Erasures that were asked for before `before` and are not done: erasure and partner."""
-    rows = db.run(
-        """SELECT id, partner_id FROM erasures WHERE status = 'in_progress' AND updated_at < :before
-           ORDER BY updated_at, id LIMIT :limit""",
-        before=before,
-        limit=limit,
-    )
-    return [(row[0], row[1]) for row in rows]
-
-
 def _export(row: Row) -> Export:
     return Export(
         id=row[0],
@@ -308,18 +222,4 @@ def _export(row: Row) -> Export:
         expires_at=row[9],
         created_at=row[10],
         updated_at=row[11],
-    )
-
-
-def _erasure(row: Row) -> Erasure:
-    return Erasure(
-        id=row[0],
-        version=row[1],
-        partner_id=row[2],
-        status=row[3],
-        statement=row[4],
-        certificate=row[5],
-        created_at=row[6],
-        updated_at=row[7],
-        completed_at=row[8],
     )

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
 from kapas.http.app import Outcome, require
 from kapas.http.identity import Identity, Role
+from kapas.messaging import outbox
 from kapas.messaging.events import Event
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Session
@@ -119,7 +120,7 @@ def change(
     profile = _merge(before, body)
     changed = _changed(before, profile)
     if not changed:
-        return Outcome(store.nothing(), _show(db, account, profile), version)
+        return Outcome(outbox.unchanged(), _show(db, account, profile), version)
     fixed = _fixed(before, profile, changed)
     if fixed and account.status in lifecycle.CORRECTABLE:
         raise Conflict(

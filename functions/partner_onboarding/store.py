@@ -98,11 +98,6 @@ def change(account: Account, columns: Mapping[str, bytes | None], event: Event) 
     return Change(_CHANGE, {**_moved(account), **columns}, events=(event,), conflicts=_CONFLICTS)
 
 
-def nothing() -> Change:
-    """No change, and so no event."""
-    return Change("SELECT 1", {})
-
-
 def move(
     account: Account,
     event: Event,

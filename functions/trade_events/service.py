@@ -165,7 +165,7 @@ def sync(db: Session, caller: Identity, trade_id: UUID, batch: TradeEventBatch) 
         known[item.event_id] = trade.version
         outcomes.append(BatchOutcome(event_id=item.event_id, outcome="recorded", sequence=trade.version))
     result = TradeEventBatchResult(outcomes=outcomes, trade=trade)
-    return Outcome(Change("SELECT 1", {}), result, trade.version)
+    return Outcome(outbox.unchanged(), result, trade.version)
 
 
 def take(history: History, trade: Trade, actor: Actor, body: Body, client: ClientReference | None = None) -> Taken:

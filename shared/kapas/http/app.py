@@ -165,7 +165,7 @@ class App(OpenAPI):
         return _respond(answer)
 
     def publish(self, db: Session, *events: Event) -> None:
-        """Write events that tell of something other than a change, an access for example."""
+        """Write events that record something other than a change of a row, an access for example."""
         outbox.publish(db, *events)
         g.published = True
 

@@ -92,6 +92,11 @@ def commit(db: Session, change: Change, ticket: Ticket | None = None, answer: An
         raise VersionConflict()
 
 
+def unchanged(*events: Event) -> Change:
+    """A change of no row: `commit` writes only these events and the answer to the request."""
+    return Change("SELECT 1", {}, events)
+
+
 def publish(db: Session, *events: Event) -> None:
-    """Write events that tell of something other than a change of a row."""
-    commit(db, Change("SELECT 1", {}, events))
+    """Write events that record something other than a change of a row, an access for example."""
+    commit(db, unchanged(*events))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from functions.data_export import erasing, preparing, service, store
+from functions.data_export import erasing, erasure_store, preparing, service, store
 from functions.data_export.erasing import ErasureTask
 from functions.data_export.preparing import ExportTask
 from functions.data_export.schemas import Erasure, ErasureCreate, Export, ExportCreate
@@ -354,7 +354,7 @@ class System:
 
     def erasure(self, caller: Identity, erasure_id: UUID) -> Erasure:
         with self.database.session(caller.partner_id) as db:
-            found = store.find_erasure(db, erasure_id)
+            found = erasure_store.find(db, erasure_id)
         assert found is not None
         return found
 

@@ -41,7 +41,7 @@ def archive_appears_after_its_erasure(functions: Functions) -> Iterator[Patch]:
 @mutant(20, stories=("exports",))
 def shard_forgets_its_last_rows(functions: Functions) -> Iterator[Patch]:
     """A shard ends before its upper bound."""
-    selection = functions.module("export-work").preparing.shards.selection
+    selection = functions.module("export-work").preparing.shards.shard_store.selection
     beyond = selection.beyond
     yield selection, "beyond", lambda table, name, comparison: beyond(table, name, comparison.replace("<=", "<"))
 
