@@ -18,7 +18,7 @@ from kapas.privacy.retention import day_of, policies
 from kapas.schemas.common import PageQuery
 from kapas.values import clock, ids
 
-from . import named, places, store
+from . import hold_store, places, row_names, store
 from .event_models import RetentionStarted
 from .schemas import (
     HeldRow,
@@ -164,8 +164,8 @@ def place_hold(db: Session, caller: Identity, body: LegalHoldCreate) -> Outcome:
         message = f"Must be one of {', '.join(places.tables())}"
         raise Invalid(message, errors=[FieldError("/row/table", "table", message)])
     legal_holds.take(db, HOLD_WAIT)
-    row = _require_there(db, body.row) if body.row else None
-    if body.subject_id is not None and not named.is_somebody(db, body.subject_id):
+    row = _require_row(db, body.row) if body.row else None
+    if body.subject_id is not None and not hold_store.knows_subject(db, body.subject_id):
         message = "There is no such partner, and no record about one"
         raise Invalid(message, errors=[FieldError("/subject_id", "unknown", message)])
     hold = LegalHold(
@@ -178,14 +178,14 @@ def place_hold(db: Session, caller: Identity, body: LegalHoldCreate) -> Outcome:
         released_by=None,
         released_at=None,
     )
-    return Outcome(store.insert_hold(hold), hold, 1)
+    return Outcome(hold_store.insert(hold), hold, 1)
 
 
-def _require_there(db: Session, row: HeldRow) -> HeldRow:
+def _require_row(db: Session, row: HeldRow) -> HeldRow:
     """The row that is to be held, with its key as deletions compare it."""
     table = data_map().tables[row.table]
-    name = named.canonical(table, row.id)
-    if name is None or not named.is_there(db, table, name):
+    name = row_names.canonical(table, row.id)
+    if name is None or not hold_store.has_row(db, table, name):
         message = f"There is no such row; its id is {' / '.join(table.key)}"
         raise Invalid(message, errors=[FieldError("/row/id", "unknown", message)])
     return HeldRow(table=row.table, id=name)
@@ -194,14 +194,14 @@ def _require_there(db: Session, row: HeldRow) -> HeldRow:
 def release_hold(db: Session, caller: Identity, hold_id: UUID) -> None:
     """End a hold: what it kept goes with the next sweep, if it is due. Raises `NotFound` or `Forbidden`."""
     _require_officer(caller)
-    if not store.release_hold(db, hold_id, caller.subject, clock.now()):
+    if not hold_store.release(db, hold_id, caller.subject, clock.now()):
         raise NotFound("There is no such legal hold, or it was released before")
 
 
 def read_hold(db: Session, caller: Identity, hold_id: UUID) -> LegalHold:
     """One hold, also a released one. Raises `NotFound` or `Forbidden`."""
     _require_officer(caller)
-    hold = store.find_hold(db, hold_id)
+    hold = hold_store.find(db, hold_id)
     if hold is None:
         raise NotFound("There is no such legal hold")
     return hold
@@ -210,7 +210,7 @@ def read_hold(db: Session, caller: Identity, hold_id: UUID) -> LegalHold:
 def list_holds(db: Session, caller: Identity, query: PageQuery) -> LegalHoldPage:
     """The holds, released ones too, newest first. Raises `Forbidden`."""
     _require_officer(caller)
-    return LegalHoldPage.of(store.hold_page(db, query.limit + 1, query.after_id()), query.limit)
+    return LegalHoldPage.of(hold_store.page(db, query.limit + 1, query.after_id()), query.limit)
 
 
 def _require_officer(caller: Identity) -> None:

@@ -1,8 +1,7 @@
-"""Sweeps, what they found, and legal holds in SQL."""
+"""Sweeps and what they found, in SQL."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 from uuid import UUID
 
 from kapas.errors import Conflict
@@ -10,12 +9,11 @@ from kapas.messaging.events import Event
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Row, Session
 
+from .due_store import Position
 from .places import Place
-from .schemas import HeldRow, LegalHold, RetentionLine, RetentionSweep
-from .selection import Position
+from .schemas import RetentionLine, RetentionSweep
 
 _SWEEP = """id, version, status, dry_run, as_of, policies, row_limit, started_by, complete, created_at, finished_at"""
-_HOLD = "id, subject_id, table_name, row_id, reason, placed_by, held_from, released_by, released_at"
 
 _INSERT = """INSERT INTO retention_sweeps (id, version, status, dry_run, as_of, policies, row_limit, night, started_by,
     complete, batch, created_at, updated_at)
@@ -34,12 +32,6 @@ _ADD = """INSERT INTO retention_findings AS f
 _FINISH = """UPDATE retention_sweeps
   SET version = version + 1, status = 'completed', complete = :complete, updated_at = :at, finished_at = :at
   WHERE id = :id AND version = :version AND batch = :batch AND status = 'running' RETURNING id"""
-
-_PLACE_HOLD = """INSERT INTO legal_holds (id, subject_id, table_name, row_id, reason, placed_by, held_from)
-  VALUES (:id, :subject_id, :table_name, :row_id, :reason, :placed_by, :held_from) RETURNING id"""
-
-_RELEASE = """UPDATE legal_holds SET released_by = :by, released_at = :at
-  WHERE id = :id AND released_at IS NULL RETURNING id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,54 +200,4 @@ def _line(row: Row) -> RetentionLine:
         deleted=row[8],
         held=row[9],
         failed=row[10],
-    )
-
-
-# Legal holds
-
-
-def insert_hold(hold: LegalHold) -> Change:
-    parameters: dict[str, Any] = {
-        "id": hold.id,
-        "subject_id": hold.subject_id,
-        "table_name": hold.row.table if hold.row else None,
-        "row_id": hold.row.id if hold.row else None,
-        "reason": hold.reason,
-        "placed_by": hold.placed_by,
-        "held_from": hold.held_from,
-    }
-    return Change(_PLACE_HOLD, parameters)
-
-
-def release_hold(db: Session, hold_id: UUID, by: str, at: datetime) -> bool:
-    """End a hold; False if it has ended, or there is none."""
-    return db.one(_RELEASE, id=hold_id, by=by, at=at) is not None
-
-
-def find_hold(db: Session, hold_id: UUID) -> LegalHold | None:
-    row = db.one(f"SELECT {_HOLD} FROM legal_holds WHERE id = :id", id=hold_id)
-    return _hold(row) if row else None
-
-
-def hold_page(db: Session, limit: int, after: UUID | None) -> list[LegalHold]:
-    """The `limit` newest holds older than `after`."""
-    rows = db.run(
-        f"""SELECT {_HOLD} FROM legal_holds WHERE :after::uuid IS NULL OR id < :after::uuid
-            ORDER BY id DESC LIMIT :limit""",
-        after=after,
-        limit=limit,
-    )
-    return [_hold(row) for row in rows]
-
-
-def _hold(row: Row) -> LegalHold:
-    return LegalHold(
-        id=row[0],
-        subject_id=row[1],
-        row=HeldRow(table=row[2], id=row[3]) if row[2] is not None else None,
-        reason=row[4],
-        placed_by=row[5],
-        held_from=row[6],
-        released_by=row[7],
-        released_at=row[8],
     )

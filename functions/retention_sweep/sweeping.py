@@ -17,11 +17,11 @@ from kapas.privacy import legal_holds
 from kapas.privacy.retention import day_of
 from kapas.values import clock
 
-from . import periods, selection, store
+from . import due_store, periods, store
+from .due_store import Due
 from .event_models import RetentionSwept
 from .places import Place, places
 from .schemas import RetentionSweep
-from .selection import Due
 from .store import Found, Progress
 
 PAGE = 500
@@ -87,7 +87,7 @@ def _page(means: Means, db: Session, sweep: RetentionSweep, progress: Progress) 
     due_until = periods.due_until(place.policy, day_of(sweep.as_of))
     size = OUTSIDE_PAGE if place.outside else PAGE
     size = size if left is None else min(size, left)
-    rows = selection.scan(db, place, periods.end_of(due_until), progress.after, size)
+    rows = due_store.scan(db, place, periods.end_of(due_until), progress.after, size)
     after = rows[-1].position if len(rows) == size else None
     there = _there(means, place, rows)
     with db.transaction():
@@ -139,11 +139,11 @@ def _remove(
     # From here on no hold can be placed; those that were placed since the rows were read count.
     legal_holds.share(db)
     keys = [row.position.key for row in rows]
-    held_keys = selection.held(db, place, keys)
+    held_keys = due_store.held(db, place, keys)
     free = [row for row in rows if row.position.key not in held_keys]
     failed = _remove_outside(means, place, free) if place.outside else 0
     gone = [row.position.key for row in free[: len(free) - failed]]
-    deleted = len(gone) if place.rows_stay else selection.delete(db, place, periods.end_of(due_until), gone)
+    deleted = len(gone) if place.rows_stay else due_store.delete(db, place, periods.end_of(due_until), gone)
     # What another sweep deleted meanwhile is none of this one's.
     return Found(deleted + len(held_keys) + failed, deleted, len(held_keys), failed)
 

@@ -11,6 +11,8 @@ from tests.contract.sources import Source, sources
 from tools.catalog import ROOT
 
 SOURCES = sources("functions", "shared/kapas")
+STORES = [source for source in SOURCES if source.path.name == "store.py" or source.path.name.endswith("_store.py")]
+IN_DOMAIN = [source for source in sources("functions") if source not in STORES]
 MIGRATIONS = sorted((ROOT / "migrations").glob("*.sql"))
 
 UNDECIDED = re.compile(
@@ -65,6 +67,16 @@ def statements(tree: ast.Module) -> Iterator[tuple[ast.AST, str, bool]]:
             yield node, sql, one
 
 
+def runs_sql(tree: ast.Module) -> Iterator[ast.AST]:
+    """Where a module runs a statement or makes a `Change` of one."""
+    yield from (node for node, _, _ in statements(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called.rpartition(".")[2] == "Change" or called in ("db.run", "db.one", "db.command"):
+                yield node
+
+
 def strings(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
     """Every string of a module that is no documentation."""
     documentation = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -101,10 +113,34 @@ def test_what_is_listed_has_an_order(source: Source) -> None:
         assert one or not unordered(sql), f"{source.at(node)}: several rows without ORDER BY: {first}"
 
 
+@pytest.mark.parametrize("source", IN_DOMAIN, ids=lambda source: str(source.path))
+def test_sql_stands_in_stores(source: Source) -> None:
+    found = [source.at(node) for node in runs_sql(source.tree)]
+    assert not found, f"{', '.join(found)}: move the statement into a module that is named store.py or *_store.py"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ('db.one("SELECT FROM trades")', True),
+        ('session.run(f"DELETE FROM {table}")', True),
+        ("db.run(statement(table))", True),
+        ("Change(sql, {}, (event,))", True),
+        ('outbox.Change("SELECT 1", {})', True),
+        ('_ALL = "SELECT id FROM trades"\nfetch(_ALL)', True),
+        ("store.find(db, trade_id)", False),
+        ("work.run(means, task)", False),
+        ("outbox.commit(db, store.move(trade))", False),
+        ("change: Change = store.move(trade)", False),
+    ],
+)
+def test_a_statement_outside_of_a_store_is_found(code: str, expected: bool) -> None:
+    assert any(runs_sql(ast.parse(code))) is expected
+
+
 def test_every_store_has_statements_that_are_looked_at() -> None:
-    stores = [source for source in SOURCES if source.path.name == "store.py"]
-    assert stores
-    for source in stores:
+    assert STORES
+    for source in STORES:
         assert list(statements(source.tree)), source.path
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from pg8000.native import Connection
 
-from functions.retention_sweep import selection, service, store, sweeping
+from functions.retention_sweep import due_store, service, store, sweeping
 from functions.retention_sweep.places import places
 from functions.retention_sweep.schemas import RetentionSweepCreate
 from kapas.errors import Invalid, NotFound
@@ -284,7 +284,7 @@ def test_killed_in_a_page_it_does_the_page_again(system: System, monkeypatch: py
     for _ in range(5):
         system.audited(8 * YEAR)
     sweep_id = system.begin(policies=["privacy_audit_log"])
-    module = selection if step == "delete" else store
+    module = due_store if step == "delete" else store
     real, calls = getattr(module, step), 0
 
     def killed(*arguments: Any) -> Any:
@@ -365,15 +365,15 @@ def test_a_duplicate_that_overtakes_a_task_leaves_it_nothing_to_count(
         system.audited(8 * YEAR)
     sweep_id = system.begin(policies=["privacy_audit_log"], dry_run=dry_run)
     [task] = system.queue.tasks
-    scan = selection.scan
+    scan = due_store.scan
 
     def overtaken(*arguments: Any) -> Any:
         found = scan(*arguments)
-        monkeypatch.setattr(selection, "scan", scan)
+        monkeypatch.setattr(due_store, "scan", scan)
         system.work(task)
         return found
 
-    monkeypatch.setattr(selection, "scan", overtaken)
+    monkeypatch.setattr(due_store, "scan", overtaken)
     system.drain()
     assert figures(system.read(sweep_id), AUDIT) == (3, 3, 0, 0)
 

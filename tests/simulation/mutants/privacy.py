@@ -61,7 +61,7 @@ def key_is_not_destroyed(functions: Functions) -> Iterator[Patch]:
 @mutant(40, stories=("sweeps",))
 def delete_without_hold_check(functions: Functions) -> Iterator[Patch]:
     """A sweep deletes what a legal hold keeps."""
-    yield functions.module("retention-batch").sweeping.selection, "_held", lambda _: "false"
+    yield functions.module("retention-batch").sweeping.due_store, "_held", lambda _: "false"
 
 
 @mutant(20, stories=("sweeps",))

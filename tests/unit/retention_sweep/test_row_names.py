@@ -2,8 +2,8 @@
 
 import pytest
 
-from functions.retention_sweep.named import canonical
 from functions.retention_sweep.places import tables
+from functions.retention_sweep.row_names import canonical
 from kapas.privacy.data_map import data_map
 
 ID = "01a283cf-8600-7b1c-a4d2-6f0e8c9a1b20"

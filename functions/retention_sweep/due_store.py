@@ -1,4 +1,4 @@
-"""Which rows are due, which of them are held, and their deletion: one condition for dry runs and real ones."""
+"""Due rows in SQL: which they are, which a legal hold keeps, and their deletion. Dry and real sweeps share the condition."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,8 +9,8 @@ from kapas.privacy.conditions import governed
 from kapas.privacy.data_map import Subject, data_map
 from kapas.privacy.legal_holds import of_row, row_name
 
-from .named import parts_of
 from .places import Place
+from .row_names import parts_of
 
 
 @dataclass(frozen=True, slots=True)
