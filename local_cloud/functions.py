@@ -35,7 +35,7 @@ def _rename(package: str) -> None:
     for name in [name for name in sys.modules if name == "main" or name.startswith("main.")]:
         module = sys.modules[name]
         module.__name__ = package + name.removeprefix("main")
-        module.__package__ = package
+        module.__package__ = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
         if module.__spec__ is not None:
             module.__spec__.name = module.__name__
         sys.modules[module.__name__] = module

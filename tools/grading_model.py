@@ -21,7 +21,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from functions.grading_requests.model import PATH, SIDE, VERSION
+from functions.grading_requests.image.model import PATH, SIDE, VERSION
 
 WHITE = (98.04, 100.0, 118.11)
 """XYZ of illuminant C for the 2 degree observer, as Hunter's instruments take it."""

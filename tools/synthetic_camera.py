@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from functions.grading_requests.frame import homography, layout, project
+from functions.grading_requests.image.frame import homography, layout, project
 
 Floats = NDArray[np.float64]
 

@@ -17,7 +17,8 @@ from kapas.platform.settings import (
 from kapas.schemas.common import Request as Model
 from kapas.schemas.common import Upload
 
-from . import model, service
+from . import service
+from .image import model
 from .schemas import (
     Grading,
     GradingCreate,

@@ -22,9 +22,9 @@ from kapas.schemas.common import Upload
 from kapas.schemas.vocabulary import TradeStatus
 from kapas.values import clock, ids
 
-from . import budget, classing, model, results, store, tables
+from . import budget, store
 from .event_models import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
-from .policy import policy
+from .image import model
 from .readings import Reading, RefusalCode, Unreadable
 from .schemas import (
     AxisClass,
@@ -42,6 +42,8 @@ from .schemas import (
     RecordGrading,
     Refusal,
 )
+from .standards import classing, results, tables
+from .standards.policy import policy
 
 QUEUE, HANDLER = "gradings", "grading-task"
 

@@ -18,7 +18,7 @@ def reader() -> service.Read:
 
 
 def _load_reader() -> service.Read:
-    from .vision import read  # numpy, Pillow and LiteRT: only where images are graded
+    from .image.vision import read  # numpy, Pillow and LiteRT: only where images are graded
 
     return read
 

@@ -9,7 +9,7 @@ from kapas.platform.settings import (
     TaskSettings,
 )
 
-from . import verification
+from .checks import verification
 
 function = Function(DatabaseSettings, CallerSettings, TaskSettings, RelaySettings)
 

@@ -17,7 +17,9 @@ from kapas.platform.settings import (
 from kapas.privacy import restrictions
 from kapas.schemas.common import Request as Model
 
-from . import aadhaar, decisions, documents, reviews, service
+from . import documents, service
+from .profile import aadhaar
+from .review import decisions, reviews
 from .review_schemas import Activate, ClarificationRequest, PartnerReview, Reason, Reclassify
 from .schemas import (
     DocumentCreate,

@@ -8,7 +8,8 @@ from kapas.platform.settings import (
     TaskSettings,
 )
 
-from . import deadlines, verification
+from . import deadlines
+from .checks import verification
 
 function = Function(DatabaseSettings, CallerSettings, TaskSettings, RelaySettings)
 

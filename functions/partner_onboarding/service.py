@@ -20,7 +20,7 @@ from kapas.privacy.keys import Keyring, Shredded
 from kapas.schemas.access import DataAccessed
 from kapas.values import clock, ids
 
-from . import document_store, identifiers, lifecycle, profiles, requirements, store
+from . import document_store, lifecycle, store
 from .event_models import (
     PartnerChanged,
     PartnerCreated,
@@ -28,6 +28,7 @@ from .event_models import (
     PartnerRequirementsDue,
     PartnerSubmitted,
 )
+from .profile import identifiers, profiles, requirements
 from .records import Account, Stored
 from .review_schemas import PartnerDecision
 from .schemas import (

@@ -8,7 +8,7 @@ from kapas.platform.settings import (
     RelaySettings,
 )
 
-from . import providers, verification
+from .checks import providers, verification
 
 function = Function(DatabaseSettings, HandlerSettings, KeySettings, RelaySettings, providers.ProviderSettings)
 
@@ -18,7 +18,7 @@ def asked() -> providers.Providers:
 
 
 def _connect() -> providers.Providers:
-    from .provider_clients import connect  # urllib3, which the function for partners does not need
+    from .checks.provider_clients import connect  # urllib3, which the function for partners does not need
 
     return connect(function.settings(providers.ProviderSettings))
 

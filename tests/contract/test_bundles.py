@@ -56,13 +56,17 @@ def changed(copy: Path, file: str) -> set[str]:
         path.write_text(text)
 
 
-@pytest.mark.parametrize("capability", ["audit_trail", "data_export"])  # make bundle-test starts every bundle
+@pytest.mark.parametrize(
+    "capability", ["audit_trail", "data_export", "partner_onboarding"]
+)  # make bundle-test starts every bundle
 def test_every_module_of_a_bundle_imports_from_the_bundle_alone(capability: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(BytesIO(bundle(capability).content)) as archive:
         archive.extractall(tmp_path)
     shipped = [path.relative_to(tmp_path).with_suffix("") for path in sorted(tmp_path.rglob("kapas/**/*.py"))]
     modules = [".".join(path.parts).removesuffix(".__init__") for path in shipped]
-    own = [f"main.{path.stem}" for path in sorted(tmp_path.glob("*.py")) if path.stem != "main"]
+    own_files = [path.relative_to(tmp_path).with_suffix("") for path in sorted(tmp_path.rglob("*.py"))]
+    own_names = [".".join(path.parts).removesuffix(".__init__") for path in own_files if path.parts[0] != "kapas"]
+    own = [f"main.{name}" for name in own_names if name != "main"]
     target = (ROOT / "functions" / capability / "function.yaml").read_text().split("entry_point: ")[1].split()[0]
     command = [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps([*modules, *own]), target]
     run = subprocess.run(command, capture_output=True, text=True, check=False, env={}, cwd=tmp_path)

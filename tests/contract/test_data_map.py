@@ -10,7 +10,7 @@ from pg8000.native import Connection
 from functions.data_export.preparing import archive_path
 from functions.data_export.shards import path as part_path
 from functions.live_feed import projections
-from functions.partner_onboarding.providers import ProviderSettings
+from functions.partner_onboarding.checks.providers import ProviderSettings
 from kapas.messaging.events import CloudEvent
 from kapas.privacy.data_map import InvalidDataMap, data_map, parse, union
 from kapas.privacy.retention import policies

@@ -68,8 +68,10 @@ def forbidden(name: str) -> str | None:
 
 @pytest.mark.parametrize("source", FUNCTIONS, ids=lambda source: str(source.path))
 def test_a_function_imports_its_own_folder_and_kapas(source: Source) -> None:
+    depth = len(source.path.parts) - 2  # 1 in functions/<capability>, 2 in a package of it
     for node, name in imports(source.tree):
-        assert not name.startswith(".."), f"{source.at(node)}: {name} is outside the function's folder"
+        level = len(name) - len(name.lstrip("."))
+        assert level <= depth, f"{source.at(node)}: {name} is outside the function's folder"
         first = name.partition(".")[0]
         assert first not in OWN_CODE, f"{source.at(node)}: a function imports its own folder, relatively, and kapas"
         assert first not in GOOGLE, f"{source.at(node)}: {name} belongs in kapas.platform.gcp, behind a port"
@@ -123,6 +125,23 @@ def test_kapas_is_imported_in_one_direction() -> None:
         for name in imported:
             floor = name.split(".")[1] if name.count(".") else own
             assert not own or own == floor or FLOORS.index(floor) < FLOORS.index(own), f"{module} imports {name}"
+
+
+def test_the_packages_of_a_capability_are_imported_in_one_direction() -> None:
+    between = {
+        (_package(module), _package(name))
+        for module, imported in graph("functions").items()
+        for name in imported
+        if _package(module) and _package(name) not in ("", _package(module))
+    }
+    for package, other in between:
+        assert (other, package) not in between, f"{package} and {other} import each other"
+
+
+def _package(module: str) -> str:
+    """The package of a capability that a module is in, `functions.partner_onboarding.checks`; empty for one beside main."""
+    parts = module.split(".")
+    return ".".join(parts[:3]) if len(parts) > 3 else ""
 
 
 def test_no_module_imports_itself_through_others() -> None:

@@ -55,7 +55,7 @@ class World:
             self.documents,
             ports.Keys(kernel),
             ports.Sender(kernel, self.receiver, webhooks.sending.Reply),
-            ports.Providers(kernel, self.functions.module("partner-check").providers),
+            ports.Providers(kernel, self.functions.module("partner-check").checks.providers),
             ports.Signer(kernel),
             self.archives,
             self.uploads,

@@ -7,7 +7,7 @@ nothing: it is what the rest costs.
 import time
 from collections.abc import Callable
 
-from functions.grading_requests import vision
+from functions.grading_requests.image import vision
 from tools.bench import quiet
 from tools.bench.peers.litert import Bare
 from tools.bench.report import Figure

@@ -10,10 +10,11 @@ from uuid import UUID
 import pytest
 from pg8000.native import Connection
 
-from functions.grading_requests import results, service, store
+from functions.grading_requests import service, store
 from functions.grading_requests.event_models import GradingCompleted, GradingRefused, GradingRequested, GradingSubmitted
 from functions.grading_requests.readings import Reading
 from functions.grading_requests.schemas import Grading, HviFigures, ImageUpload, Refusal
+from functions.grading_requests.standards import results
 from kapas.errors import Conflict, VersionConflict
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox

@@ -8,11 +8,20 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
-from functions.partner_onboarding import providers, reviews, service, verification
-from functions.partner_onboarding.providers import BankRecord, GstRecord, Hit, Providers, ScreeningList, ScreeningRecord
+from functions.partner_onboarding import service
+from functions.partner_onboarding.checks import providers, verification
+from functions.partner_onboarding.checks.providers import (
+    BankRecord,
+    GstRecord,
+    Hit,
+    Providers,
+    ScreeningList,
+    ScreeningRecord,
+)
+from functions.partner_onboarding.checks.verification import CheckTask
+from functions.partner_onboarding.review import reviews
 from functions.partner_onboarding.review_schemas import PartnerReview
 from functions.partner_onboarding.schemas import PartnerCreate, Submit
-from functions.partner_onboarding.verification import CheckTask
 from kapas.errors import Unavailable
 from kapas.http.app import Outcome
 from kapas.http.identity import Identity, Role, Tier

@@ -11,8 +11,10 @@ import pytest
 from pg8000.native import Connection
 from stdnum import verhoeff
 
-from functions.partner_onboarding import decisions, document_store, documents, service, store, verification
-from functions.partner_onboarding.providers import Hit
+from functions.partner_onboarding import document_store, documents, service, store
+from functions.partner_onboarding.checks import verification
+from functions.partner_onboarding.checks.providers import Hit
+from functions.partner_onboarding.review import decisions
 from functions.partner_onboarding.review_schemas import Activate, Reason
 from functions.partner_onboarding.schemas import ContactChange, DocumentCreate, PartnerChange, Submit
 from kapas.errors import Conflict, Unavailable, VersionConflict

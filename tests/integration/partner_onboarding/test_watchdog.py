@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from pg8000.native import Connection
 
-from functions.partner_onboarding import deadlines, decisions, requirements, service, verification
+from functions.partner_onboarding import deadlines, service
+from functions.partner_onboarding.checks import verification
+from functions.partner_onboarding.checks.verification import CheckTask
+from functions.partner_onboarding.profile import requirements
+from functions.partner_onboarding.review import decisions
 from functions.partner_onboarding.review_schemas import Clarification, ClarificationRequest, Reason
 from functions.partner_onboarding.schemas import ContactChange, PartnerChange, PartnerQuery
-from functions.partner_onboarding.verification import CheckTask
 from kapas.errors import Unavailable
 from kapas.http.identity import Identity
 from kapas.messaging import outbox

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from functions.grading_requests.inference import Interpreter
-from functions.grading_requests.model import SIDE, Model, current
+from functions.grading_requests.image.inference import Interpreter
+from functions.grading_requests.image.model import SIDE, Model, current
 from tools.grading_model import build
 
 MATRIX = np.array([[41.24, 35.76, 18.05], [21.26, 71.52, 7.22], [1.93, 11.92, 95.03]])

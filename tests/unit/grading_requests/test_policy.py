@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from functions.grading_requests import budget, classing, results, tables
-from functions.grading_requests.policy import LABELS, chances, grade, policy
+from functions.grading_requests import budget
 from functions.grading_requests.readings import Reading
 from functions.grading_requests.schemas import (
     AxisName,
@@ -23,6 +22,8 @@ from functions.grading_requests.schemas import (
     HviFigures,
     Measurement,
 )
+from functions.grading_requests.standards import classing, results, tables
+from functions.grading_requests.standards.policy import LABELS, chances, grade, policy
 from functions.trade_events.rules import rules
 from kapas.errors import Invalid
 from kapas.http.identity import Tier

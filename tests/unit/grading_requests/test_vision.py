@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from functions.grading_requests import frame, images, vision
-from functions.grading_requests.photometry import calibrate, linear
-from functions.grading_requests.policy import policy
+from functions.grading_requests.image import frame, images, vision
+from functions.grading_requests.image.photometry import calibrate, linear
 from functions.grading_requests.readings import Unreadable
+from functions.grading_requests.standards.policy import policy
 from tools.synthetic_camera import Camera, Photo, Scene, corners_in_picture, lint_xyz, photograph
 
 SMALL = Camera(width=960, height=1280)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stdnum import verhoeff
 
-from functions.partner_onboarding import aadhaar
+from functions.partner_onboarding.profile import aadhaar
 from kapas.errors import Invalid
 
 NUMBER = "234123412346"  # the example of python-stdnum: of the right form, and nobody's

@@ -12,7 +12,7 @@ from stdnum import luhn
 from stdnum.in_ import gstin as library
 from stdnum.iso7064 import mod_97_10
 
-from functions.partner_onboarding import identifiers, requirements
+from functions.partner_onboarding.profile import identifiers, requirements
 from functions.partner_onboarding.schemas import Identifiers, PartnerProfile
 from tests.journeys.partners import gstin, registration
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.partner_onboarding import names
+from functions.partner_onboarding.checks import names
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,11 @@ from typing import Any, get_args
 
 import pytest
 
-from functions.partner_onboarding import lifecycle, names, requirements, risk
+from functions.partner_onboarding import lifecycle
+from functions.partner_onboarding.checks import names
+from functions.partner_onboarding.profile import requirements
 from functions.partner_onboarding.records import Account, Asked, Check, Document
+from functions.partner_onboarding.review import risk
 from functions.partner_onboarding.schemas import Constitution, PartnerProfile, PartnerStatus, PartnerType
 from kapas.errors import Conflict
 from kapas.values import ids

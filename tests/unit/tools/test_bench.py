@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from functions.partner_onboarding import identifiers
+from functions.partner_onboarding.profile import identifiers
 from functions.partner_onboarding.schemas import PartnerCreate
 from tools.bench import sink
 from tools.bench.create import registration

@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from functions.grading_requests.model import SIDE, current
+from functions.grading_requests.image.model import SIDE, current
 
 _THRESHOLD = 0.2
 """Luminance below which is trash; any value costs the same."""

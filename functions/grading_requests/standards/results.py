@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import get_args
 
-from . import tables
-from .policy import grade, policy
-from .readings import Reading
-from .schemas import (
+from ..readings import Reading
+from ..schemas import (
     AxisClass,
     AxisName,
     Classing,
@@ -18,6 +16,8 @@ from .schemas import (
     NotMeasured,
     Source,
 )
+from . import tables
+from .policy import grade, policy
 
 AXES: tuple[AxisName, ...] = get_args(AxisName)
 UNITS: Mapping[AxisName, str] = {

@@ -24,12 +24,14 @@ from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Field, Keyring, Shredded
 from kapas.values import clock
 
-from . import aadhaar, decisions, lifecycle, names, profiles, requirements, service, store
-from .event_models import PartnerSubmitted
+from .. import lifecycle, service, store
+from ..event_models import PartnerSubmitted
+from ..profile import aadhaar, profiles, requirements
+from ..records import Account, Check, Verdict
+from ..review_schemas import CheckResult, Clarification
+from ..schemas import BankAccount, CheckKind, PartnerProfile
+from . import names
 from .providers import BankRecord, GstRecord, Providers, ScreeningRecord
-from .records import Account, Check, Verdict
-from .review_schemas import CheckResult, Clarification
-from .schemas import BankAccount, CheckKind, PartnerProfile
 
 QUEUE = "partner-checks"
 HANDLER = "partner-check"
@@ -241,7 +243,7 @@ def _move(db: Session, account: Account, name: str, asked: Sequence[Clarificatio
     after = replace(account, version=account.version + 1, status=step.target, updated_at=now)
     told: dict[str, object] = {"partner_id": account.id, "partner_type": account.type}
     if asked:
-        after = decisions.held(after, asked, now)
+        after = requirements.with_clarifications(after, asked, now)
         told["clarifications"] = list(asked)
     data = step.event.model_validate(told)
     try:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from .schemas import AxisClass, AxisName, ColorGrade
+from ..schemas import AxisClass, AxisName, ColorGrade
 
 _DATA = Path(__file__).parent / "data"
 COLOR_TABLE = "usda_color_grade"

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from kapas.errors import FieldError, Invalid
 
-from .schemas import Classing, ClassingCode, HviFigures
+from ..schemas import Classing, ClassingCode, HviFigures
 
 UPLAND = "1"
 NOTHING = "00"

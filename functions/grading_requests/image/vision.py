@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..readings import Reading, Unreadable
+from ..standards.policy import ImageLimits, policy
 from . import frame, images
 from .frame import Floats, Layout
 from .inference import Figures, interpreter
 from .model import SIDE
 from .photometry import Calibration, calibrate
-from .policy import ImageLimits, policy
-from .readings import Reading, Unreadable
 
 
 def read(data: bytes) -> Reading:

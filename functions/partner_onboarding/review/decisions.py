@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import get_args
 from uuid import UUID
 
@@ -13,10 +12,11 @@ from kapas.platform.db import Session
 from kapas.privacy.keys import Keyring
 from kapas.values import clock, ids
 
-from . import document_store, lifecycle, requirements, risk, service, store
-from .event_models import PartnerChanged
-from .records import Account, Asked, Check
-from .review_schemas import (
+from .. import document_store, lifecycle, service, store
+from ..event_models import PartnerChanged
+from ..profile import requirements
+from ..records import Account, Check
+from ..review_schemas import (
     Activate,
     Clarification,
     ClarificationRequest,
@@ -25,7 +25,8 @@ from .review_schemas import (
     Reason,
     Reclassify,
 )
-from .schemas import CheckKind, DocumentKind, Identifiers, PartnerProfile
+from ..schemas import CheckKind, DocumentKind, Identifiers, PartnerProfile
+from . import risk
 
 _MENDABLE = frozenset(
     {
@@ -134,15 +135,6 @@ def reclassify(
     return Outcome(change, service.summary(after), after.version)
 
 
-def held(account: Account, clarifications: Sequence[Clarification], now: datetime) -> Account:
-    """The partner after it was asked to mend this."""
-    return replace(
-        account,
-        clarifications=tuple(Asked(one.field, one.reason_code, now) for one in clarifications),
-        due_at=now + requirements.table().clarification,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Case:
     """What a decision stands on."""
@@ -206,7 +198,7 @@ def _move(
     account = case.account
     after = replace(account, version=account.version + 1, status=step.target, updated_at=now)
     if clarifications:
-        after = held(after, clarifications, now)
+        after = requirements.with_clarifications(after, clarifications, now)
         told["clarifications"] = list(clarifications)
     data = step.event.model_validate({"partner_id": account.id, "partner_type": account.type, **told})
     change = store.move(after, service.event(after, data), decision=decision)

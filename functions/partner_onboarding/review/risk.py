@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from . import identifiers
-from .records import Account, Check
-from .review_schemas import Risk, RiskFactor
-from .schemas import PartnerProfile
+from ..profile import identifiers
+from ..records import Account, Check
+from ..review_schemas import Risk, RiskFactor
+from ..schemas import PartnerProfile
 
 Level = Literal["low", "medium", "high"]
 

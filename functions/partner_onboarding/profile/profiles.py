@@ -8,9 +8,9 @@ from uuid import UUID
 
 from kapas.privacy.keys import Field, Keyring, KeyStore, SubjectCipher
 
-from . import requirements, store
-from .records import Account, Document, Stored
-from .schemas import (
+from .. import store
+from ..records import Account, Document, Stored
+from ..schemas import (
     CheckKind,
     Contact,
     Disabled,
@@ -22,6 +22,7 @@ from .schemas import (
     Partner,
     PartnerProfile,
 )
+from . import requirements
 
 SHOWN = {"gstin": 3}
 """Identifier -> how many of its last characters an answer shows, else four: the fourth last of a GSTIN is of the PAN."""

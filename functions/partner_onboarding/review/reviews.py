@@ -9,11 +9,12 @@ from kapas.platform.db import Session
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Field, Keyring
 
-from . import risk, service, store
-from .providers import BankRecord, GstRecord, ScreeningRecord
-from .records import Check
-from .review_schemas import CheckEvidence, PartnerCheck, PartnerReview, ScreeningHit
-from .schemas import CheckKind
+from .. import service, store
+from ..checks.providers import BankRecord, GstRecord, ScreeningRecord
+from ..records import Check
+from ..review_schemas import CheckEvidence, PartnerCheck, PartnerReview, ScreeningHit
+from ..schemas import CheckKind
+from . import risk
 
 _STAFF = (Role.OPS, Role.DPO, Role.INSPECTOR)
 _EVIDENCE = (Role.OPS, Role.DPO)

@@ -6,16 +6,15 @@ What is asked for stands in `requirements.json`, how each fault is mended in `re
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from kapas.errors import FieldError, Invalid
 
-from . import identifiers
-from .identifiers import Finding
-from .records import Account, Asked, Document
-from .schemas import (
+from ..records import Account, Asked, Document
+from ..review_schemas import Clarification
+from ..schemas import (
     CheckKind,
     Constitution,
     PartnerProfile,
@@ -24,6 +23,8 @@ from .schemas import (
     RequirementError,
     Requirements,
 )
+from . import identifiers
+from .identifiers import Finding
 
 CHECKED_FIELDS: Mapping[CheckKind, str] = {
     "gst_registry": "identifiers.gstin",
@@ -98,6 +99,15 @@ def compute(
         errors=[_error(finding) for finding in found],
         due_at=account.due_at if open_ else None,
         table_version=table().version,
+    )
+
+
+def with_clarifications(account: Account, clarifications: Sequence[Clarification], now: datetime) -> Account:
+    """The partner after these clarifications are requested, with the deadline for its answer."""
+    return replace(
+        account,
+        clarifications=tuple(Asked(one.field, one.reason_code, now) for one in clarifications),
+        due_at=now + table().clarification,
     )
 
 

@@ -5,7 +5,7 @@ import warnings
 
 from PIL import Image
 
-from .readings import Unreadable
+from ..readings import Unreadable
 
 FORMATS = ("JPEG", "PNG")
 MAX_PIXELS = 50_000_000

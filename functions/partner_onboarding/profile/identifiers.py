@@ -16,7 +16,7 @@ from kapas.errors import FieldError
 from kapas.values.clock import IST
 from kapas.values.states import states
 
-from .schemas import Constitution, Identifiers, PartnerProfile
+from ..schemas import Constitution, Identifiers, PartnerProfile
 
 _PAN = r"[A-Z]{3}[ABCFGHJLPTK][A-Z][0-9]{4}[A-Z]"
 _GSTIN = re.compile(rf"([0-9]{{2}}){_PAN}[1-9A-Z]Z[0-9A-Z]")

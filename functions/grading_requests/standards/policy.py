@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from .schemas import AxisName, ClassingCode, Measurement, PlatformGrade, PlatformGradeLabel, Source
+from ..schemas import AxisName, ClassingCode, Measurement, PlatformGrade, PlatformGradeLabel, Source
 
 LABELS: tuple[PlatformGradeLabel, ...] = ("A", "B", "C", "D")
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .readings import Unreadable
+from ..readings import Unreadable
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

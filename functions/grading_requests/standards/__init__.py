@@ -1,0 +1,1 @@
+"""Grades by published standards: class tables, the platform's policy, and the reading of classing records."""

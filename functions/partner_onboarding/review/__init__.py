@@ -1,0 +1,1 @@
+"""What operations sees of a partner, the risk, and what operations decides."""
