@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from flask import Flask, Response, jsonify, request
@@ -22,13 +22,17 @@ from pg8000.native import Connection
 
 from kapas.http.identity import Role, Tier
 from kapas.values.clock import rfc3339
+from local_cloud.core import Core
+from local_cloud.driver import Driver
 from local_cloud.environment import DATABASE, TOKEN_AUDIENCE, TOKEN_ISSUER, service_account
-from local_cloud.faults import Rule
+from local_cloud.faults import Faults, Rule
+from local_cloud.firestore import Firestore
+from local_cloud.oidc import Issuer
 from local_cloud.page import reference
+from local_cloud.postgres import Postgres
+from local_cloud.pubsub import PubSub
+from local_cloud.tasks import CloudTasks
 from tools.catalog import ROOT
-
-if TYPE_CHECKING:
-    from local_cloud.cloud import LocalCloud
 
 OPENAPI = ROOT / "docs/api/openapi.json"
 
@@ -44,7 +48,23 @@ def duration(text: str) -> timedelta:
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
-def control(cloud: "LocalCloud") -> Flask:
+class Controlled(Protocol):
+    """What the endpoints look into: the local cloud."""
+
+    core: Core
+    driver: Driver
+    faults: Faults
+    issuer: Issuer
+    postgres: Postgres
+    pubsub: PubSub
+    tasks: CloudTasks
+    firestore: Firestore
+
+    @property
+    def endpoints(self) -> dict[str, str]: ...
+
+
+def control(cloud: Controlled) -> Flask:
     """The endpoints as a Flask application."""
     app = Flask("control")
 

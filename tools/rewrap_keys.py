@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 
 from kapas.platform.db import PLATFORM, Database
 from kapas.platform.gcp.kms import CloudKms
+from kapas.platform.ports import Tampered
 from kapas.platform.settings import DatabaseSettings, KeySettings
 from kapas.privacy.key_store import SqlKeyStore
-from kapas.privacy.keys import Keyring, Tampered
+from kapas.privacy.keys import Keyring
 from tools.database import FAILURES, opened
 
 BATCH = 500

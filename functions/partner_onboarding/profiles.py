@@ -60,7 +60,7 @@ def indexes(keyring: Keyring, keys: KeyStore, profile: PartnerProfile) -> dict[s
 
 
 def open_profile(keyring: Keyring, keys: KeyStore, stored: Stored) -> PartnerProfile:
-    """What the partner told. Raises `kapas.privacy.keys.Shredded` or `kapas.privacy.keys.Tampered`."""
+    """What the partner told. Raises `kapas.privacy.keys.Shredded` or `kapas.platform.ports.Tampered`."""
     partner_id = stored.account.id
     fields = {Field("partners", name, partner_id): value for name, value in stored.sealed.items()}
     opened = {f.column: v.decode() for f, v in keyring.decrypt_many(keys, partner_id, fields).items()}

@@ -1,7 +1,7 @@
 """The project's Python sources as syntax trees, and what they import, use and say in strings."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,31 @@ def imports(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
             module = "." * node.level + (node.module or "")
             dot = "" if module.endswith(".") else "."
             yield from ((node, f"{module}{dot}{alias.name}") for alias in node.names)
+
+
+def graph(*tops: str) -> dict[str, set[str]]:
+    """Module -> the project's own modules that it imports, wherever in the file. `kapas` is below shared/."""
+    found: dict[str, Source] = {}
+    for top in tops:
+        for source in sources("shared/kapas" if top == "kapas" else top):
+            parts = source.path.with_suffix("").parts
+            parts = parts[1:] if parts[0] == "shared" else parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = source
+    return {
+        module: {own for _, name in imports(source.tree) if (own := _own(module, source.path, name, found)) != module}
+        - {""}
+        for module, source in found.items()
+    }
+
+
+def _own(module: str, path: Path, name: str, known: Container[str]) -> str:
+    """The module of the project that `name`, as imported in `module`, is or is in; empty for others."""
+    if name.startswith("."):
+        levels = len(name) - len(name.lstrip("."))
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        above = package.split(".")
+        name = ".".join([*above[: len(above) - levels + 1], name.lstrip(".")])
+    return next((one for one in (name, name.rpartition(".")[0]) if one in known), "")
 
 
 def uses(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:

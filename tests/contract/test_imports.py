@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.contract.sources import Source, imports, sources, uses
+from tests.contract.sources import Source, graph, imports, sources, uses
 
 FUNCTIONS = sources("functions")
 KAPAS = sources("shared/kapas")
@@ -115,3 +115,30 @@ def test_every_exception_is_still_needed() -> None:
 )
 def test_a_forbidden_name_is_found_however_it_is_imported(text: str, name: str) -> None:
     assert name in {used for _, used in uses(ast.parse(text)) if forbidden(used)}
+
+
+FLOORS = ("errors", "values", "platform", "messaging", "privacy", "schemas", "http")
+"""The parts of kapas from the ground up: each imports from those before it."""
+
+
+def test_kapas_is_imported_in_one_direction() -> None:
+    for module, imported in graph("kapas").items():
+        own = module.split(".")[1] if "." in module else ""
+        for name in imported:
+            floor = name.split(".")[1] if name.count(".") else own
+            assert not own or own == floor or FLOORS.index(floor) < FLOORS.index(own), f"{module} imports {name}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    imported = graph("kapas", "functions", "local_cloud", "tools")
+    finished: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path[path.index(module) :], module))
+        if module not in finished:
+            for name in sorted(imported[module]):
+                visit(name, (*path, module))
+            finished.add(module)
+
+    for module in imported:
+        visit(module, ())

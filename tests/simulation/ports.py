@@ -18,8 +18,7 @@ from google.cloud import tasks_v2
 from google.pubsub_v1 import types
 
 from kapas.errors import Unavailable
-from kapas.platform.ports import Document, Message, Task
-from kapas.privacy.keys import Tampered
+from kapas.platform.ports import Document, Message, Tampered, Task
 from kapas.values import clock, ids
 from local_cloud.environment import PROJECT, TASK_CALLER
 from local_cloud.pubsub_delivery import Broker

@@ -133,6 +133,10 @@ class Files(Protocol):
         ...
 
 
+class Tampered(Exception):
+    """A ciphertext does not belong where it was found, was altered, or is none."""
+
+
 class KeyService(Protocol):
     """Cloud KMS: wraps key-encryption keys. Never called per field or per subject."""
 
@@ -141,7 +145,10 @@ class KeyService(Protocol):
         ...
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """Decrypt what `wrap` made. Raises `kapas.errors.Unavailable` when the service does not answer."""
+        """Decrypt what `wrap` made.
+
+        Raises `kapas.errors.Unavailable` when the service does not answer, `Tampered` when key and context do not fit.
+        """
         ...
 
 

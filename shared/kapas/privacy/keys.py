@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from kapas.platform.ports import KeyService
+from kapas.platform.ports import KeyService, Tampered
 from kapas.values import clock, ids
 
 if TYPE_CHECKING:
@@ -44,10 +44,6 @@ V = TypeVar("V")
 
 class Shredded(Exception):
     """The subject has no key: it was shredded, or never created. What was encrypted for it is gone for good."""
-
-
-class Tampered(Exception):
-    """A ciphertext does not belong where it was found, was altered, or is none."""
 
 
 @dataclass(frozen=True, slots=True)

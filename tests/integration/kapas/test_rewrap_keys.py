@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pg8000.native import Connection
 
 from kapas.platform.db import PLATFORM, Database
+from kapas.platform.ports import Tampered
 from kapas.privacy.key_store import SqlKeyStore
-from kapas.privacy.keys import Field, Keyring, Tampered
+from kapas.privacy.keys import Field, Keyring
 from kapas.values import ids
 from local_cloud.postgres import Postgres
 from tests.integration.conftest import Login

@@ -9,7 +9,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kapas.errors import Unavailable
-from kapas.privacy.keys import SubjectKey, Tampered, WrappedKey
+from kapas.platform.ports import Tampered
+from kapas.privacy.keys import SubjectKey, WrappedKey
 from kapas.values import ids
 
 

@@ -21,7 +21,7 @@ from kapas.platform.gcp import kms_rest
 from kapas.platform.gcp.kms import CloudKms
 from kapas.platform.gcp.kms_rest import crc32c
 from kapas.platform.gcp.metadata import MARGIN, MetadataTokens
-from kapas.privacy.keys import Tampered
+from kapas.platform.ports import Tampered
 from kapas.values import clock
 from tests.times import Time, moving_time
 

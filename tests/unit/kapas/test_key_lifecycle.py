@@ -10,12 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kapas.errors import Unavailable
+from kapas.platform.ports import Tampered
 from kapas.privacy.keys import (
     Field,
     Keyring,
     Shredded,
     SubjectKey,
-    Tampered,
     WrappedKey,
     epoch_name,
 )

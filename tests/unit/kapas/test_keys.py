@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from kapas.privacy.keys import BLIND_INDEX_KEY, Field, Keyring, SubjectCipher, Tampered
+from kapas.platform.ports import Tampered
+from kapas.privacy.keys import BLIND_INDEX_KEY, Field, Keyring, SubjectCipher
 from tests.times import Time, moving_time
 from tests.unit.kapas.fake_keys import Kms, Store
 

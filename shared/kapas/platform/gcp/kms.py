@@ -4,7 +4,7 @@ https://cloud.google.com/kms/docs/reference/rest/v1/projects.locations.keyRings.
 """
 
 from kapas.platform.gcp.kms_rest import GOOGLE_URL, Corrupted, KmsResource, Refused, checked, field, verified
-from kapas.privacy.keys import Tampered
+from kapas.platform.ports import Tampered
 
 
 class CloudKms:
