@@ -1,9 +1,23 @@
-# functions/catalog.yaml, with what it leaves out filled in. Everything that is there per function follows from here.
+# functions/common.yaml and every functions/<capability>/function.yaml, with what they leave out filled in. All resources
+# of functions, topics and queues follow from here.
 
 locals {
-  catalog = yamldecode(file("${path.module}/../functions/catalog.yaml"))
-  region  = local.catalog.region
-  labels  = { app = "kapas", environment = var.environment }
+  common = yamldecode(file("${path.module}/../functions/common.yaml"))
+  capability_files = {
+    for path in fileset("${path.module}/../functions", "*/function.yaml") :
+    dirname(path) => yamldecode(file("${path.module}/../functions/${path}"))
+  }
+  catalog = {
+    region   = local.common.region
+    database = local.common.database
+    topics   = concat(local.common.topics, flatten([for c in local.capability_files : try(c.topics, [])]))
+    queues   = merge([for c in local.capability_files : try(c.queues, {})]...)
+    functions = merge([
+      for name, c in local.capability_files : { for f, entry in c.functions : f => merge(entry, { capability = name }) }
+    ]...)
+  }
+  region = local.catalog.region
+  labels = { app = "kapas", environment = var.environment }
 
   functions = {
     for name, f in local.catalog.functions : name => {

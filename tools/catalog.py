@@ -1,13 +1,18 @@
-"""The typed reading of `functions/catalog.yaml`."""
+"""What is deployed: the union of `functions/common.yaml` and every `functions/<capability>/function.yaml`.
 
+Terraform, the local cloud, the bundler, the API document and the contract tests all read it.
+"""
+
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 ROOT = Path(__file__).resolve().parents[1]
+E = TypeVar("E", bound="Entry")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 
 
@@ -62,7 +67,7 @@ class DatabaseUse(Entry):
 
 class Function(Entry):
     capability: str
-    """The folder under functions/."""
+    """The folder under functions/ that the entry stands in."""
     entry_point: str
     """The function in its main.py: unique, for functions-framework registers targets by this name."""
     trigger: Trigger
@@ -95,6 +100,15 @@ class Function(Entry):
     """CPU milliseconds that importing the entry point may cost, in a fresh process on a machine of the CI's kind."""
 
 
+class Common(Entry):
+    """The shape of `functions/common.yaml`."""
+
+    region: str
+    database: DatabaseLimits
+    topics: list[Name]
+    """Topics that several capabilities publish to."""
+
+
 class Catalog(Entry):
     region: str
     database: DatabaseLimits
@@ -115,7 +129,69 @@ class Catalog(Entry):
         }
 
 
+class InvalidCatalog(Exception):
+    """The files contradict each other; the message names the file and what to mend."""
+
+
 @cache
-def catalog(path: Path = ROOT / "functions/catalog.yaml") -> Catalog:
-    """The catalog, validated."""
-    return Catalog.model_validate(yaml.safe_load(path.read_text()))
+def catalog(folder: Path = ROOT / "functions") -> Catalog:
+    """The catalog of the capabilities in `folder`. Raises `InvalidCatalog`."""
+    common = _read(folder / "common.yaml", Common.model_validate)
+    topics, queues, functions = list(common.topics), dict[str, Queue](), dict[str, Function]()
+    for path in sorted(folder.glob("*/function.yaml")):
+        own = _read(path, lambda data, name=path.parent.name: _capability(name, data))
+        for kind, known, added in (
+            ("topic", topics, own.topics),
+            ("queue", queues, own.queues),
+            ("function", functions, own.functions),
+        ):
+            if taken := sorted(set(known) & set(added)):
+                raise InvalidCatalog(f"{path}: the {kind} {taken[0]} exists already: choose another name")
+        topics += own.topics
+        queues |= own.queues
+        functions |= own.functions
+    found = Catalog(
+        region=common.region, database=common.database, topics=sorted(topics), queues=queues, functions=functions
+    )
+    _check(found)
+    return found
+
+
+class _Capability(Entry):
+    """The shape of a `function.yaml`."""
+
+    topics: list[Name] = []
+    queues: dict[Name, Queue] = {}
+    functions: dict[Name, Function]
+
+
+def _capability(name: str, data: Any) -> _Capability:
+    functions = {key: {**entry, "capability": name} for key, entry in data.get("functions", {}).items()}
+    return _Capability.model_validate({**data, "functions": functions})
+
+
+def _read(path: Path, parse: Callable[[Any], E]) -> E:
+    try:
+        return parse(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise InvalidCatalog(f"{path} is missing") from None
+    except (yaml.YAMLError, ValidationError, AttributeError, TypeError) as error:
+        raise InvalidCatalog(f"{path}: {error}") from None
+
+
+def _check(found: Catalog) -> None:
+    """Raise `InvalidCatalog` for a name that nothing declares, and for a queue whose tasks nothing handles."""
+    handled = {f.trigger.queue for f in found.functions.values()}
+    if unhandled := sorted(found.queues.keys() - handled):
+        raise InvalidCatalog(f"the queue {unhandled[0]} has no function with the trigger {{queue: {unhandled[0]}}}")
+    for name, function in found.functions.items():
+        where = f"functions/{function.capability}/function.yaml: {name}"
+        for topic in (*function.trigger.topics, *function.publishes):
+            if topic not in found.topics:
+                raise InvalidCatalog(f"{where} names the topic {topic}, which no file declares")
+        for queue in filter(None, (function.trigger.queue, *function.enqueues)):
+            if queue not in found.queues:
+                raise InvalidCatalog(f"{where} names the queue {queue}, which no file declares")
+        for queue, handler in function.enqueues.items():
+            if handler not in found.functions or found.functions[handler].trigger.queue != queue:
+                raise InvalidCatalog(f"{where} enqueues for {handler}, which does not handle the queue {queue}")

@@ -117,7 +117,7 @@ def read(folder: Path, name: str) -> Deployed:
         for r in resources(state["values"]["root_module"])
     ]
     rules = (folder / f"{name}.firestore.rules").read_text()
-    return Deployed(name, catalog(folder / f"{name}.catalog.yaml"), rules, found)
+    return Deployed(name, catalog(folder / f"{name}.catalog/functions"), rules, found)
 
 
 def seconds(duration: str) -> float:

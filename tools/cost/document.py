@@ -114,7 +114,7 @@ def _assumptions(prices: Prices) -> Iterator[str]:
     yield "## Assumptions"
     yield ""
     yield f"- Exchange rate: INR {prices.inr_per_usd:g} per USD, {prices.inr_per_usd_basis}. Goods and services tax is extra."
-    yield "- Functions, queues and schedules: `functions/catalog.yaml`. Everything else: `terraform/envs/prod.tfvars`."
+    yield "- Functions, queues and schedules: each `function.yaml`. Everything else: `terraform/envs/prod.tfvars`."
     billed = ", ".join(f"{seconds:g} s of {kind}" for kind, seconds in CALL_SECONDS.items())
     yield f"- Billed instance time per call: {billed}. Calls arrive at random, and concurrent calls share an instance."
     yield "- A Pub/Sub message has 1 KiB and is published once and delivered once. Every request and task wakes the relay."

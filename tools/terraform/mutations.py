@@ -126,7 +126,7 @@ MUTATIONS = (
     ),
     Mutation(
         "The functions may open more connections than the database has",
-        "functions/catalog.yaml",
+        "functions/trade_events/function.yaml",
         "    max_instances: 3\n",
         "    max_instances: 30\n",
     ),

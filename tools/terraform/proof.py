@@ -22,6 +22,7 @@ from tools.terraform.standin import (
     RULES,
     TerraformFailed,
     Workspace,
+    copy_catalog,
     schemas,
     stand_in,
     terraform_binary,
@@ -69,28 +70,37 @@ GROWTH = {
 
 def grow(folder: Path) -> None:
     """Add `GROWTH` to the catalog in a workspace."""
-    path = folder / "functions/catalog.yaml"
-    grown = yaml.safe_load(path.read_text())
-    grown["topics"] += GROWTH["topics"]
-    grown["queues"] |= GROWTH["queues"]
-    grown["database"]["max_connections"] += len(GROWTH["functions"])
-    common = {"capability": "growth", "concurrency": 1, "memory_mb": 512, "timeout_seconds": 60}
-    common |= {"min_instances": 0, "max_instances": 1, "import_budget_ms": 900}
-    for name, entry in GROWTH["functions"].items():
-        grown["functions"][name] = {**common, "entry_point": name.replace("-", "_"), **entry}
-    path.write_text(yaml.safe_dump(grown, sort_keys=False))
-    write_bundles(folder, {entry["capability"] for entry in grown["functions"].values()})
+    path = folder / "functions/common.yaml"
+    common = yaml.safe_load(path.read_text())
+    common["database"]["max_connections"] += len(GROWTH["functions"])
+    path.write_text(yaml.safe_dump(common, sort_keys=False))
+    limits = {"concurrency": 1, "memory_mb": 512, "timeout_seconds": 60}
+    limits |= {"min_instances": 0, "max_instances": 1, "import_budget_ms": 900}
+    functions = {
+        name: {**limits, "entry_point": name.replace("-", "_"), **entry} for name, entry in GROWTH["functions"].items()
+    }
+    path = folder / "functions/growth/function.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump({**GROWTH, "functions": functions}, sort_keys=False))
+    write_bundles(folder, capabilities(folder))
 
 
 def thin(folder: Path) -> None:
     """Leave functions out of the catalog that are like others, for each costs seconds: with routes all but the first."""
-    path = folder / "functions/catalog.yaml"
-    thinned = yaml.safe_load(path.read_text())
-    served = [name for name, entry in thinned["functions"].items() if "routes" in entry["trigger"]]
-    consuming = [name for name, entry in thinned["functions"].items() if "topics" in entry["trigger"]]
-    for name in [*served[1:], *(name for name in consuming if not thinned["functions"][name].get("documents"))]:
-        del thinned["functions"][name]
-    path.write_text(yaml.safe_dump(thinned, sort_keys=False))
+    served = False
+    for path in sorted(folder.glob("functions/*/function.yaml")):
+        own = yaml.safe_load(path.read_text())
+        for name, entry in list(own["functions"].items()):
+            routes = "routes" in entry["trigger"]
+            if (routes and served) or ("topics" in entry["trigger"] and not entry.get("documents")):
+                del own["functions"][name]
+            served = served or routes
+        path.write_text(yaml.safe_dump(own, sort_keys=False))
+
+
+def capabilities(folder: Path) -> set[str]:
+    """The capabilities of a workspace's catalog."""
+    return {path.parent.name for path in folder.glob("functions/*/function.yaml")}
 
 
 def prove_dev() -> None:
@@ -160,7 +170,8 @@ def prove_modules() -> None:
 def keep(space: Workspace, states: Path, name: str) -> None:
     """Write what is applied, and the catalog and the rules that it was made from, for the policy tests."""
     (states / f"{name}.json").write_text(json.dumps(space.state()))
-    shutil.copy(space.folder / "functions/catalog.yaml", states / f"{name}.catalog.yaml")
+    shutil.rmtree(states / f"{name}.catalog", ignore_errors=True)
+    copy_catalog(space.folder, states / f"{name}.catalog")
     shutil.copy(space.folder / RULES, states / f"{name}.firestore.rules")
 
 

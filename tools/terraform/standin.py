@@ -110,15 +110,21 @@ class Workspace:
         return json.loads(self.terraform("show", "-json").stdout)
 
 
+def copy_catalog(root: Path, folder: Path) -> None:
+    """Copy the catalog's files of `root` to `folder`."""
+    for path in sorted((root / "functions").glob("**/*.yaml")):
+        target = folder / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+
+
 def workspace(folder: Path, environment: Mapping[str, str], name: str) -> Workspace:
     """A fresh copy for the environment `name` (dev or prod) in `folder`, with a bundle for each capability."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(
         ROOT / "terraform", folder / "terraform", ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*")
     )
-    (folder / "functions").mkdir()
-    shutil.copy(ROOT / "functions/catalog.yaml", folder / "functions")
-    (folder / RULES).parent.mkdir()
+    copy_catalog(ROOT, folder)
     shutil.copy(ROOT / RULES, folder / RULES)
     terraform = folder / "terraform"
     (terraform / "backend_override.tf").write_text(_OVERRIDE)

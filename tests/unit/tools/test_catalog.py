@@ -1,0 +1,60 @@
+"""The catalog is the union of one file a capability; a contradiction between them is one line that says what to mend."""
+
+from pathlib import Path
+
+import pytest
+
+from tools.catalog import InvalidCatalog, catalog
+
+COMMON = """
+region: asia-south1
+database: {max_connections: 20, reserved: 5}
+topics: [shared-events]
+"""
+LOTS = """
+topics: [lot-events]
+queues:
+  lots: {max_dispatches_per_second: 1, max_concurrent_dispatches: 1, max_attempts: 3, min_backoff_seconds: 1, max_backoff_seconds: 9}
+functions:
+  lot-task: {entry_point: lot_task, trigger: {queue: lots}, publishes: [lot-events], LIMITS}
+"""
+NOTES = """
+functions:
+  notes: {entry_point: notes, trigger: {routes: [/v1/notes]}, enqueues: {lots: lot-task}, LIMITS}
+"""
+LIMITS = "concurrency: 1, memory_mb: 256, timeout_seconds: 9, min_instances: 0, max_instances: 1, import_budget_ms: 9"
+
+
+def write(folder: Path, common: str = COMMON, **files: str) -> Path:
+    (folder / "common.yaml").write_text(common)
+    for name, text in files.items():
+        (folder / name).mkdir()
+        (folder / name / "function.yaml").write_text(text.replace("LIMITS", LIMITS))
+    return folder
+
+
+def test_it_is_the_union_of_the_capabilities_files(tmp_path: Path) -> None:
+    found = catalog(write(tmp_path, lots=LOTS, notes=NOTES))
+    assert found.topics == ["lot-events", "shared-events"]
+    assert {name: function.capability for name, function in found.functions.items()} == {
+        "lot-task": "lots",
+        "notes": "notes",
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"lots": LOTS, "other": LOTS}, "other/function.yaml: the topic lot-events exists already"),
+        ({"lots": LOTS.replace("lot-events]\n", "shared-events]\n", 1)}, "the topic shared-events exists already"),
+        ({"lots": LOTS, "notes": NOTES.replace("{lots: lot-task}", "{tons: lot-task}")}, "notes names the queue tons"),
+        ({"lots": LOTS, "notes": NOTES.replace("lots: lot-task", "lots: notes")}, "which does not handle the queue"),
+        ({"lots": LOTS.replace("publishes: [lot-events]", "publishes: [news]")}, "lot-task names the topic news"),
+        ({"lots": LOTS.replace("queue: lots", "schedule: '* * * * *'")}, "the queue lots has no function"),
+        ({"lots": LOTS.replace("entry_point", "entrypoint")}, "lots/function.yaml: "),
+        ({"lots": "functions: ["}, "lots/function.yaml: "),
+    ],
+)
+def test_a_contradiction_is_named(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidCatalog, match=message):
+        catalog(write(tmp_path, **files))
