@@ -133,18 +133,18 @@ SWEPT = (
 """In the order in which they are swept: the audit trail last, so that it can tell of all else while it is there."""
 
 NOT_SWEPT: Mapping[str, str] = {
-    "table partners": "All other records refer to the row; an erasure leaves a number and a kind of business of it",
-    "collection partners": "Shows the row, which stays; nothing records when a partner last came, so nobody can be told "
+    "table partners": "All other records refer to the row; an erasure leaves only its id and type of business",
+    "collection partners": "Mirrors the row, which stays. Nothing records a partner's last visit, so nobody can be notified "
     "48 hours before; an erasure overwrites it",
-    "table subject_keys": "Without it what is encrypted with it cannot be read; an erasure destroys it",
-    "table epoch_keys": "Without it the keys of partners cannot be unwrapped; it is nobody's",
-    "table receipt_keys": "Receipts that partners have in hand are verified with it, whenever they come; it is public",
-    "table inbox": "A counter of an opaque number; without it an event that comes again would be taken in again",
-    "table erasures": "What the books keep of an erased partner is sealed under its number; it refuses a second erasure",
-    "table restrictions": "The row of the partner stays, and without this one it could be processed again",
-    "table export_shards": "Go with their export; before that they are what leads to parts that a kill left",
-    "bucket exports/parts/": "The export deletes them when it ends; the bucket deletes every file that is 30 days old",
-    "table schema_migrations": "Without it every migration would be applied again; it is nobody's",
+    "table subject_keys": "Data encrypted with it would become unreadable; an erasure destroys it",
+    "table epoch_keys": "Partners' keys could no longer be unwrapped; it holds no personal data",
+    "table receipt_keys": "Partners verify their receipts with it at any later time; it is public",
+    "table inbox": "A counter for an opaque id; without it a redelivered event would be processed again",
+    "table erasures": "The books keep an erased partner's details under its id; it prevents a second erasure",
+    "table restrictions": "The partner's row stays, and without this one it could be processed again",
+    "table export_shards": "Deleted with their export; until then they lead to the parts that a crash left behind",
+    "bucket exports/parts/": "The export deletes them when it ends; the bucket deletes every file after 30 days",
+    "table schema_migrations": "Every migration would be applied again; it holds no personal data",
 }
 """What is not swept though its policy lets it go by itself, and why."""
 
