@@ -14,7 +14,9 @@ topics: [shared-events]
 LOTS = """
 topics: [lot-events]
 queues:
-  lots: {max_dispatches_per_second: 1, max_concurrent_dispatches: 1, max_attempts: 3, min_backoff_seconds: 1, max_backoff_seconds: 9}
+  lots:
+    {max_dispatches_per_second: 1, max_concurrent_dispatches: 1, max_attempts: 3, min_backoff_seconds: 1,
+     max_backoff_seconds: 9}
 functions:
   lot-task: {entry_point: lot_task, trigger: {queue: lots}, publishes: [lot-events], LIMITS}
 """
