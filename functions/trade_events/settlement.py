@@ -26,9 +26,7 @@ ROUNDING = (
     "Each line is exact and rounded once, half up to the paisa. Only tax payable to the government is rounded to the "
     "rupee (CGST Act 2017, section 170)."
 )
-NOT_INVOICED = (
-    "The dispute ended before the invoice. The award states no tax; ask a tax adviser what tax is due on it."
-)
+NOT_INVOICED = "The dispute ended before the invoice. The award states no tax; ask a tax adviser what tax is due on it."
 INVOICED_BEFORE = (
     "The tax is as invoiced. If the award changes the value of the supply, correct the tax with a credit or debit note "
     "(CGST Act 2017, section 34)."
