@@ -102,7 +102,7 @@ cost: .venv/ready  ## what a month costs, into docs/operations/cost.md
 cost-check: .venv/ready  ## fail where a month became dearer than was accepted
 	@$(BIN)/python -m tools.cost --check
 
-lock: .venv/uv  ## compile every dependency group, with hashes, from pyproject.toml
+lock: .venv/uv  ## lock the dependency groups of pyproject.toml, with hashes, in one resolution
 	@$(BIN)/python -m tools.lock
 
 clean:  ## forget what `make run` kept and what was built

@@ -14,6 +14,9 @@ from uuid import UUID, uuid4
 
 import urllib3
 
+PATIENCE = 300.0
+"""Seconds until a request is given up: moving the clock by years takes minutes on a busy machine."""
+
 ANY = 0
 """As `expect`: every status is fine."""
 
@@ -39,7 +42,7 @@ class Client:
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url
         self.token = token
-        self._pool = urllib3.PoolManager(maxsize=4, retries=False, timeout=30.0)
+        self._pool = urllib3.PoolManager(maxsize=4, retries=False, timeout=PATIENCE)
 
     def as_user(self, sub: str, partner_id: UUID | str | None, role: str, tier: str = "basic") -> "Client":
         """A client with an access token of that user."""
@@ -92,7 +95,10 @@ class Client:
         return Answer(response.status, response.headers, response.json() if is_json else response.data)
 
     def settle(self) -> None:
-        """Wait until what is due has been delivered."""
+        """Wait until everything due has been delivered: wakes of the relay, pushes, tasks and what follows from them.
+
+        Raises `Refused` if that does not happen within `driver.SETTLE_SECONDS`.
+        """
         self.post("/_local/settle")
 
 

@@ -23,6 +23,7 @@ from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpc
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
+from kapas.messaging import relay
 from kapas.values import clock
 from local_cloud import gapic, outside
 from local_cloud.control import control
@@ -151,6 +152,7 @@ class LocalCloud:
         self.functions = Functions(self.catalog, self._functions, environments, self.core.now)
         # For threads of the functions' own; a request has its clock from `Functions.call`.
         stack.callback(clock.install, clock.install(self.core.now))
+        stack.callback(relay.watch, relay.watch(self.core.count))
         stack.callback(self.receiver.release)
         stack.callback(self.providers.release)
         _serve(stack, _Router(self), listener, THREADS)

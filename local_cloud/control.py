@@ -23,7 +23,7 @@ from pg8000.native import Connection
 from kapas.http.identity import Role, Tier
 from kapas.values.clock import rfc3339
 from local_cloud.core import Core
-from local_cloud.driver import Driver
+from local_cloud.driver import SETTLE_SECONDS, Driver
 from local_cloud.environment import DATABASE, TOKEN_AUDIENCE, TOKEN_ISSUER, service_account
 from local_cloud.faults import Faults, Rule
 from local_cloud.firestore import Firestore
@@ -33,6 +33,8 @@ from local_cloud.postgres import Postgres
 from local_cloud.pubsub import PubSub
 from local_cloud.tasks import CloudTasks
 from tools.catalog import ROOT
+
+_UNSETTLED = f"requests are still unanswered after {SETTLE_SECONDS:.0f} seconds: GET /_local/tasks and /_local/topics"
 
 OPENAPI = ROOT / "docs/api/openapi.json"
 
@@ -84,14 +86,16 @@ def control(cloud: Controlled) -> Flask:
 
     @app.get("/_local/clock")
     @app.post("/_local/clock")
-    def clock() -> Response:
-        if request.method == "POST":
-            cloud.driver.advance(duration(request.get_json()["advance"]))
+    def clock() -> Response | tuple[Response, int]:
+        if request.method == "POST" and not cloud.driver.advance(duration(request.get_json()["advance"])):
+            return jsonify(error=_UNSETTLED), 503
         return jsonify(now=rfc3339(cloud.core.now()))
 
     @app.post("/_local/settle")
-    def settle() -> Response:
-        return jsonify(settled=cloud.driver.settle())
+    def settle() -> Response | tuple[Response, int]:
+        if not cloud.driver.settle():
+            return jsonify(error=_UNSETTLED), 503
+        return jsonify(settled=True)
 
     @app.post("/_local/token")
     def token() -> Response:

@@ -183,6 +183,12 @@ class Core:
         else:
             self.interrupt(request, lambda: self._send(request, finish), finish)
 
+    def count(self, change: int) -> None:
+        """Count work that is under way outside the core, such as a function's wake of the relay, as in flight."""
+        with self.lock:
+            self.in_flight += change
+            self.changed.notify_all()
+
     def wake(self) -> None:
         """Tell whoever waits on `changed` to look again."""
         with self.lock:
@@ -192,5 +198,11 @@ class Core:
     def idle(self) -> bool:
         """Nothing is in flight and nothing is due now."""
         with self.lock:
+            return self.in_flight == 0 and not self.due
+
+    @property
+    def due(self) -> bool:
+        """Whether something is due now."""
+        with self.lock:
             due = self.next_due()
-            return self.in_flight == 0 and (due is None or due > self.now())
+            return due is not None and due <= self.now()

@@ -11,8 +11,11 @@ from datetime import datetime, timedelta
 
 from local_cloud.core import Advance, Core
 
-TICKS = 60
+TICKS = 20
 """How many ticks of one schedule an advance plays, about: every minute of eight years would be four million."""
+
+SETTLE_SECONDS = 60.0
+"""Real seconds until requests in flight are given up: far more than any takes, even on a busy machine."""
 
 _LONGEST_WAIT = 1.0
 
@@ -39,7 +42,7 @@ class Driver:
         if self._thread:
             self._thread.join()
 
-    def advance(self, delta: timedelta, settle_timeout: float = 10.0) -> bool:
+    def advance(self, delta: timedelta, settle_timeout: float = SETTLE_SECONDS) -> bool:
         """Move the clock to now + `delta`, running everything that falls due on the way at its own instant.
 
         After each instant this waits, at most `settle_timeout` real seconds, until requests in flight are answered.
@@ -61,18 +64,20 @@ class Driver:
                 self._core.advance = None
             return self.settle(settle_timeout)
 
-    def settle(self, timeout: float = 10.0) -> bool:
-        """Run what is due and wait until nothing is in flight, at most `timeout` real seconds; whether that came."""
+    def settle(self, timeout: float = SETTLE_SECONDS) -> bool:
+        """Run all that is due, and wait at most `timeout` real seconds for what is in flight; whether nothing is left."""
         deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0:
-            if self._core.step():
-                continue
+        while True:
+            while self._core.step():
+                pass
             with self._core.changed:
                 if self._core.idle:
                     return True
-                if self._core.in_flight:
+                if self._core.in_flight and not self._core.due:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return False
                     self._core.changed.wait(left)
-        return self._core.idle
 
     def _move_to(self, moment: datetime) -> None:
         with self._core.lock:

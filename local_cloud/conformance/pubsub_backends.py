@@ -28,7 +28,7 @@ from local_cloud.transport import HttpTransport
 from .google_emulators import differing, start_emulator
 
 PROJECT = "projects/kapas-test"
-WITHIN = 10.0
+WITHIN = 60.0
 """Real seconds within which something that is due must have happened."""
 _SERIAL = itertools.count(1)
 
@@ -90,7 +90,7 @@ class Backend:
         received: list[types.ReceivedMessage] = []
         end = monotonic() + WITHIN
         while len(received) < count and monotonic() < end:
-            received += self._pull(subscription, count - len(received), 2.0)
+            received += self._pull(subscription, count - len(received), WITHIN)
         return received
 
     def nothing_for(self, subscription: str) -> bool:

@@ -28,7 +28,7 @@ class Rest:
     """Firestore's REST interface, as a client with an identity token uses it."""
 
     def __init__(self, address: str) -> None:
-        self._http = urllib3.PoolManager(retries=False, timeout=30.0)
+        self._http = urllib3.PoolManager(retries=False, timeout=60.0)
         self._base = f"http://{address}"
         self._root = f"{self._base}/v1/projects/{PROJECT}/databases/(default)/documents"
 

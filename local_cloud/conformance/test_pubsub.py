@@ -144,7 +144,7 @@ def test_a_detached_subscription_delivers_no_more(backend: Backend) -> None:
     backend.publisher.detach_subscription(request={"subscription": name})
     assert backend.subscriber.get_subscription(subscription=name).detached
     with pytest.raises(exceptions.FailedPrecondition):
-        backend.subscriber.pull(subscription=name, max_messages=1, timeout=2, retry=None)
+        backend.subscriber.pull(subscription=name, max_messages=1, timeout=WITHIN, retry=None)
 
 
 # Publish and pull
@@ -203,7 +203,7 @@ def test_a_request_has_at_most_10_megabytes(backend: Backend) -> None:
     topic = backend.topic()
     backend.publish(topic, b"x" * 9_900_000)
     with pytest.raises(exceptions.InvalidArgument):
-        backend.requests.publish(topic=topic, messages=[{"data": b"x" * 6_000_000}] * 2, retry=None, timeout=5)
+        backend.requests.publish(topic=topic, messages=[{"data": b"x" * 6_000_000}] * 2, retry=None, timeout=WITHIN)
 
 
 @case

@@ -373,7 +373,7 @@ def test_a_subscription_turns_from_pull_to_push_and_back(backend: Backend, recei
 def test_a_push_subscription_cannot_be_pulled(backend: Backend, receiver: Endpoint) -> None:
     name = backend.subscription(backend.topic(), push_config={"push_endpoint": receiver.url})
     with pytest.raises(exceptions.FailedPrecondition):
-        backend.subscriber.pull(subscription=name, max_messages=1, timeout=2, retry=None)
+        backend.subscriber.pull(subscription=name, max_messages=1, timeout=WITHIN, retry=None)
 
 
 def test_every_known_difference_names_a_case() -> None:

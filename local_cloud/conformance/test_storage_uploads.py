@@ -46,23 +46,23 @@ def _start(served: Served, name: str = "a", *, total: int | None = None, **metad
         f"{served.url}/upload/storage/v1/b/kapas-exports/o?uploadType=resumable&name={name}",
         json=metadata,
         headers=headers,
-        timeout=10,
+        timeout=60,
     )
     assert answer.status_code == 200
     return answer.headers["Location"]
 
 
 def _send(address: str, data: bytes, content_range: str, **headers: str) -> requests.Response:
-    return requests.put(address, data=data, headers={"Content-Range": content_range, **headers}, timeout=10)
+    return requests.put(address, data=data, headers={"Content-Range": content_range, **headers}, timeout=60)
 
 
 def test_media_and_multipart_check_what_arrives(served: Served, bucket: storage.Bucket) -> None:
     address = f"{served.url}/upload/storage/v1/b/kapas-exports/o?uploadType=media&name=a"
     md5 = base64.b64encode(hashlib.md5(b"bytes").digest()).decode()
     headers = {"Content-Type": "text/csv", "Content-MD5": md5}
-    made = requests.post(address, data=b"bytes", headers=headers, timeout=10)
+    made = requests.post(address, data=b"bytes", headers=headers, timeout=60)
     assert (made.status_code, made.json()["contentType"], made.json()["size"]) == (200, "text/csv", "5")
-    refused = requests.post(address, data=b"other", headers=headers, timeout=10)
+    refused = requests.post(address, data=b"other", headers=headers, timeout=60)
     assert refused.status_code == 400
     assert bucket.blob("a").download_as_bytes() == b"bytes"
     # What looks like a boundary, cut across blocks, is data.
@@ -77,8 +77,8 @@ def test_media_and_multipart_check_what_arrives(served: Served, bucket: storage.
     )
     address = f"{served.url}/upload/storage/v1/b/kapas-exports/o?uploadType=multipart"
     kind = {"Content-Type": "multipart/related; boundary=x"}
-    assert requests.post(address, data=part, headers=kind, timeout=10).status_code == 400
-    assert requests.post(address, data=part[:-8], headers=kind, timeout=10).status_code == 400
+    assert requests.post(address, data=part, headers=kind, timeout=60).status_code == 400
+    assert requests.post(address, data=part[:-8], headers=kind, timeout=60).status_code == 400
     assert bucket.get_blob("c") is None
 
 
@@ -159,7 +159,7 @@ def test_a_resumable_upload_is_checked_and_can_be_cancelled(served: Served, buck
     right = {"X-Goog-Hash": "crc32c=" + base64.b64encode(google_crc32c.Checksum(b"bytes").digest()).decode()}
     assert _send(address, b"bytes", "bytes 0-4/5", **right).status_code == 200
     address = _start(served, "b")
-    assert requests.delete(address, timeout=10).status_code == 499
+    assert requests.delete(address, timeout=60).status_code == 499
     assert _send(address, b"bytes", "bytes 0-4/5").status_code == 404
     address = _start(served, "c")
     served.core.clock.advance(timedelta(days=8))

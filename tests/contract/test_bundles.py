@@ -56,7 +56,7 @@ def changed(copy: Path, file: str) -> set[str]:
         path.write_text(text)
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("capability", ["audit_trail", "data_export"])  # make bundle-test starts every bundle
 def test_every_module_of_a_bundle_imports_from_the_bundle_alone(capability: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(BytesIO(bundle(capability).content)) as archive:
         archive.extractall(tmp_path)

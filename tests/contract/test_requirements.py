@@ -14,12 +14,15 @@ from packaging.version import Version
 
 from tests.contract.sources import imports, sources
 from tools.catalog import ROOT
-from tools.lock import targets
+from tools.lock import APART, missing, pins, targets
 
 GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;]+)")
-FILES = targets()
+MISSING = missing()
+FILES = {group: path for group, path in targets().items() if group not in MISSING}
 DEPLOYED = {group: path for group, path in FILES.items() if path.is_relative_to(ROOT / "functions")}
+HELD_BY_PEERS = {"python-dateutil"}
+"""Versions that a peer of the benches pins."""
 
 each_file = pytest.mark.parametrize(("group", "path"), FILES.items(), ids=FILES)
 
@@ -41,6 +44,12 @@ def locked(path: Path) -> dict[str, tuple[str, int]]:
         if match := PINNED.match(block):
             found[canonicalize_name(match[1])] = (match[2], block.count("--hash=sha256:"))
     return found
+
+
+def test_every_capability_has_a_dependency_group() -> None:
+    assert not MISSING, (
+        f"pyproject.toml has no dependency group {', '.join(MISSING)}: add one of that name, run make lock"
+    )
 
 
 @each_file
@@ -65,11 +74,19 @@ def test_every_lock_has_hashes_and_no_address(group: str, path: Path) -> None:
     assert "--find-links" not in text
 
 
-@pytest.mark.parametrize("capability", DEPLOYED)
-def test_what_is_tested_is_what_is_deployed(capability: str) -> None:
-    tested = locked(FILES["dev"])
-    for name, (version, _) in locked(DEPLOYED[capability]).items():
-        assert tested[name][0] == version, f"{name}: {version} is deployed, {tested[name][0]} tested: run make lock"
+def test_a_distribution_has_one_version_wherever_it_is_locked() -> None:
+    """So what is tested is what is deployed, and siblings have the same."""
+    tested: dict[str, tuple[str, str]] = {}
+    for group, path in FILES.items():
+        for name, lines in pins(path).items() if group not in APART else ():
+            other, known = tested.setdefault(name, (group, lines))
+            assert lines == known, f"{name} differs between {other} and {group}: run make lock"
+
+
+def test_the_benches_run_what_is_tested() -> None:
+    measured, tested = locked(FILES["bench"]), locked(FILES["dev"])
+    different = {name for name in tested if measured[name] != tested[name]}
+    assert different <= HELD_BY_PEERS, f"{', '.join(different - HELD_BY_PEERS)}: run make lock"
 
 
 @pytest.mark.parametrize("capability", DEPLOYED)

@@ -1,4 +1,4 @@
-"""A PostgreSQL with the whole schema, for tests of SQL: one a test module."""
+"""A PostgreSQL with the whole schema, for tests of SQL: one server a test process, one database a test module."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,16 +16,27 @@ from tools.migrations import migrate
 Login = Callable[[str], Callable[[], CoreConnection]]
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A server whose database `postgres` has the schema, and where each capability's role may log in."""
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A server whose database `schema` has the schema, and where each capability's role may log in."""
     with Postgres(tmp_path_factory.mktemp("postgres")) as server:
         with Connection("postgres", host="127.0.0.1", port=server.port, database="postgres") as connection:
+            connection.run("CREATE DATABASE schema")
+        with Connection("postgres", host="127.0.0.1", port=server.port, database="schema") as connection:
             migrate(connection, ROOT / "migrations")
             grants.apply(connection)
             for role in {f.database.role for f in catalog().functions.values() if f.database}:
                 connection.run(f"ALTER ROLE {role} LOGIN")
         yield server
+
+
+@pytest.fixture(scope="module")
+def postgres(server: Postgres) -> Postgres:
+    """The server, its database `postgres` as the migrations leave it."""
+    with Connection("postgres", host="127.0.0.1", port=server.port, database="template1") as connection:
+        connection.run("DROP DATABASE postgres WITH (FORCE)")
+        connection.run("CREATE DATABASE postgres TEMPLATE schema STRATEGY file_copy")
+    return server
 
 
 @pytest.fixture(scope="module")

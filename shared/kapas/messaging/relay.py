@@ -20,6 +20,21 @@ ANSWER_BOUND = 30.0
 """Seconds until a wake is given up; the relay answers when the outbox is empty."""
 
 
+Watch = Callable[[int], None]
+"""Called with 1 when a wake is requested and with -1 when it has been answered or given up."""
+
+_process: list[Watch] = [lambda _: None]
+
+
+def watch(report: Watch) -> Watch:
+    """Report the wakes of every waker made from now on; returns what they were reported to before.
+
+    The local cloud counts them: without this, nobody outside a function knows that it is about to wake the relay.
+    """
+    before, _process[0] = _process[0], report
+    return before
+
+
 def waker(settings: RelaySettings) -> Callable[[], None]:
     """How this instance wakes the relay; does nothing where no relay is set."""
     if not settings.relay_url:
@@ -38,6 +53,8 @@ class Waker:
         self._state = threading.Condition()
         self._wanted = False
         self._busy = False
+        self._unanswered = False
+        self._report = _process[0]
         self._thread: threading.Thread | None = None
         self._connection: http.client.HTTPConnection | None = None
 
@@ -45,6 +62,9 @@ class Waker:
         """Have the relay look into the outbox; returns when the wake is sent, or one is under way, or it takes too long."""
         with self._state:
             self._wanted = True
+            if not self._unanswered:
+                self._unanswered = True
+                self._report(1)
             if self._thread is None:  # made here and not at import: a thread does not survive gunicorn's fork
                 self._thread = threading.Thread(target=self._work, name="relay-waker", daemon=True)
                 self._thread.start()
@@ -64,6 +84,9 @@ class Waker:
                 log.warning("relay_wake_failed", exception=type(error).__name__)
                 self._disconnect()
             with self._state:
+                if not self._wanted:
+                    self._unanswered = False
+                    self._report(-1)
                 self._state.wait_for(lambda: False, PAUSE)
                 self._busy = False
 

@@ -1,6 +1,5 @@
 """A partner that trades corrects what is said of it over HTTP, and not what it was checked for."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,6 +8,7 @@ from pg8000.native import Connection
 
 from local_cloud.client import Answer, Client
 from tests.journeys.partners import Partner, active_partner, register, registration, submit
+from tests.times import PATIENCE, eventually
 
 CONTACT = {"name": "Bhavna Example", "phone": "+919812345678", "email": "bhavna@example.com"}
 ADDRESS = {"line": "Plot 7, Another Road", "city": "Gondal", "pin": "360311", "state_code": "24"}
@@ -118,11 +118,12 @@ def test_what_an_erasure_overtakes_is_refused_as_it_is_from_then_on(client: Clie
             "INSERT INTO restrictions (subject_id, reason, restricted_at) VALUES (:id, 'erasure', now())", id=partner.id
         )
         held_up = threads.submit(correct, partner, 5, {"contact": CONTACT}, 409)
-        while not sql.run("SELECT pid FROM pg_locks WHERE NOT granted"):
-            assert not held_up.done()
-            time.sleep(0.01)
+        eventually(
+            lambda: held_up.done() or sql.run("SELECT pid FROM pg_locks WHERE NOT granted"), "a wait for the lock"
+        )
+        assert not held_up.done()
         sql.run("COMMIT")
-        assert "being erased" in held_up.result(15).body["detail"]
+        assert "being erased" in held_up.result(PATIENCE).body["detail"]
 
 
 # A merge patch (RFC 7396)

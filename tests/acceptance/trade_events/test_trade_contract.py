@@ -25,6 +25,7 @@ from tests.journeys.partners import (
     registration,
     settled,
 )
+from tests.times import PATIENCE
 
 
 @pytest.fixture
@@ -301,7 +302,7 @@ def test_a_grading_moves_the_trade_once_whatever_happens_to_its_push(
     )
     publisher = pubsub_v1.PublisherClient()
     for _ in range(2):
-        publisher.publish("projects/kapas-local/topics/quality-events", message).result(10)
+        publisher.publish("projects/kapas-local/topics/quality-events", message).result(PATIENCE)
     cloud.driver.settle()
     trade = contract.trade()
     assert (trade["status"], trade["version"]) == ("QUALITY_PASSED", 6)

@@ -19,7 +19,7 @@ from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Keyring
 from kapas.values import clock, ids
 from tests.journeys.consents import decisions
-from tests.times import Time, moving_time
+from tests.times import PATIENCE, Time, eventually, moving_time
 from tests.unit.consent_updates.samples import START, Signer
 from tests.unit.kapas.fake_keys import Kms
 
@@ -209,20 +209,23 @@ def test_what_nobody_acknowledges_in_time_is_told_of(system: System, capsys: pyt
     ("decision", "told"),
     [("withdrawn", [(name, 2, "decision") for name in MARKETING]), ("granted", [])],
 )
-def test_of_a_decision_and_an_end_at_once_one_tells(system: System, decision: str, told: list[Any]) -> None:
+def test_of_a_decision_and_an_end_at_once_one_tells(
+    system: System, admin: Connection, decision: str, told: list[Any]
+) -> None:
     """The end waits for the ledger that the decision holds, and finds that it has come too late."""
     owner = system.register()
     system.decide(owner, marketing="granted")
     system.time.advance(days=366)
     ending = threading.Thread(target=system.end)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'consent_updates' AND wait_event_type = 'Lock'"
 
     def meanwhile() -> None:
         ending.start()
-        ending.join(0.3)
+        eventually(lambda: not ending.is_alive() or admin.run(waiting) == [[1]], "a wait for the ledger")
         assert ending.is_alive()
 
     system.decide(owner, meanwhile, marketing=decision)
-    ending.join(10)
+    ending.join(PATIENCE)
     assert system.told(owner) == told
     assert system.expiries(owner) == []
 
@@ -236,7 +239,7 @@ def test_two_runs_at_once_tell_once(system: System) -> None:
     for run in runs:
         run.start()
     for run in runs:
-        run.join(10)
+        run.join(PATIENCE)
     for owner in owners:
         assert [one[0] for one in system.told(owner)] == MARKETING
         assert len(system.expiries(owner)) == 1

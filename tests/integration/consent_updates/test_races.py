@@ -18,6 +18,7 @@ from local_cloud.cloud import LocalCloud
 from tests.integration.consent_updates.ledger import assert_whole, connected, decide_four, granted
 from tests.journeys.consents import decide, decisions, shown
 from tests.journeys.partners import Partner, register
+from tests.times import PATIENCE
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def at_once(count: int, work: Callable[[int], Answer]) -> list[Answer]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     return answers
 
 

@@ -8,8 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from pg8000.native import Connection, DatabaseError
 
 from local_cloud import confine, outside, postgres
 from local_cloud.postgres import Postgres, PostgresError
+from tests.times import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 MODES = confine.modes()
@@ -48,15 +48,8 @@ def connect(server: Postgres) -> Connection:
     return Connection("postgres", host="127.0.0.1", port=server.port, database="postgres")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.01)
-
-
 def gone(pid: int) -> bool:
-    """Whether the process has ended (one that waits to be reaped has)."""
+    """Whether the process has ended (one that waits to be resumed has)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -241,7 +234,7 @@ def test_killed_server_has_every_commit(tmp_path: Path) -> None:
     pid = server.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: server.pid is None)
+    eventually(lambda: server.pid is None, "the end of the server")
     # Another live process of ours has the process id now, as may be after a reboot.
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as another:
         status = tmp_path / "data/postmaster.pid"

@@ -16,6 +16,7 @@ from kapas.platform.db.connect import STATEMENT_TIMEOUT
 from kapas.platform.gcp import pubsub
 from kapas.platform.ports import Message
 from kapas.values import ids
+from tests.times import PATIENCE
 
 MESSAGES = [Message(f"topic-{n % 2}", b"{}", {"type": "lot"}, f"key-{n % 5}") for n in range(50)]
 
@@ -32,16 +33,15 @@ def bus_on(port: int, monkeypatch: pytest.MonkeyPatch) -> pubsub.PubSub:
 def test_what_a_dead_pubsub_did_not_take_comes_back_and_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    bus, before = bus_on(port, monkeypatch), time.monotonic()
+    bus = bus_on(port, monkeypatch)
     for _ in range(2):  # no key stays refused
         outcomes = bus.publish(MESSAGES)
         assert len(outcomes) == len(MESSAGES)
         assert {type(outcomes[n]) for n in range(5)} == {ServiceUnavailable}
         assert all(outcomes)
-    assert time.monotonic() - before < pubsub.PUBLISH_BOUND
 
 
-@pytest.mark.parametrize(("request_bound", "publish_bound"), [(0.2, 3.0), (10.0, 0.3)])
+@pytest.mark.parametrize(("request_bound", "publish_bound"), [(0.2, 10 * PATIENCE), (10 * PATIENCE, 0.3)])
 def test_a_silent_pubsub_is_given_up(
     monkeypatch: pytest.MonkeyPatch, request_bound: float, publish_bound: float
 ) -> None:
@@ -50,7 +50,7 @@ def test_a_silent_pubsub_is_given_up(
     with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
         bus, before = bus_on(listener.getsockname()[1], monkeypatch), time.monotonic()
         assert all(bus.publish(MESSAGES))
-        assert time.monotonic() - before < publish_bound + 1
+        assert time.monotonic() - before < PATIENCE  # by the shorter bound, not by the longer
 
 
 def test_what_was_taken_is_marked_whatever_became_of_another_topic(

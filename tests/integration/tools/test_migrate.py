@@ -14,6 +14,7 @@ from pg8000.native import Connection, DatabaseError, InterfaceError
 
 from kapas.values import clock
 from local_cloud.postgres import Postgres
+from tests.times import PATIENCE
 from tools import migrate as command
 from tools import migrations as migrate
 from tools.migrations import MigrationError
@@ -241,7 +242,7 @@ def test_two_runs_at_once(server: Postgres, database: str, tmp_path: Path) -> No
     waiting = threading.Event()
 
     def slow(migration: migrate.Migration) -> None:
-        assert waiting.wait(10), "the other run should be waiting for its turn"
+        assert waiting.wait(PATIENCE), "the other run should be waiting for its turn"
 
     def pause(seconds: float) -> None:
         waiting.set()

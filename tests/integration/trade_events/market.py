@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +19,7 @@ from kapas.messaging.events import CloudEvent
 from kapas.platform.db import PLATFORM, Database
 from kapas.platform.ports import Task
 from kapas.values import ids
-from tests.times import Time, moving_time
+from tests.times import Time, eventually, moving_time
 from tests.unit.trade_events.desk import ASK, LOT, START
 
 DEVICE = "device-0001"
@@ -120,12 +119,10 @@ class Market:
         for event in self.cloud_events(trade_id):
             deadlines.schedule(self.queue, event)
 
-    def wait_for_lock(self, seconds: float = 5.0) -> None:
+    def wait_for_lock(self) -> None:
         """Wait until a session waits for another's lock."""
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'trade_events'"
-        deadline = monotonic() + seconds
-        while self.admin.run(waiting) == [[0]]:
-            assert monotonic() < deadline, "nobody waits for a lock"
+        eventually(lambda: self.admin.run(waiting) != [[0]], "a wait for a lock")
 
     def sync(self, who: Identity, trade_id: UUID, *items: tuple[UUID, dict[str, Any]]) -> TradeEventBatchResult:
         events = [{"event_id": event_id, "event": event} for event_id, event in items]

@@ -18,6 +18,7 @@ from kapas.messaging.events import CloudEvent
 from kapas.platform.db import PLATFORM, Database
 from kapas.values import ids
 from tests.integration.trade_events.market import DEVICE, INSPECTOR, Market, cloud_event, trading
+from tests.times import PATIENCE
 from tests.unit.trade_events.desk import START, scale
 
 
@@ -226,7 +227,7 @@ def test_two_syncs_of_one_device_at_once_record_once(market: Market) -> None:
             service.sync(db, market.seller, trade_id, batch)
             second = pool.submit(market.sync, market.seller, trade_id, *items)
             market.wait_for_lock()
-        assert [outcome.outcome for outcome in second.result(10).outcomes] == ["duplicate"] * 3
+        assert [outcome.outcome for outcome in second.result(PATIENCE).outcomes] == ["duplicate"] * 3
     assert [event.sequence for event in market.events(trade_id)] == [1, 2, 3, 4, 5, 6, 7]
 
 

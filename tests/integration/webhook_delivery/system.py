@@ -38,7 +38,7 @@ from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Keyring
 from kapas.values import clock, ids
 from tests.fake_tasks import Queue
-from tests.times import Time, moving_time
+from tests.times import Time, eventually, moving_time
 from tests.unit.kapas.fake_keys import Kms
 
 START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
@@ -114,8 +114,8 @@ class System:
         work = AttemptTask.model_validate_json(task.body)
         service.attempt(self.database, self.keyring, self.queue, self.partner, self.slots, work)
 
-    def reap(self) -> int:
-        return service.reap(self.database, self.queue)
+    def watch(self) -> int:
+        return service.watch(self.database, self.queue)
 
     def rotate(self, caller: Identity, endpoint_id: UUID, *, end_previous: bool = False) -> WebhookSecretRotated:
         with self.database.session(caller.partner_id) as db:
@@ -171,7 +171,7 @@ class System:
 
 @contextmanager
 def running(open_as: Callable[..., Database], admin: Connection) -> Generator[System]:
-    """A deployment without the rows of other tests, which the reaper would find."""
+    """A deployment without the rows of other tests, which the watchdog would find."""
     admin.run("TRUNCATE webhook_endpoints, webhook_messages, webhook_attempts, inbox, subject_keys, epoch_keys")
     with moving_time(START) as time:
         yield System(open_as("webhook_delivery", 4), open_as("partner_onboarding"), time)
@@ -187,9 +187,7 @@ def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def wait_for_a_lock(admin: Connection, other: Future[Any]) -> None:
     """Until the other one waits for a row, or has ended."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'webhook_delivery' AND wait_event_type = 'Lock'"
-    for _ in range(2000):
-        if admin.run(waiting) == [[1]] or other.done():
-            break
+    eventually(lambda: other.done() or admin.run(waiting) == [[1]], "a wait for a lock")
 
 
 def matched(*partners: Identity, subject: UUID | None = None, sequence: int = 1) -> CloudEvent:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,7 +17,8 @@ from kapas.http.identity import Identity
 from kapas.platform.db import PLATFORM, Session
 from kapas.platform.ports import Task
 from kapas.values import ids
-from tests.integration.webhook_delivery.system import System, matched
+from tests.integration.webhook_delivery.system import System, matched, wait_for_a_lock
+from tests.times import PATIENCE
 
 
 def wait_together(system: System, caller: Identity, count: int) -> Task:
@@ -100,9 +102,9 @@ def test_a_message_that_waits_for_its_next_attempt_is_not_relied_upon(system: Sy
 
 
 def test_what_is_relied_upon_is_claimed_after_the_one_that_relies_can_be_seen(
-    system: System, caller: Identity, monkeypatch: pytest.MonkeyPatch
+    system: System, caller: Identity, admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Claimed in between, the second message would be seen by nobody until the reaper comes."""
+    """Claimed in between, the second message would be seen by nobody until the watchdog comes."""
     system.create(caller)
     system.fan_out(matched(caller))
     task = system.queue.take()
@@ -111,20 +113,19 @@ def test_what_is_relied_upon_is_claimed_after_the_one_that_relies_can_be_seen(
     def slowly(db: Session, endpoint_ids: Sequence[UUID], now: datetime, since: datetime) -> set[UUID]:
         found = waiting(db, endpoint_ids, now, since)
         relied.set()
-        assert started.wait(10)
+        assert started.wait(PATIENCE)
         return found
 
     monkeypatch.setattr(batch_store, "waiting", slowly)
-    fan_out = threading.Thread(target=system.fan_out, args=(matched(caller),))
-    fan_out.start()
-    assert relied.wait(10)
-    attempt = threading.Thread(target=system.attempt, args=(task,))
-    attempt.start()
-    attempt.join(0.3)
-    assert attempt.is_alive()
-    started.set()
-    for thread in (fan_out, attempt):
-        thread.join(10)
+    with ThreadPoolExecutor(2) as threads:
+        fan_out = threads.submit(system.fan_out, matched(caller))
+        assert relied.wait(PATIENCE)
+        attempt = threads.submit(system.attempt, task)
+        wait_for_a_lock(admin, attempt)
+        assert not attempt.done()
+        started.set()
+        for each in (fan_out, attempt):
+            each.result(PATIENCE)
     assert system.queue.tasks == []
     assert len(system.partner.posts) == 2
 
@@ -160,7 +161,7 @@ def test_stops_when_the_endpoint_wants_no_more(
     assert system.endpoint_status(caller, created.id) == "disabled"
     assert len(system.partner.posts) == 3
     system.time.advance(seconds=31)
-    system.reap()
+    system.watch()
     for one in system.queue.tasks:
         system.attempt(one)
     statuses = [message.status for message in system.messages(caller, created.id)[::-1]]

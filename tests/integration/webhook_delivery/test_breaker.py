@@ -15,6 +15,7 @@ from functions.webhook_delivery.slots import Slots
 from kapas.http.identity import Identity
 from kapas.platform.ports import Task
 from tests.integration.webhook_delivery.system import START, System, matched, one_at_a_time
+from tests.times import PATIENCE
 
 OPEN = schedule.BREAKER_OPEN
 
@@ -131,18 +132,18 @@ def test_one_probe_at_a_time_decides(system: System, caller: Identity, admin: Co
 
     def hang() -> None:
         started.set()
-        assert answer.wait(10)
+        assert answer.wait(PATIENCE)
 
     system.partner.meanwhile = hang
     system.partner.reply = Reply(200)
     with ThreadPoolExecutor(1) as threads:
         probing = threads.submit(system.attempt, tasks[0])
-        assert started.wait(10)
+        assert started.wait(PATIENCE)
         for task in tasks[1:3]:
             system.attempt(task)
         assert len(system.partner.posts) == 1
         answer.set()
-        probing.result(10)
+        probing.result(PATIENCE)
     assert admin.run("SELECT open_until, probe_token, window_attempts FROM webhook_endpoints") == [[None, None, 0]]
     system.attempt(tasks[3])
     assert len(system.partner.posts) == 2
@@ -162,7 +163,7 @@ def test_many_at_the_same_moment_make_one_probe(system: System, caller: Identity
 
     def until_the_others_wait() -> None:
         for _ in range(3):
-            assert turned_away.acquire(timeout=10)
+            assert turned_away.acquire(timeout=PATIENCE)
 
     system.queue.enqueue = counting
     system.partner.meanwhile = until_the_others_wait
@@ -218,7 +219,7 @@ def test_what_was_sent_before_it_opened_does_not_close_it(system: System, caller
 def test_failures_that_end_at_the_same_moment_all_count(system: System, caller: Identity, admin: Connection) -> None:
     system.create(caller)
     attempt(system, fan_out(system, caller, 6), *[500] * 6)
-    tasks, together = fan_out(system, caller, 4), threading.Barrier(4, timeout=10)
+    tasks, together = fan_out(system, caller, 4), threading.Barrier(4, timeout=PATIENCE)
     system.partner.meanwhile = lambda: together.wait() and None
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(system.attempt, tasks))
@@ -322,21 +323,21 @@ def test_an_endpoint_that_hangs_has_a_quarter_of_the_slots(system: System, calle
     def hang() -> None:
         if system.partner.posts[-1][0].startswith("https://hung"):
             hanging.release()
-            assert answer.wait(10)
+            assert answer.wait(PATIENCE)
 
     system.partner.meanwhile = hang
     with ThreadPoolExecutor(2) as threads:
         attempts = []
         for task in tasks[:2]:
             attempts.append(threads.submit(system.attempt, task))
-            assert hanging.acquire(timeout=10)
+            assert hanging.acquire(timeout=PATIENCE)
         system.attempt(tasks[2])
         later = system.queue.take()
         attempt(system, fan_out(system, other, 1), 200)
         assert system.message(other, well.id).status == "delivered"
         answer.set()
         for made in attempts:
-            made.result(10)
+            made.result(PATIENCE)
     assert later.schedule_time is not None
     assert START + timedelta(seconds=1) <= later.schedule_time <= START + timedelta(seconds=3)
     system.time.now = later.schedule_time

@@ -13,6 +13,7 @@ from functions.webhook_delivery.schemas import WebhookEndpointChange
 from kapas.http.identity import Identity
 from kapas.messaging import outbox
 from tests.integration.webhook_delivery.system import NO_HOSTS, START, System, matched, wait_for_a_lock
+from tests.times import PATIENCE
 
 
 def test_what_was_missed_while_disabled_is_recovered_in_order(system: System, caller: Identity) -> None:
@@ -30,7 +31,7 @@ def test_what_was_missed_while_disabled_is_recovered_in_order(system: System, ca
     system.change(caller, created.id, 2, WebhookEndpointChange(status="enabled"))
     assert system.recover(caller, created.id, START + timedelta(seconds=2)).messages == 2
     system.time.advance(seconds=31)
-    assert system.reap() == 2
+    assert system.watch() == 2
     for task in system.queue.tasks:
         system.attempt(task)
     assert [json.loads(body)["id"] for _, _, body in system.partner.posts] == [str(event.id) for event in events[1:]]
@@ -60,7 +61,7 @@ def test_who_enables_while_an_event_comes_in_finds_it_to_recover(
 
         monkeypatch.setattr(store, "add_messages", add_meanwhile)
         system.fan_out(matched(caller))
-        assert enabling[0].result(10) == 1
+        assert enabling[0].result(PATIENCE) == 1
 
 
 def test_an_endpoint_that_is_enabled_before_the_event_is_in_is_sent_it(
@@ -74,6 +75,6 @@ def test_an_endpoint_that_is_enabled_before_the_event_is_in_is_sent_it(
             outbox.commit(db, outcome.change)
             fanned_out = threads.submit(system.fan_out, matched(caller))
             wait_for_a_lock(admin, fanned_out)
-        fanned_out.result(10)
+        fanned_out.result(PATIENCE)
     system.attempt(system.queue.take())
     assert system.message(caller, created.id).status == "delivered"

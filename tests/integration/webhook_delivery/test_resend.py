@@ -22,6 +22,7 @@ from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.platform.ports import Task
 from tests.integration.webhook_delivery.system import START, System, matched, one_at_a_time, wait_for_a_lock
+from tests.times import PATIENCE
 
 
 def failed(system: System, caller: Identity, status: int = 500) -> WebhookMessageDetail:
@@ -148,13 +149,13 @@ def test_a_test_is_sent_whatever_the_endpoint_subscribes_to(system: System, call
     assert (stored.status, stored.event_type, stored.event_id) == ("delivered", "webhook.test", message.event_id)
 
 
-def test_a_test_whose_task_was_never_made_is_reaped(system: System, caller: Identity) -> None:
+def test_a_test_whose_task_was_never_made_is_resumed(system: System, caller: Identity) -> None:
     created = system.create(caller)
     system.queue.down = True
     system.test(caller, created.id)
     system.queue.down = False
     system.time.advance(seconds=31)
-    assert system.reap() == 1
+    assert system.watch() == 1
     system.attempt(system.queue.take())
     assert system.message(caller, created.id).status == "delivered"
 
@@ -295,7 +296,7 @@ def test_recovers_what_failed_since_then_and_nothing_else(
     assert (recovered.messages, recovered.has_more) == (2, False)
     assert system.recover(caller, created.id, since).messages == 0  # what is on its way is not counted twice
     system.time.advance(seconds=31)
-    system.reap()
+    system.watch()
     sent = {AttemptTask.model_validate_json(task.body).message_id: task for task in system.queue.tasks}
     assert {waiting.id, gone.id} <= sent.keys()
     for message in (waiting, gone):
@@ -346,7 +347,7 @@ def test_two_recoveries_at_once_count_each_message_once(system: System, caller: 
             wait_for_a_lock(admin, second)
             outbox.commit(db, outcome.change)
         assert outcome.resource == WebhookRecovery(messages=5, has_more=False)
-        assert second.result(10) == WebhookRecovery(messages=0, has_more=False)
+        assert second.result(PATIENCE) == WebhookRecovery(messages=0, has_more=False)
 
 
 # Whose

@@ -23,7 +23,7 @@ from kapas.platform.gcp.kms_rest import crc32c
 from kapas.platform.gcp.metadata import MARGIN, MetadataTokens
 from kapas.platform.ports import Tampered
 from kapas.values import clock
-from tests.times import Time, moving_time
+from tests.times import PATIENCE, Time, moving_time
 
 KEY_NAME = "projects/p/locations/asia-south1/keyRings/kapas/cryptoKeys/epochs"
 NOW = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
@@ -68,7 +68,7 @@ def server() -> Iterator[Server]:
         state.url = f"http://127.0.0.1:{http.server_port}"
         yield state
         http.shutdown()
-        thread.join(10)
+        thread.join(PATIENCE)
 
 
 @pytest.fixture

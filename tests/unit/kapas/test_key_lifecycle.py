@@ -19,7 +19,7 @@ from kapas.privacy.keys import (
     WrappedKey,
     epoch_name,
 )
-from tests.times import Time, moving_time
+from tests.times import PATIENCE, Time, moving_time
 from tests.unit.kapas.fake_keys import Kms, Store
 
 ASHA, BALU = UUID(int=1), UUID(int=2)
@@ -115,11 +115,11 @@ def _stampede(kms: Kms, count: int, call: Callable[[int], object]) -> list[BaseE
     start = threading.Barrier(count)
 
     def run(number: int) -> None:
-        start.wait(10)
+        start.wait(PATIENCE)
         call(number)
 
     with ThreadPoolExecutor(count) as pool:
-        return [future.exception(10) for future in [pool.submit(run, number) for number in range(count)]]
+        return [future.exception(PATIENCE) for future in [pool.submit(run, number) for number in range(count)]]
 
 
 def test_a_stampede_makes_one_kms_call(keyring: Keyring, kms: Kms, store: Store, time: Time) -> None:

@@ -14,6 +14,7 @@ from local_cloud.driver import Driver
 from local_cloud.faults import Faults, Rule
 from local_cloud.transport import HttpTransport
 from tests.receiver import Receiver
+from tests.times import PATIENCE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -87,7 +88,7 @@ def test_an_advance_goes_on_without_an_answer_after_a_while(receiver: Receiver) 
     assert not receiver.driver.advance(timedelta(hours=1), settle_timeout=0.01)
     assert receiver.core.now() == START + timedelta(hours=1)
     receiver.held.pop()(Answer(200))
-    assert receiver.driver.settle(0.01)
+    assert receiver.driver.settle()
 
 
 def test_time_only_moves_forward(receiver: Receiver) -> None:
@@ -106,7 +107,7 @@ def test_a_schedule_is_thinned_out_only_during_an_advance(receiver: Receiver) ->
     receiver.core.after(600, look)
     receiver.core.after(3590, look)
     receiver.driver.advance(timedelta(hours=1))
-    assert seen == [START, START + timedelta(seconds=660), START + timedelta(seconds=3600)]
+    assert seen == [START, START + timedelta(seconds=780), START + timedelta(seconds=3600)]
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_the_background_runs_what_falls_due_in_real_time(running: tuple[Core, Dr
     ran = threading.Event()
     core.after(3600, lambda: None)
     core.after(0.02, ran.set)
-    assert ran.wait(5)
+    assert ran.wait(PATIENCE)
 
 
 def test_the_background_outlives_an_action_that_fails(
@@ -133,7 +134,7 @@ def test_the_background_outlives_an_action_that_fails(
     ran = threading.Event()
     core.after(0, lambda: [][0])
     core.after(0, ran.set)
-    assert ran.wait(5)
+    assert ran.wait(PATIENCE)
     assert "a local service failed" in caplog.text
 
 
@@ -160,7 +161,7 @@ def test_advances_and_the_background_and_other_threads_do_not_disturb_each_other
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert driver.advance(timedelta(hours=4))
     assert sorted(ran) == list(range(200))
     assert dues == sorted(dues)
@@ -171,7 +172,7 @@ def outcome(receiver: Receiver, *requests: Outgoing) -> list[tuple[str, int]]:
     answers: list[tuple[str, int]] = []
     for one in requests:
         receiver.core.send(one, lambda answer, one=one: answers.append((one.name, answer.status)))
-    receiver.driver.settle(0.05)
+    assert receiver.driver.settle()
     return answers
 
 
@@ -265,8 +266,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.connections.add(self.client_address)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/slow":
-            self.release.wait(5)
+        if self.path == "/slow":  # its client is gone when it is released
+            self.release.wait(PATIENCE)
+            self.close_connection = True
+            return
         self.send_response(302 if self.path == "/moved" else 201)
         self.send_header("Location", "/elsewhere")
         self.send_header("X-Echo", self.headers["X-Name"])
@@ -298,7 +301,7 @@ def fetch() -> Iterator[Callable[[str, float], Answer]]:
     def fetch(url: str, timeout: float = 5.0) -> Answer:
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         transport(Outgoing("task", "a", "POST", url, {"X-Name": "a"}, b"body", timeout), answers.put)
-        return answers.get(timeout=10)
+        return answers.get(timeout=PATIENCE)
 
     yield fetch
     transport.close()

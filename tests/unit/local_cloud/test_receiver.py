@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +15,7 @@ from werkzeug.test import Client, TestResponse
 from local_cloud.core import VirtualClock
 from local_cloud.receiver import HANG, Answer, Receiver, fault_of
 from local_cloud.state import State
+from tests.times import PATIENCE, eventually
 
 OLD = "whsec_" + base64.b64encode(b"o" * 24).decode()
 NEW = "whsec_" + base64.b64encode(b"n" * 32).decode()
@@ -152,13 +152,11 @@ def test_hangs_until_released(mill: Setup) -> None:
     answers: list[TestResponse] = []
     caller = threading.Thread(target=lambda: answers.append(mill.post()))
     caller.start()
-    deadline = time.monotonic() + 10
-    while not mill.receiver.deliveries("mill"):
-        assert time.monotonic() < deadline, "the delivery did not come"
+    eventually(lambda: mill.receiver.deliveries("mill"), "the delivery")
     assert caller.is_alive()
     assert answers == []
     mill.receiver.release()
-    caller.join(10)
+    caller.join(PATIENCE)
     assert [answer.status_code for answer in answers] == [200]
     assert len(mill.listed()) == 1
 

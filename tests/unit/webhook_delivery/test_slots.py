@@ -8,6 +8,7 @@ import pytest
 
 from functions.webhook_delivery.slots import Slots
 from kapas.values import ids
+from tests.times import PATIENCE
 
 ONE, OTHER = ids.uuid7(), ids.uuid7()
 
@@ -39,7 +40,7 @@ def test_who_had_none_gives_none_back() -> None:
 
 
 def test_threads_share_them() -> None:
-    slots, together = Slots(16), threading.Barrier(8, timeout=10)
+    slots, together = Slots(16), threading.Barrier(8, timeout=PATIENCE)
 
     def take(_: int) -> bool:
         with slots.take(ONE) as free:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import itertools
 import socket
 import ssl
 import threading
@@ -9,15 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from functions.webhook_delivery import transport
+from functions.webhook_delivery import transport, wire
 from functions.webhook_delivery.sending import Reply
 from functions.webhook_delivery.transport import MAX_RESPONSE, HttpSender
+from tests.times import PATIENCE
 
 HOST = "hooks.example.com"
 BODY = b'{"type":"trade.matched.v1"}'
@@ -51,13 +55,13 @@ class Server:
         with contextlib.suppress(OSError), connection:
             self._serve(self._tls.wrap_socket(connection, server_side=True) if self._tls else connection)
 
-    def sender(self, *, tls: ssl.SSLContext | None = None, total: float = 5.0) -> HttpSender:
+    def sender(self, *, tls: ssl.SSLContext | None = None, total: float = PATIENCE) -> HttpSender:
         """A sender that may go to this server, whose name no resolver but its own knows."""
         return HttpSender(
             frozenset({f"{HOST}:{self.port}"}), resolve=lambda host, port: ["127.0.0.1"], tls=tls, total=total
         )
 
-    def post(self, *, tls: ssl.SSLContext | None = None, total: float = 5.0) -> Reply:
+    def post(self, *, tls: ssl.SSLContext | None = None, total: float = PATIENCE) -> Reply:
         return self.sender(tls=tls, total=total).post(self.url, {"webhook-id": "1"}, BODY)
 
     def close(self) -> None:
@@ -180,7 +184,7 @@ def test_reads_only_the_beginning_of_an_answer_and_hangs_up() -> None:
         sender = running.sender()
         reply = sender.post(running.url, {}, BODY)
         assert (reply.status, reply.failure, len(reply.body)) == (500, None, MAX_RESPONSE)
-        assert hung_up.wait(5)
+        assert hung_up.wait(PATIENCE)
         assert sender.post(running.url, {}, BODY).status == 500
 
 
@@ -204,6 +208,18 @@ def test_reads_chunks() -> None:
 # Deadlines
 
 
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A total of seconds of a clock that moves on by one at each look: so many waits on a socket, however fast they are."""
+    ticks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: float(next(ticks)))
+    for module in (transport, wire):
+        monkeypatch.setattr(module, "time", clock)
+    total = 50.0
+    monkeypatch.setattr(transport, "CONNECT_SECONDS", total)
+    return total
+
+
 def trickling(start: bytes, piece: bytes) -> Callable[[threading.Event], Serve]:
     """Sends `piece` again and again, each time well within what a socket's timeout would allow."""
 
@@ -211,7 +227,7 @@ def trickling(start: bytes, piece: bytes) -> Callable[[threading.Event], Serve]:
         def serve(connection: socket.socket) -> None:
             read_request(connection)
             connection.sendall(start)
-            while not done.wait(0.02):
+            while not done.wait(0.002):
                 connection.sendall(piece)
 
         return serve
@@ -230,13 +246,15 @@ def trickling(start: bytes, piece: bytes) -> Callable[[threading.Event], Serve]:
         (b"HTTP/1.1 200 OK\r\n\r\n", b"x", 200),
     ],
 )
-def test_a_trickle_ends_at_the_deadline(start: bytes, piece: bytes, status: int | None, contexts: Contexts) -> None:
+def test_a_trickle_ends_at_the_deadline(
+    start: bytes, piece: bytes, status: int | None, contexts: Contexts, ticking: float
+) -> None:
     done, (serving, trusting) = threading.Event(), contexts
     with server(trickling(start, piece)(done), serving) as running:
-        reply = running.post(total=0.3, tls=trusting)
+        reply = running.post(total=ticking, tls=trusting)
         done.set()
     assert (reply.status, reply.failure, reply.taken) == (status, "timeout", False)
-    assert 300 <= reply.milliseconds < 2000
+    assert reply.milliseconds >= ticking * 1000
 
 
 @pytest.mark.parametrize(
@@ -246,7 +264,7 @@ def test_a_trickle_ends_at_the_deadline(start: bytes, piece: bytes, status: int 
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"Trailer: 1\r\n"),
     ],
 )
-def test_a_flood_ends_at_the_deadline(start: bytes, piece: bytes, contexts: Contexts) -> None:
+def test_a_flood_ends_at_the_deadline(start: bytes, piece: bytes, contexts: Contexts, ticking: float) -> None:
     """There is always something to read, so that nothing waits."""
     serving, trusting = contexts
 
@@ -257,9 +275,9 @@ def test_a_flood_ends_at_the_deadline(start: bytes, piece: bytes, contexts: Cont
             connection.sendall(piece * 1000)
 
     with server(serve, serving) as running:
-        reply = running.post(total=0.3, tls=trusting)
+        reply = running.post(total=ticking, tls=trusting)
     assert reply.failure == "timeout"
-    assert 300 <= reply.milliseconds < 5000
+    assert reply.milliseconds >= ticking * 1000
 
 
 def test_silence_ends_at_the_deadline(contexts: Contexts) -> None:
@@ -267,7 +285,7 @@ def test_silence_ends_at_the_deadline(contexts: Contexts) -> None:
 
     def serve(connection: socket.socket) -> None:
         read_request(connection)
-        done.wait(10)
+        done.wait(PATIENCE)
 
     with server(serve, serving) as running:
         reply = running.post(total=0.2, tls=trusting)
@@ -275,18 +293,26 @@ def test_silence_ends_at_the_deadline(contexts: Contexts) -> None:
     assert (reply.status, reply.failure) == (None, "timeout")
 
 
-def test_a_peer_that_reads_slowly_is_left_at_the_deadline(contexts: Contexts) -> None:
-    done, (serving, trusting) = threading.Event(), contexts
+def test_a_peer_that_reads_slowly_is_left_at_the_deadline(
+    contexts: Contexts, ticking: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, (serving, trusting), create = threading.Event(), contexts, socket.create_connection
+
+    def with_a_small_buffer(*arguments: Any) -> socket.socket:  # the sender waits for the reader again and again
+        connection = create(*arguments)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        return connection
+
+    monkeypatch.setattr(socket, "create_connection", with_a_small_buffer)
 
     def serve(connection: socket.socket) -> None:
-        while not done.wait(0.02):  # each write of the sender's makes progress, well within its own timeout
+        while not done.wait(0.002):  # each write of the sender's makes progress, well within its own timeout
             connection.recv(32 * 1024)
 
     with server(serve, serving) as running:
-        reply = running.sender(total=0.4, tls=trusting).post(running.url, {}, b"x" * 20_000_000)
+        reply = running.sender(total=ticking, tls=trusting).post(running.url, {}, b"x" * 20_000_000)
         done.set()
     assert reply.failure == "timeout"
-    assert reply.milliseconds < 2000
 
 
 # What else can go wrong
