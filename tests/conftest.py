@@ -4,11 +4,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from local_cloud.client import Client
 
 if TYPE_CHECKING:
     from local_cloud.cloud import LocalCloud
+
+# A busy machine makes an example slow, not wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
