@@ -25,11 +25,15 @@ LEFT_OUT = ("__pycache__", "examples", "README.md", "data_map.json", "function.y
 DATA_MAP = "kapas/privacy/data_map.py"
 """The module that reads every capability's part of the data map."""
 CLIENTS: dict[str, Callable[[Function], object]] = {
+    "kapas/platform/db/connect.py": lambda function: function.database,
     "kapas/platform/gcp/tasks.py": lambda function: function.enqueues,
     "kapas/platform/gcp/pubsub.py": lambda function: function.woken,
     "kapas/platform/gcp/firestore.py": lambda function: function.documents,
     "kapas/platform/gcp/storage.py": lambda function: function.buckets,
     "kapas/platform/gcp/kms.py": lambda function: function.encrypts,
+    "kapas/platform/gcp/kms_client.py": lambda function: (
+        function.encrypts and function.enqueues and function.trigger.kind != "http"
+    ),
     "kapas/platform/gcp/kms_signer.py": lambda function: function.signs,
 }
 """Adapters that `kapas.http.function` imports on first use -> whether a function has that use, by its catalog entry."""

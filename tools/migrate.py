@@ -33,7 +33,7 @@ def connect(url: str) -> Connection:
         port=parts.port or 5432,
         database=unquote(parts.path.lstrip("/")) or None,
         password=unquote(parts.password) if parts.password else None,
-        ssl_context=tls(options.get("sslmode", "verify-full"), options.get("sslrootcert")),
+        ssl_context=tls(options.get("sslmode", "verify-full"), root_certificate=options.get("sslrootcert")),
         application_name="kapas migrate",
         # Given at the start of the session, so that RESET ROLE comes back to it.
         startup_params={"role": options["role"]} if "role" in options else None,

@@ -92,7 +92,7 @@ def insert_export(export: Export, requested_by: str, requested_role: str, event:
             "at": export.created_at,
         },
         events=(event,),
-        conflicts={"exports_preparing": Conflict("An archive of this data is being made already")},
+        conflicts={"exports_preparing": Conflict("An archive for this partner is already being prepared")},
     )
 
 
@@ -237,7 +237,7 @@ def insert_erasure(erasure: Erasure, requested_by: str, requested_role: str, eve
         },
         events=(event,),
         also=(_RESTRICT,),
-        conflicts={"erasures_once": Conflict("The data of this partner is erased, or being erased, already")},
+        conflicts={"erasures_once": Conflict("This partner's data has been or is being erased already")},
     )
 
 

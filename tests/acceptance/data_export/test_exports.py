@@ -216,7 +216,7 @@ def test_who_asked_to_be_erased_brings_no_more_documents(client: Client) -> None
     def refused() -> None:
         for path, body in ((documents, scan), (f"{documents}/{announced['id']}/confirm", None)):
             problem = partner.owner.post(path, body, expect=409).body
-            assert problem["detail"].startswith("The data of this partner is erased, or being erased")
+            assert problem["detail"].startswith("This partner's data has been or is being erased")
 
     refused()
     client.settle()

@@ -107,7 +107,7 @@ def test_a_schedule_is_thinned_out_only_during_an_advance(receiver: Receiver) ->
     receiver.core.after(600, look)
     receiver.core.after(3590, look)
     receiver.driver.advance(timedelta(hours=1))
-    assert seen == [START, START + timedelta(seconds=660), START + timedelta(seconds=3600)]
+    assert seen == [START, START + timedelta(seconds=780), START + timedelta(seconds=3600)]
 
 
 @pytest.fixture

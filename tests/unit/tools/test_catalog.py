@@ -24,7 +24,9 @@ NOTES = """
 functions:
   notes: {entry_point: notes, trigger: {routes: [/v1/notes]}, enqueues: {lots: lot-task}, LIMITS}
 """
-LIMITS = "concurrency: 1, memory_mb: 256, timeout_seconds: 9, min_instances: 0, max_instances: 1, import_budget_ms: 9"
+LIMITS = (
+    "concurrency: 1, memory_mb: 256, timeout_seconds: 9, min_instances: 0, max_instances: 1, import_budget_modules: 600"
+)
 
 
 def write(folder: Path, common: str = COMMON, **files: str) -> Path:
