@@ -84,6 +84,8 @@ def environment(catalog: Catalog, name: str, at: Addresses) -> dict[str, str]:
         variables["RELAY_URL"] = at.function(relay(catalog))
     if function.encrypts:
         variables |= {"KMS_KEY": key_name(catalog), "KMS_URL": f"{at.base_url}/_google/kms"}
+        if function.enqueues and function.trigger.kind != "http":
+            variables["KMS_ENDPOINT"] = at.grpc  # these use Google's client, `kapas.http.function`
     if function.signs:
         version = f"{receipt_key_name(catalog)}/cryptoKeyVersions/1"
         variables |= {"RECEIPT_KEY": version, "KMS_URL": f"{at.base_url}/_google/kms"}

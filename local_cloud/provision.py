@@ -24,6 +24,7 @@ from local_cloud.environment import (
     key_name,
     receipt_key_name,
 )
+from tools import grants
 from tools.catalog import ROOT, Catalog, Queue
 from tools.migrations import migrate
 
@@ -48,6 +49,7 @@ def prepare_database(catalog: Catalog, port: int) -> None:
             connection.run(f"CREATE DATABASE {identifier(DATABASE)}")
     with Connection("postgres", host="127.0.0.1", port=port, database=DATABASE) as connection:
         migrate(connection, ROOT / "migrations")
+        grants.apply(connection)
         for role in sorted({f.database.role for f in catalog.functions.values() if f.database}):
             connection.run(f"ALTER ROLE {identifier(role)} LOGIN")
 

@@ -128,40 +128,7 @@ CREATE INDEX audit_log_partners ON audit_log USING gin (partner_ids);
 CREATE POLICY export_own ON trades AS RESTRICTIVE FOR SELECT TO data_export
   USING (may_see(seller_id) OR may_see(buyer_id));
 
--- What the data map says is exported, and what tells whose it is and how long it stays. Keys come with it, to decrypt, and
--- to re-seal what the books must keep.
-GRANT SELECT (id, version, status, type, constitution, submission, clarifications, due_at, legal_name, contact, pan, gstin,
-              udyam, cin, llpin, iec, fssai, lei, address, bank_account, beneficial_owners, pan_index, gstin_index, bank_index,
-              created_at, updated_at)
-  ON partners TO data_export;
-GRANT UPDATE (clarifications, pan_index, gstin_index, bank_index) ON partners TO data_export;
-GRANT SELECT (id, partner_id, submission, kind, attempts, result, explanation, provider, provider_reference, evidence,
-              created_at, completed_at) ON partner_checks TO data_export;
-GRANT SELECT (id, partner_id, action, reason_code, accepted_checks, clarifications, risk, decided_at)
-  ON partner_decisions TO data_export;
-GRANT UPDATE (clarifications) ON partner_decisions TO data_export;
-GRANT SELECT ON partner_documents TO data_export;
-GRANT DELETE ON partner_checks, partner_documents TO data_export;
-GRANT SELECT ON trades, trade_events TO data_export;
-GRANT SELECT, DELETE ON gradings, grading_usage, grading_budgets TO data_export;
-GRANT SELECT (id, version, partner_id, url, event_types, status, disabled_reason, disabled_at, created_at, updated_at)
-  ON webhook_endpoints TO data_export;
-GRANT UPDATE (url, secret, status) ON webhook_endpoints TO data_export;
-GRANT SELECT (id, endpoint_id, partner_id, event_id, event_type, payload, status, attempt_count, next_attempt_at,
-              created_at) ON webhook_messages TO data_export;
-GRANT SELECT (message_id, number, partner_id, started_at, milliseconds, status_code, failure, response)
-  ON webhook_attempts TO data_export;
-GRANT DELETE ON webhook_messages, webhook_attempts TO data_export;
-GRANT SELECT (event_id, type, source, subject, sequence, partner_ids, data, occurred_at, recorded_at) ON audit_log
-  TO data_export;
-GRANT SELECT (subject_id, id, sequence, head_hash, created_at, updated_at) ON consent_ledgers TO data_export;
-GRANT SELECT (decision_id, subject_id, first_sequence, last_sequence, key_id, signature, created_at)
-  ON consent_receipts TO data_export;
-GRANT SELECT (subject_id, sequence, id, decision_id, schema_version, purpose, state, notice_version, notice_language,
-              notice_sha256, terms, actor, comment, decided_at, valid_until, previous_hash, hash) ON consent_entries
-  TO data_export;
-GRANT SELECT (subject_id, purpose, sequence, state, valid_until) ON consent_states TO data_export;
-GRANT SELECT (id, version, subject_id, sequence, record_id, purpose, processor, callback, due_at, created_at,
-              acknowledged_at) ON consent_dispatches TO data_export;
+-- Keys, to decrypt what is exported, to re-seal what the books must keep, and to shred. What it may read and change of other
+-- tables follows from the data map (tools/grants.py).
 GRANT SELECT, INSERT ON epoch_keys TO data_export;
 GRANT SELECT, INSERT, DELETE ON subject_keys TO data_export;

@@ -81,24 +81,10 @@ GRANT SELECT, INSERT, UPDATE (version, status, complete, batch, place, after_anc
   ON retention_sweeps TO retention_sweep;
 GRANT SELECT, INSERT, UPDATE (due, deleted, held, failed) ON retention_findings TO retention_sweep;
 GRANT SELECT, INSERT, UPDATE (released_by, released_at) ON legal_holds TO retention_sweep;
-GRANT SELECT (subject_id, released_at) ON legal_holds TO data_export;
 
--- It sees of a row whose it is and since when it is kept, nothing of what it says.
+-- What it may see and delete of other tables follows from the data map (tools/grants.py).
 GRANT SELECT (event_id, partner_ids, occurred_at, published_at) ON outbox TO retention_sweep;
-GRANT SELECT (id, partner_id, status, created_at) ON webhook_messages TO retention_sweep;
-GRANT SELECT (message_id) ON webhook_attempts TO retention_sweep;
-GRANT SELECT (id, partner_id, status, created_at, ready_at) ON exports TO retention_sweep;
-GRANT SELECT (export_id) ON export_shards TO retention_sweep;
-GRANT SELECT (id, partner_id, status, trade_id, created_at) ON gradings TO retention_sweep;
-GRANT SELECT (grading_id) ON grading_usage TO retention_sweep;
-GRANT SELECT (id, seller_id, buyer_id, status, updated_at) ON trades TO retention_sweep;
-GRANT SELECT (trade_id) ON trade_events TO retention_sweep;
-GRANT SELECT (subject_id, updated_at) ON consent_ledgers TO retention_sweep;
-GRANT SELECT (subject_id, valid_until) ON consent_states TO retention_sweep;
-GRANT SELECT (subject_id) ON consent_entries, consent_receipts, consent_dispatches TO retention_sweep;
-GRANT SELECT (event_id, partner_ids, occurred_at) ON audit_log TO retention_sweep;
-GRANT DELETE ON outbox, idempotency_keys, webhook_messages, webhook_attempts, exports, export_shards, gradings, grading_usage,
-  trades, trade_events, consent_ledgers, consent_states, consent_entries, consent_receipts, consent_dispatches, audit_log TO retention_sweep;
+GRANT DELETE ON outbox, idempotency_keys TO retention_sweep;
 
 -- A trade that found a buyer is in the books of both, and a grading of a trade with it: nothing deletes them.
 CREATE POLICY sweep_untraded ON gradings AS RESTRICTIVE FOR DELETE TO retention_sweep USING (trade_id IS NULL);

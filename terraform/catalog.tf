@@ -4,8 +4,8 @@
 locals {
   common = yamldecode(file("${path.module}/../functions/common.yaml"))
   capability_files = {
-    for path in fileset("${path.module}/../functions", "*/function.yaml") :
-    dirname(path) => yamldecode(file("${path.module}/../functions/${path}"))
+    for name in fileset("${path.module}/../functions", "*/function.yaml") :
+    dirname(name) => yamldecode(file("${path.module}/../functions/${name}"))
   }
   catalog = {
     region   = local.common.region

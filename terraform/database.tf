@@ -25,14 +25,15 @@ resource "google_sql_database_instance" "this" {
   deletion_protection = var.protect_data
 
   settings {
-    edition                     = "ENTERPRISE"
-    tier                        = var.database_tier
-    availability_type           = var.database_availability
-    disk_type                   = "PD_SSD"
-    disk_size                   = 10
-    disk_autoresize             = true
-    disk_autoresize_limit       = 100
-    connector_enforcement       = "REQUIRED"
+    edition               = "ENTERPRISE"
+    tier                  = var.database_tier
+    availability_type     = var.database_availability
+    disk_type             = "PD_SSD"
+    disk_size             = 10
+    disk_autoresize       = true
+    disk_autoresize_limit = 100
+    # Functions open connections themselves, to the private address; connectors work as well.
+    connector_enforcement       = "NOT_REQUIRED"
     deletion_protection_enabled = var.protect_data
     # Until each has reached its age. Without it a deleted instance takes its backups with it.
     retain_backups_on_delete = true
@@ -40,7 +41,10 @@ resource "google_sql_database_instance" "this" {
     ip_configuration {
       ipv4_enabled    = false
       private_network = google_compute_network.this.id
-      ssl_mode        = "TRUSTED_CLIENT_CERTIFICATE_REQUIRED"
+      # Who connects is shown by an IAM token, not by a client's certificate.
+      ssl_mode = "ENCRYPTED_ONLY"
+      # A CA that signs this instance's certificate and no other: functions verify the server by it alone.
+      server_ca_mode = "GOOGLE_MANAGED_INTERNAL_CA"
     }
 
     backup_configuration {
@@ -101,6 +105,12 @@ resource "google_sql_database_instance" "this" {
   depends_on = [google_service_networking_connection.private_services]
 }
 
+# Every CA that the server may be signed by: two while one replaces the other (docs/operations/README.md).
+data "google_sql_ca_certs" "this" {
+  # The name is known before the instance exists, its connection name is not: it is read after.
+  instance = regex("[^:]+$", google_sql_database_instance.this.connection_name)
+}
+
 resource "google_sql_database" "this" {
   name            = local.database_name
   instance        = google_sql_database_instance.this.name
@@ -124,16 +134,13 @@ resource "google_sql_user" "migrator" {
   database_roles = ["cloudsqlsuperuser"]
 }
 
-# A function with a database role opens connections to the instance, through the connector, as its database user.
+# A function with a database role logs in to the instance as its database user.
 resource "google_project_iam_member" "database" {
-  for_each = {
-    for pair in setproduct(keys(local.database_users), ["roles/cloudsql.client", "roles/cloudsql.instanceUser"]) :
-    "${pair[0]} ${pair[1]}" => { function = pair[0], role = pair[1] }
-  }
+  for_each = local.database_users
 
   project = var.project_id
-  role    = each.value.role
-  member  = google_service_account.function[each.value.function].member
+  role    = "roles/cloudsql.instanceUser"
+  member  = google_service_account.function[each.key].member
 
   condition {
     title      = "kapas-instances"
@@ -141,7 +148,7 @@ resource "google_project_iam_member" "database" {
   }
 }
 
-# The migrator applies the SQL migrations, as its own database user.
+# The migrator applies the SQL migrations, as its own database user and through the proxy, which needs the role client.
 resource "google_project_iam_member" "migrator" {
   for_each = toset(["roles/cloudsql.client", "roles/cloudsql.instanceUser"])
 

@@ -31,7 +31,7 @@ locals {
 
   # What the deployer may grant in the project: the roles that a new entry in the catalog needs there. Every other grant in
   # the project is an owner's to make, for IAM takes ten roles in such a condition and no more.
-  grantable_roles = ["roles/cloudsql.client", "roles/cloudsql.instanceUser", "roles/datastore.user"]
+  grantable_roles = ["roles/cloudsql.instanceUser", "roles/datastore.user"]
 
   release_sources = (
     var.repository == null ? {} : { main = "https://github.com/${var.repository.owner}/${var.repository.name}" }

@@ -23,9 +23,10 @@ locals {
         TASK_ATTEMPTS = tostring(local.catalog.queues[f.queue].max_attempts)
       },
       f.role == null ? {} : {
-        DATABASE_URL      = "postgresql://${urlencode(local.database_users[name])}@${var.database_instance}/${local.database_name}?sslmode=verify-full"
-        DATABASE_INSTANCE = google_sql_database_instance.this.connection_name
-        DATABASE_POOL     = tostring(f.pool)
+        DATABASE_URL  = "postgresql://${urlencode(local.database_users[name])}@${google_sql_database_instance.this.private_ip_address}/${local.database_name}?sslmode=verify-ca"
+        DATABASE_IAM  = "true"
+        DATABASE_CA   = join("\n", data.google_sql_ca_certs.this.certs[*].cert)
+        DATABASE_POOL = tostring(f.pool)
       },
       length(f.publishes) == 0 ? {} : {
         RELAY_URL = local.urls[local.relay]

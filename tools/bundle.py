@@ -1,26 +1,42 @@
 """`make bundle`: one deterministic zip per capability, as Cloud Functions takes its source.
 
-At the root stand `main.py` and its modules, as functions-framework wants them, beside the package `kapas` and the
-capability's own locked requirements. The same sources make the same bytes anywhere, so the name carries their hash and a
-function is deployed anew only when its code or its requirements changed.
+At the root are `main.py` and its modules, as functions-framework wants them, then the modules of `kapas` that they import,
+directly or through others, and the capability's locked requirements. The same sources make the same bytes anywhere, so the
+name carries their hash, and a function is deployed anew only when something that it ships changed.
 """
 
+import ast
 import hashlib
 import io
 import json
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.catalog import ROOT, catalog
+from tools.catalog import ROOT, Function, catalog
 
 OUTPUT = ROOT / "build/bundles"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every entry: the first that a zip can hold."""
-LEFT_OUT = ("__pycache__", "examples", "README.md", ".DS_Store")
-"""Migrations run before a deployment, from the repository: a new one must not deploy every function anew."""
+LEFT_OUT = ("__pycache__", "examples", "README.md", "data_map.json", "function.yaml", ".DS_Store")
+"""What of a capability's folder is read by tools alone."""
+DATA_MAP = "kapas/privacy/data_map.py"
+"""The module that reads every capability's part of the data map."""
+CLIENTS: dict[str, Callable[[Function], object]] = {
+    "kapas/platform/db/connect.py": lambda function: function.database,
+    "kapas/platform/gcp/tasks.py": lambda function: function.enqueues,
+    "kapas/platform/gcp/pubsub.py": lambda function: function.woken,
+    "kapas/platform/gcp/firestore.py": lambda function: function.documents,
+    "kapas/platform/gcp/storage.py": lambda function: function.buckets,
+    "kapas/platform/gcp/kms.py": lambda function: function.encrypts,
+    "kapas/platform/gcp/kms_client.py": lambda function: (
+        function.encrypts and function.enqueues and function.trigger.kind != "http"
+    ),
+    "kapas/platform/gcp/kms_signer.py": lambda function: function.signs,
+}
+"""Adapters that `kapas.http.function` imports on first use -> whether a function has that use, by its catalog entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +56,38 @@ def capabilities() -> list[str]:
     return sorted({function.capability for function in catalog().functions.values()})
 
 
-def bundle(capability: str) -> Bundle:
+def bundle(capability: str, root: Path = ROOT) -> Bundle:
     """The bundle of one capability. Raises SystemExit where its requirements are not locked."""
-    folder = ROOT / "functions" / capability
-    if not (folder / "requirements.txt").exists():
+    if not (root / "functions" / capability / "requirements.txt").exists():
         raise SystemExit(f"functions/{capability} has no requirements.txt: run make lock")
-    entries = {str(path.relative_to(folder)): path for path in _files(folder)}
-    entries |= {str(path.relative_to(ROOT / "shared")): path for path in _files(ROOT / "shared/kapas")}
+    files = entries(capability, root)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name in sorted(entries):
+        for name in sorted(files):
             entry = zipfile.ZipInfo(name, EPOCH)  # stored, not deflated: zlib's versions compress differently
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, entries[name].read_bytes())
+            archive.writestr(entry, files[name].read_bytes())
     return Bundle(capability, buffer.getvalue())
+
+
+def entries(capability: str, root: Path = ROOT) -> dict[str, Path]:
+    """Name in the bundle -> file: the capability's folder, and what of kapas it imports with the data of those modules."""
+    folder, shared = root / "functions" / capability, root / "shared"
+    own = [function for function in catalog(root / "functions").functions.values() if function.capability == capability]
+    unused = {client for client, uses in CLIENTS.items() if not any(uses(function) for function in own)}
+    found = {str(path.relative_to(folder)): path for path in _files(folder)}
+    waiting = list(found.values())
+    while waiting:
+        for path in _imported(waiting.pop(), shared):
+            name = str(path.relative_to(shared))
+            if name not in found and name not in unused:
+                found[name] = path
+                waiting.append(path)
+                found |= {str(data.relative_to(shared)): data for data in _data(path)}
+    if DATA_MAP in found:
+        parts = sorted(root.glob("functions/*/data_map.json"))
+        found |= {f"kapas/privacy/data_maps/{path.parent.name}.json": path for path in parts}
+    return found
 
 
 def write(target: Path = OUTPUT) -> list[Path]:
@@ -74,8 +108,40 @@ def write(target: Path = OUTPUT) -> list[Path]:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not any(part in LEFT_OUT for part in path.parts):
+        if path.is_file() and not any(part in LEFT_OUT for part in path.relative_to(folder).parts):
             yield path
+
+
+def _imported(path: Path, shared: Path) -> Iterator[Path]:
+    """The files of kapas that a file imports, also within functions, with the packages that they are in."""
+    if path.suffix != ".py":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            if name.partition(".")[0] == "kapas":
+                yield from _modules(name, shared)
+
+
+def _modules(name: str, shared: Path) -> Iterator[Path]:
+    """The file of a module and of each package around it; nothing for a name that is not a module."""
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        place = shared.joinpath(*parts[:length])
+        yield from (path for path in (place / "__init__.py", place.with_suffix(".py")) if path.exists())
+
+
+def _data(path: Path) -> list[Path]:
+    """The data of a module: `x.json` beside `x.py`, and every JSON file of a package that has no other module."""
+    if path.name != "__init__.py":
+        return [data for data in [path.with_suffix(".json")] if data.exists()]
+    alone = not any(other != path for other in path.parent.glob("*.py"))
+    return sorted(path.parent.glob("*.json")) if alone else []
 
 
 def main() -> int:

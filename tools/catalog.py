@@ -96,8 +96,8 @@ class Function(Entry):
     """Whether it calls partners' addresses, and so comes from the one address that they may allow."""
     woken: bool = False
     """Whether functions that publish may call it."""
-    import_budget_ms: int
-    """CPU milliseconds that importing the entry point may cost, in a fresh process on a machine of the CI's kind."""
+    import_budget_modules: int
+    """How many modules a fresh process may have imported by its first answer from the database."""
 
 
 class Common(Entry):

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pg8000.native import Connection, DatabaseError, InterfaceError
 
 from kapas.platform.db.connect import tls
+from tools import grants
 from tools import migrations as migrate
 from tools.catalog import ROOT
 
@@ -33,7 +34,7 @@ def connect(url: str) -> Connection:
         port=parts.port or 5432,
         database=unquote(parts.path.lstrip("/")) or None,
         password=unquote(parts.password) if parts.password else None,
-        ssl_context=tls(options.get("sslmode", "verify-full"), options.get("sslrootcert")),
+        ssl_context=tls(options.get("sslmode", "verify-full"), root_certificate=options.get("sslrootcert")),
         application_name="kapas migrate",
         # Given at the start of the session, so that RESET ROLE comes back to it.
         startup_params={"role": options["role"]} if "role" in options else None,
@@ -50,6 +51,8 @@ def main(environment: Mapping[str, str] = os.environ, folder: Path = MIGRATIONS)
         return 1
     try:
         applied = migrate.migrate(connection, folder, tell=lambda migration: print(f"applied {migration.name}"))
+        if folder == MIGRATIONS:
+            grants.apply(connection)
         if ahead := migrate.ahead(connection, folder):
             print(f"ahead by {', '.join(ahead)}, of a release that was reverted; what it added stays")
     except migrate.MigrationError as error:

@@ -6,7 +6,7 @@ python -m tools.privacy_docs [--check]
 import sys
 from collections.abc import Iterable
 
-from functions.retention_sweep.places import NOT_SWEPT
+from functions.retention_sweep.places import Place, places
 from kapas.privacy.data_map import Column, DataMap, Table, data_map
 from kapas.privacy.retention import policies
 from tools.catalog import ROOT
@@ -60,12 +60,19 @@ def rendered(found: DataMap) -> str:
         for p in policies().values()
         if p.active
     )
+    parts.append("### Swept\n")
+    parts.append(
+        "What the retention sweep deletes, in this order.\n\n| Place | Policy | Goes with a row |\n| --- | --- | --- |"
+    )
+    parts[-1] += "".join(
+        f"\n| {place.name} | `{place.policy.name}` | {_with_a_row(place)} |" for place in places() if place.deletes
+    )
     parts.append("### Not swept\n")
     parts.append(
         "What the retention sweep leaves though its policy would let it go by itself.\n\n"
         "| Place | Why not |\n| --- | --- |"
     )
-    parts[-1] += "".join(f"\n| {place} | {reason} |" for place, reason in NOT_SWEPT.items())
+    parts[-1] += "".join(f"\n| {place} | {reason} |" for place, reason in found.never_swept().items())
     parts.append("### Recipients\n")
     parts.append("| Who | What for |\n| --- | --- |")
     parts[-1] += "".join(f"\n| {one.name} | {one.purpose} |" for one in found.recipients)
@@ -85,6 +92,13 @@ def _columns(columns: Iterable[Column]) -> str:
             f"\n| `{column.name}` | {column.category}{', encrypted' if column.sealed else ''} | {export} | {erase} |"
         )
     return rows
+
+
+def _with_a_row(place: Place) -> str:
+    if place.rows_stay:
+        return "the row stays"
+    outside = [*(["its file"] if place.file else []), *(["its live document"] if place.documents else [])]
+    return ", ".join([*place.children, *outside])
 
 
 def _subject(table: Table) -> str:

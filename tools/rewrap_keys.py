@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kapas.platform.db import PLATFORM, Database
-from kapas.platform.gcp.kms import CloudKms
+from kapas.platform.gcp.kms_client import KmsClient
 from kapas.platform.ports import Tampered
 from kapas.platform.settings import DatabaseSettings, KeySettings
 from kapas.privacy.key_store import SqlKeyStore
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     epochs = parser.parse_args(arguments).epoch
     try:
         with opened("rewrap-keys", environment, RewrapSettings) as (settings, database):
-            keyring = Keyring(CloudKms(settings.kms_key, settings.kms_url))
+            keyring = Keyring(KmsClient(settings.kms_key, settings.kms_endpoint))
             print(f"{rewrap_epochs(database, keyring)} epoch keys are wrapped anew")
             for epoch in epochs:
                 print(f"{move_subjects(database, keyring, epoch)} partners' keys are moved from {epoch}")

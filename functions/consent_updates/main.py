@@ -1,6 +1,6 @@
 """Consents: what partners allow their data to be used for, in a ledger that cannot fork."""
 
 from .routes import consent_updates
-from .scheduled import consent_expiry
+from .scheduled import consent_watchdog
 
-__all__ = ["consent_expiry", "consent_updates"]
+__all__ = ["consent_updates", "consent_watchdog"]

@@ -13,7 +13,7 @@ function = Function(DatabaseSettings, CallerSettings, RelaySettings)
 
 
 @function.on_schedule
-def consent_expiry() -> bool:
+def consent_watchdog() -> bool:
     ended = expiry.end(function.database, processors.load()) > 0
     expiry.watch(function.database)
     return ended

@@ -13,5 +13,5 @@ function = Function(DatabaseSettings, CallerSettings, TaskSettings)
 
 
 @function.on_schedule
-def grading_reaper() -> None:
-    service.reap(function.database, function.tasks)
+def grading_watchdog() -> None:
+    service.watch(function.database, function.tasks)

@@ -47,7 +47,7 @@ QUEUE, HANDLER = "gradings", "grading-task"
 
 UPLOAD_LIFETIME = timedelta(minutes=15)
 OVERDUE = timedelta(minutes=2)
-"""How long a grading is queued before the reaper looks after it: until then its task is on its way."""
+"""How long a grading is queued before the watchdog looks after it: until then its task is on its way."""
 ATTEMPTS = 5
 """How often reading an image is begun before it is refused: it then has killed whoever read it."""
 REAP_LIMIT = 500
@@ -183,7 +183,7 @@ def list_page(db: Session, caller: Identity, query: GradingQuery) -> GradingPage
 
 
 def enqueue(tasks: Tasks, grading_id: UUID, suffix: str = "") -> None:
-    """Have a queued grading graded. Failing is harmless: the reaper finds what has no task."""
+    """Have a queued grading graded. Failing is harmless: the watchdog finds what has no task."""
     try:
         tasks.enqueue(new_task(QUEUE, HANDLER, GradingTask(grading_id=grading_id), grading_id, suffix))
     except Exception as error:
@@ -229,7 +229,7 @@ def grade(database: Database, files: Files, look: Read, task: GradingTask) -> bo
     return _finish(database, queued, found)
 
 
-def reap(database: Database, tasks: Tasks) -> int:
+def watch(database: Database, tasks: Tasks) -> int:
     """Have those gradings graded that are still queued, however long; how many there were.
 
     The task gets a name of its own: one that was used stays taken for hours.

@@ -2,7 +2,7 @@
 
 from .events import partner_submissions
 from .routes import partner_onboarding
-from .scheduled import partner_reaper
+from .scheduled import partner_watchdog
 from .tasks import partner_check
 
-__all__ = ["partner_check", "partner_onboarding", "partner_reaper", "partner_submissions"]
+__all__ = ["partner_check", "partner_onboarding", "partner_submissions", "partner_watchdog"]

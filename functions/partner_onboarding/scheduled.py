@@ -14,6 +14,6 @@ function = Function(DatabaseSettings, CallerSettings, TaskSettings, RelaySetting
 
 
 @function.on_schedule
-def partner_reaper() -> bool:
+def partner_watchdog() -> bool:
     overdue = deadlines.tell(function.database) > 0  # first: it needs no queue, which may be down
-    return verification.reap(function.database, function.tasks) > 0 or overdue
+    return verification.watch(function.database, function.tasks) > 0 or overdue

@@ -38,7 +38,7 @@ ATTEMPTS = 5
 HIT = 0.9
 """The score from which a screening hit is taken for the one who is asked about."""
 OVERDUE = timedelta(minutes=15)
-"""How long a partner waits for its checks before the reaper looks after them: a provider is given up in a minute."""
+"""How long a partner waits for its checks before the watchdog looks after them: a provider is given up in a minute."""
 REAP_LIMIT = 200
 
 
@@ -63,7 +63,7 @@ def begin(database: Database, tasks: Tasks, event: CloudEvent) -> bool:
     return _begin(database, tasks, event.subject, PartnerSubmitted.model_validate(event.data).submission)
 
 
-def reap(database: Database, tasks: Tasks) -> int:
+def watch(database: Database, tasks: Tasks) -> int:
     """Have those submissions checked that wait for it too long; how many there were.
 
     The event of one was given up, or a task of its checks: each gets a task of another name, for one that was used stays

@@ -66,8 +66,8 @@ def delete(db: Session, place: Place, cutoff: datetime, keys: list[str]) -> int:
     condition, parameters = _due(place, cutoff)
     named, names = _named(place, keys)
     children = [
-        f", of_{n} AS (DELETE FROM {child.table} c USING gone WHERE c.{child.column} = gone.{place.key})"
-        for n, child in enumerate(place.children)
+        f", of_{n} AS (DELETE FROM {table} c USING gone WHERE c.{column} = gone.{place.key})"
+        for n, (table, column) in enumerate(place.children.items())
     ]
     row = db.one(
         f"""WITH gone AS (
@@ -97,13 +97,13 @@ def _held_through_children(place: Place) -> list[str]:
     """The same of what goes with the row and is about others than the row is: bids on a lot."""
     own = {path.column for path in place.table.subject}
     conditions: list[str] = []
-    for child in place.children:
-        others = [path for path in data_map().tables[child.table].subject if not path.parent and path.column not in own]
+    for table, column in place.children.items():
+        others = [path for path in data_map().tables[table].subject if not path.parent and path.column not in own]
         if others:
             about = " OR ".join(_is_of_hold("c", path) for path in others)
             conditions.append(
-                f"EXISTS (SELECT FROM {child.table} c JOIN legal_holds h ON h.released_at IS NULL AND ({about})"
-                f" WHERE c.{child.column} = t.{place.key})"
+                f"EXISTS (SELECT FROM {table} c JOIN legal_holds h ON h.released_at IS NULL AND ({about})"
+                f" WHERE c.{column} = t.{place.key})"
             )
     return conditions
 

@@ -76,7 +76,7 @@ def meet(database: Database, tasks: Tasks, task: DeadlineTask) -> bool:
     return expire(database, task.trade_id, task.due_at)
 
 
-def sweep(database: Database) -> int:
+def watch(database: Database) -> int:
     """Take the steps that are overdue and that no task took; how many there were."""
     with database.session(PLATFORM) as db:
         overdue = store.due(db, clock.now() - OVERDUE, SWEEP_LIMIT)

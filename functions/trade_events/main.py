@@ -2,7 +2,7 @@
 
 from .events import trade_quality, trade_scheduler
 from .routes import trade_events
-from .scheduled import trade_sweep
+from .scheduled import trade_watchdog
 from .tasks import trade_deadline
 
-__all__ = ["trade_deadline", "trade_events", "trade_quality", "trade_scheduler", "trade_sweep"]
+__all__ = ["trade_deadline", "trade_events", "trade_quality", "trade_scheduler", "trade_watchdog"]

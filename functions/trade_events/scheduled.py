@@ -13,5 +13,5 @@ function = Function(DatabaseSettings, CallerSettings, RelaySettings)
 
 
 @function.on_schedule
-def trade_sweep() -> bool:
-    return deadlines.sweep(function.database) > 0
+def trade_watchdog() -> bool:
+    return deadlines.watch(function.database) > 0

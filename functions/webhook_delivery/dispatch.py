@@ -41,7 +41,7 @@ def _digits(again: datetime | None) -> str:
 
 
 def enqueue(tasks: Tasks, wanted: Iterable[Task]) -> None:
-    """Enqueue, as far as Cloud Tasks answers. Failing is harmless: the reaper finds what has no task."""
+    """Enqueue, as far as Cloud Tasks answers. Failing is harmless: the watchdog finds what has no task."""
     try:
         for one in wanted:
             tasks.enqueue(one)

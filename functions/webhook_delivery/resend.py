@@ -23,7 +23,7 @@ from .schemas import (
 )
 
 RECOVER_LIMIT = 1000
-"""Messages that one request sends anew: what the reaper takes up in a minute."""
+"""Messages that one request sends anew: what the watchdog takes up in a minute."""
 
 
 def test(db: Session, caller: Identity, endpoint_id: UUID, wanted: WebhookTest) -> Outcome:
@@ -82,7 +82,7 @@ def redeliver(db: Session, caller: Identity, message_id: UUID) -> Outcome:
 
 
 def send(tasks: Tasks, outcome: Outcome) -> None:
-    """Enqueue the next attempt of what `test` or `redeliver` committed. Killed before, the reaper does."""
+    """Enqueue the next attempt of what `test` or `redeliver` committed. Killed before, the watchdog does."""
     message = outcome.resource
     if isinstance(message, WebhookMessage):
         number, at = message.attempt_count + 1, message.next_attempt_at
@@ -91,7 +91,7 @@ def send(tasks: Tasks, outcome: Outcome) -> None:
 
 def recover(db: Session, caller: Identity, endpoint_id: UUID, body: WebhookRecover) -> Outcome:
     """Send anew what failed of an endpoint since some time: exhausted, discarded, or failed and waiting. Within a
-    transaction, which locks the messages. The reaper has them sent.
+    transaction, which locks the messages. The watchdog has them sent.
 
     Raises:
         NotFound: there is no such endpoint.

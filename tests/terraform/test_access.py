@@ -68,7 +68,7 @@ def test_each_function_runs_as_an_account_of_its_own(deployed: Deployed) -> None
 
 def test_functions_have_no_more_than_their_entry_in_the_catalog_asks_for(deployed: Deployed) -> None:
     for name, function in deployed.catalog.functions.items():
-        expected = {("cloudsql.client", ""), ("cloudsql.instanceUser", "")} if function.database else set()
+        expected = {("cloudsql.instanceUser", "")} if function.database else set()
         expected |= {("datastore.user", "")} if function.documents else set()
         expected |= {("cloudkms.cryptoKeyEncrypterDecrypter", "personal-data")} if function.encrypts else set()
         expected |= {("cloudkms.signerVerifier", "receipts")} if function.signs else set()

@@ -21,13 +21,15 @@ LOCAL_ONLY = {
     "KMS_URL": "Google's own, which is the default",
     "STORAGE_URL": "Google's own, which is the default",
     "IAM_URL": "Google's own, which is the default",
+    "KMS_ENDPOINT": "Google's own, which is the default",
     "TASKS_ENDPOINT": "Google's own, which is the default",
     "PROVIDER_TIMEOUT": "the default is for providers that are not on this machine",
     "WEBHOOK_ALLOW_HOSTS": "no partner's endpoint may be on loopback",
 }
 DEPLOYED_ONLY = {
     "THREADS": "read by functions-framework, which the local cloud does without",
-    "DATABASE_INSTANCE": "the connector to Cloud SQL",
+    "DATABASE_IAM": "login to Cloud SQL by a token",
+    "DATABASE_CA": "the certificate of Cloud SQL's CA",
 }
 
 

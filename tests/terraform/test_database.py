@@ -1,7 +1,9 @@
 """The database: reached privately, as oneself, by no more connections than it has, and recoverable."""
 
+import ipaddress
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.terraform.deployed import Deployed
 
@@ -34,7 +36,15 @@ def test_it_has_no_public_address(deployed: Deployed) -> None:
     assert ip["ipv4_enabled"] is False
     assert ip["private_network"]
     assert not ip["authorized_networks"]
-    assert ip["ssl_mode"] == "TRUSTED_CLIENT_CERTIFICATE_REQUIRED"
+    assert ip["ssl_mode"] == "ENCRYPTED_ONLY"
+
+
+def test_its_certificate_is_of_a_ca_of_its_own(deployed: Deployed) -> None:
+    """Functions verify the CA and no name, so the CA must sign for nobody else."""
+    (ip,) = _settings(deployed)["ip_configuration"]
+    assert ip["server_ca_mode"] == "GOOGLE_MANAGED_INTERNAL_CA"
+    certificates = {v["DATABASE_CA"] for v in deployed.environments.values() if "DATABASE_CA" in v}
+    assert certificates == {"certificate of the CA of kapas"}
 
 
 def test_it_is_made_once_its_network_is_connected(deployed: Deployed) -> None:
@@ -56,16 +66,23 @@ def test_functions_log_in_as_themselves_with_their_role(deployed: Deployed) -> N
     assert {user["type"] for user in users.values()} == {"CLOUD_IAM_SERVICE_ACCOUNT"}
 
 
-def test_functions_are_told_of_the_database_and_of_themselves(deployed: Deployed) -> None:
-    instance = deployed.one("sql_database_instance")["connection_name"]
+def test_functions_know_the_database_and_who_they_are(deployed: Deployed) -> None:
+    address = deployed.one("sql_database_instance")["private_ip_address"]
     database = deployed.one("sql_database")["name"]
+    assert ipaddress.ip_address(address).is_private
     for name, function in deployed.catalog.functions.items():
         variables = deployed.environments[name]
         if function.database:
             user = f"{name}%40{deployed.project}.iam"
-            assert variables["DATABASE_URL"].startswith(f"postgresql://{user}@"), name
-            assert f"/{database}?sslmode=verify-full" in variables["DATABASE_URL"], name
-            assert variables["DATABASE_INSTANCE"] == instance, name
+            assert variables["DATABASE_URL"] == f"postgresql://{user}@{address}/{database}?sslmode=verify-ca", name
+            assert variables["DATABASE_IAM"] == "true", name
+
+
+def test_functions_reach_it_without_a_connector(deployed: Deployed) -> None:
+    assert _settings(deployed)["connector_enforcement"] == "NOT_REQUIRED"
+    for name, function in deployed.catalog.functions.items():
+        # Direct VPC egress: the database has an address of the network only.
+        assert not function.database or deployed.services[name]["direct_vpc_network_interface"], name
 
 
 def test_it_can_be_restored_to_any_moment_of_a_week(deployed: Deployed) -> None:
@@ -88,8 +105,11 @@ def test_a_restored_instance_takes_over_and_nothing_is_deleted(restored: list[di
         for change in restored
         if change["type"] == "google_cloudfunctions2_function"
     }
-    databases = {variables["DATABASE_INSTANCE"] for variables in told.values() if "DATABASE_INSTANCE" in variables}
-    assert databases == {"kapas-dev:asia-south1:kapas-restored"}
+    with_database = [variables for variables in told.values() if "DATABASE_URL" in variables]
+    (address,) = {urlsplit(variables["DATABASE_URL"]).hostname for variables in with_database}
+    (instance,) = [change["change"]["after"] for change in restored if change["type"] == "google_sql_database_instance"]
+    assert (instance["name"], instance["private_ip_address"]) == ("kapas-restored", address)
+    assert {variables["DATABASE_CA"] for variables in with_database} == {"certificate of the CA of kapas-restored"}
 
 
 def test_who_may_connect_may_connect_to_an_instance_that_is_restored(deployed: Deployed) -> None:

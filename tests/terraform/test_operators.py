@@ -24,7 +24,7 @@ NEEDS = {
 }
 """A command of gcloud -> the role, or the permission of the operators' own role, that it needs."""
 
-BY_AN_OWNER = {"kms keys add-iam-policy-binding", "storage ls"}
+BY_AN_OWNER = {"kms keys add-iam-policy-binding", "sql ssl server-ca-certs", "storage ls"}
 """Commands that a runbook has an owner do, or grant for that time."""
 
 

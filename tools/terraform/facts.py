@@ -100,7 +100,11 @@ COMPUTED = {
         "member": "serviceAccount:{account_id}@{project}.iam.gserviceaccount.com",
     },
     "google_service_account_iam_member": {"id": "{service_account_id}/{role}/{member}"},
-    "google_sql_database_instance": {"id": "{name}", "connection_name": "{project}:{region}:{name}"},
+    "google_sql_database_instance": {
+        "id": "{name}",
+        "connection_name": "{project}:{region}:{name}",
+        "private_ip_address": "10.20.0.{octet}",
+    },
     "google_sql_user": {"id": "{name}//{instance}"},
     "google_storage_bucket": {"id": "{name}", "url": "gs://{name}"},
     "google_storage_bucket_iam_member": {"id": "{bucket}/{role}/{member}"},
@@ -109,11 +113,22 @@ COMPUTED = {
         "email_address": "service-{number}@gs-project-accounts.iam.gserviceaccount.com",
         "member": "serviceAccount:service-{number}@gs-project-accounts.iam.gserviceaccount.com",
     },
+    "data.google_sql_ca_certs": {
+        "certs": [
+            {
+                "cert": "certificate of the CA of {instance}",
+                "common_name": "",
+                "create_time": "",
+                "expiration_time": "",
+                "sha1_fingerprint": "",
+            }
+        ],
+    },
     "data.google_logging_project_cmek_settings": {
         "service_account_id": "service-{number}@gcp-sa-logging.iam.gserviceaccount.com",
     },
 }
-"""Type -> computed attribute -> its value. `{fields}` is the paths of an index."""
+"""Type -> computed attribute -> its value. `{fields}` is the paths of an index, `{octet}` a number that follows the name."""
 
 IMPORTED = {
     "google_sql_database_instance": r"(?P<name>[^/]+)",

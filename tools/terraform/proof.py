@@ -75,7 +75,7 @@ def grow(folder: Path) -> None:
     common["database"]["max_connections"] += len(GROWTH["functions"])
     path.write_text(yaml.safe_dump(common, sort_keys=False))
     limits = {"concurrency": 1, "memory_mb": 512, "timeout_seconds": 60}
-    limits |= {"min_instances": 0, "max_instances": 1, "import_budget_ms": 900}
+    limits |= {"min_instances": 0, "max_instances": 1, "import_budget_modules": 600}
     functions = {
         name: {**limits, "entry_point": name.replace("-", "_"), **entry} for name, entry in GROWTH["functions"].items()
     }

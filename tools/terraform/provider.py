@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import threading
+import zlib
 from collections.abc import Iterator
 from concurrent import futures
 from itertools import count
@@ -216,7 +217,8 @@ class Provider(rpc.ProviderServicer):
         value = self._cloud.clone(kind, named.groupdict()) if named else None
         if value is None:
             return pb.ImportResourceState.Response(diagnostics=[_error(f"there is no {kind} {request.id} to import")])
-        value |= {name: text for name in ("id", "connection_name") if (text := self._computed(kind, name, value))}
+        computed = ("id", "connection_name", "private_ip_address")
+        value |= {name: text for name in computed if (text := self._computed(kind, name, value))}
         imported = pb.ImportResourceState.ImportedResource(type_name=kind, state=_encode(value))
         return pb.ImportResourceState.Response(imported_resources=[imported])
 
@@ -239,7 +241,7 @@ class Provider(rpc.ProviderServicer):
             for _, inner in _each(nested, value.get(name)):
                 self._settle(kind, nested["block"], inner, top=False)
 
-    def _computed(self, kind: str, name: str, value: Value) -> str | None:
+    def _computed(self, kind: str, name: str, value: Value) -> Any:
         template = facts.COMPUTED.get(kind, {}).get(name) or facts.COMPUTED["*"].get(name)
         known = {key: text for key, text in value.items() if isinstance(text, str)}
         known.setdefault("project", self._config.get("project") or "unknown-project")
@@ -249,10 +251,18 @@ class Provider(rpc.ProviderServicer):
             field["field_path"] for field in value.get("fields") or [] if isinstance(field, dict)
         )
         known.setdefault("name", f"{kind}-{next(self._count)}")  # what has no name is told apart all the same
+        known["octet"] = str(zlib.crc32(known["name"].encode()) % 250 + 2)
         try:
-            return template.format(**known) if template else None
+            return _filled(template, known) if template else None
         except KeyError:
             return None
+
+
+def _filled(template: Any, known: dict[str, str]) -> Any:
+    """A template with its names replaced: a text, or a list of objects of texts."""
+    if isinstance(template, str):
+        return template.format(**known)
+    return [{name: text.format(**known) for name, text in each.items()} for each in template]
 
 
 def _plan(block: Schema, value: Value, *, is_new: bool) -> None:

@@ -16,7 +16,7 @@ import functools
 import json
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask import Request, Response
 from pydantic import BaseModel, ValidationError
@@ -27,10 +27,10 @@ from kapas.http.calls import View, entry_point
 from kapas.messaging.events import CloudEvent
 from kapas.messaging.relay import waker
 from kapas.platform import log
-from kapas.platform.db import Database
-from kapas.platform.db.connect import open_database
 from kapas.platform.ports import Bus, Documents, Files, Signer, Tasks
 from kapas.platform.settings import (
+    GOOGLE_KMS,
+    ApiSettings,
     ArchiveSettings,
     CallerSettings,
     DatabaseSettings,
@@ -44,6 +44,9 @@ from kapas.platform.settings import (
     load_all,
 )
 from kapas.privacy.keys import Keyring
+
+if TYPE_CHECKING:
+    from kapas.platform.db import Database
 
 P = TypeVar("P", bound=BaseModel)
 S = TypeVar("S", bound=Settings)
@@ -68,8 +71,8 @@ class Function:
         return next(one for one in loaded if isinstance(one, model))
 
     @property
-    def database(self) -> Database:
-        return self.keep("database", lambda: open_database(self.settings(DatabaseSettings)))
+    def database(self) -> "Database":
+        return self.keep("database", self._make_database)
 
     @property
     def tasks(self) -> Tasks:
@@ -195,7 +198,12 @@ class Function:
         if work():
             self.wake()
 
-    # Google's clients cost 200 to 400 ms each at import: only a function that uses one pays for it.
+    # The driver and Google's clients cost 20 to 250 ms each at import: only a function that uses one pays for it.
+
+    def _make_database(self) -> "Database":
+        from kapas.platform.db.connect import open_database
+
+        return open_database(self.settings(DatabaseSettings))
 
     def _make_tasks(self) -> Tasks:
         from kapas.platform.gcp.tasks import CloudTasks
@@ -219,10 +227,20 @@ class Function:
         return CloudStorage(getattr(settings, bucket), settings)
 
     def _make_keyring(self) -> Keyring:
+        settings = self.settings(KeySettings)
+        if self._has_grpc and (settings.kms_endpoint or settings.kms_url == GOOGLE_KMS):
+            from kapas.platform.gcp.kms_client import KmsClient
+
+            return Keyring(KmsClient(settings.kms_key, settings.kms_endpoint))
         from kapas.platform.gcp.kms import CloudKms
 
-        settings = self.settings(KeySettings)
         return Keyring(CloudKms(settings.kms_key, settings.kms_url))
+
+    @property
+    def _has_grpc(self) -> bool:
+        """Whether no client waits for a cold start that imports grpc anyway: the function enqueues, and serves none."""
+        given = set(self._models)
+        return TaskSettings in given and not any(issubclass(model, ApiSettings) for model in given)
 
     def _make_signer(self) -> Signer:
         from kapas.platform.gcp.kms_signer import KmsSigner

@@ -1,26 +1,26 @@
 """Signed tokens: compact JWS (RFC 7515), RS256 or ES256, verified against an issuer's key set (RFC 7517).
 
-Verified with `cryptography` itself: pyjwt imports X.509 and SSH support that nothing here needs, 78 ms of a cold start.
-The tests hold this to tokens that pyjwt makes.
+PyJWT reads and verifies; it is imported at the first token. The key set is our own: PyJWT's client has no bound on fetches
+for unknown key ids, drops its keys while the issuer is down, and follows the system's clock.
 """
 
-import base64
-import binascii
-import http.client
 import json
 import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from kapas.errors import Unavailable
-from kapas.platform import log
+from kapas.platform import fetch, log
 from kapas.values import clock
 
+if TYPE_CHECKING:
+    from jwt import PyJWK
+
 MAX_TOKEN_CHARS = 8192
+ALGORITHMS = ("RS256", "ES256")
 MIN_RSA_BITS = 2048
 """RFC 7518 section 3.3."""
 
@@ -30,7 +30,6 @@ REMOVED = "SIGNATURE_REMOVED_BY_GOOGLE"
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 Claims = Mapping[str, Any]
-Algorithm = Literal["RS256", "ES256"]
 Fetch = Callable[[], bytes]
 """Answers a key set as JSON. Raises `kapas.errors.Unavailable`."""
 
@@ -68,9 +67,7 @@ class Key:
     """A public key. It is of one kind, so the algorithm that a token names cannot choose another use of it."""
 
     jwk: Mapping[str, Any]
-    algorithm: Algorithm
-    verify: Callable[[bytes, bytes], bool]
-    """Whether the first argument is this key's signature over the second."""
+    public: "PyJWK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,74 +136,55 @@ class KeySet:
 
 
 def fetch_from(url: str, *, timeout: float = 3.0) -> Fetch:
-    """Fetches a key set from `url`, once more if the first try fails. Once an hour: no connection is kept for it."""
-    address = urlsplit(url)
-    target = (address.path or "/") + (f"?{address.query}" if address.query else "")
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-
-    def fetch() -> bytes:
-        for last in (False, True):
-            connection = kind(address.netloc, timeout=timeout)
-            try:
-                connection.request("GET", target)
-                answer = connection.getresponse()
-                if answer.status == 200:
-                    return answer.read()
-            except (OSError, http.client.HTTPException) as failure:
-                if last:
-                    raise Unavailable from failure
-            finally:
-                connection.close()
-        raise Unavailable
-
-    return fetch
+    """Fetches a key set from `url`."""
+    return lambda: fetch.get(url, timeout=timeout)
 
 
 def read(token: str, keys: KeySet) -> Signed:
-    """The claims of a token whose signature is good. Whom it is for and until when is for the caller to check.
+    """The claims of a token whose signature is good. The audience, issuer and times are for the caller to check.
 
     Raises:
         InvalidToken: `malformed`, `algorithm`, `critical`, `key_id` (missing or unknown), `signature`, or
-            `signature_removed` if it did not get here.
+            `signature_removed` if a service of Google's took it off.
         Unavailable: as `KeySet.get`.
     """
-    if _COMPACT.fullmatch(token) is None:
+    import jwt
+
+    if _COMPACT.fullmatch(token) is None:  # PyJWT lets padding pass, which RFC 7515 does not
         raise InvalidToken("malformed")
-    signed, _, signature = token.rpartition(".")
-    if signature == REMOVED:
+    if token.endswith(f".{REMOVED}"):
         raise InvalidToken("signature_removed")
-    header, _, payload = signed.partition(".")
-    fields = _json_object(header)
-    if fields.get("alg") not in ("RS256", "ES256"):
+    try:
+        header = jwt.get_unverified_header(token)
+    except jwt.DecodeError:
+        raise InvalidToken("malformed") from None
+    except jwt.InvalidTokenError as fault:
+        raise InvalidToken("key_id" if "Key ID" in str(fault) else "critical") from None
+    if header.get("alg") not in ALGORITHMS:
         raise InvalidToken("algorithm")
-    if "crit" in fields:
+    if "crit" in header:  # whatever it is: no extension is in use here
         raise InvalidToken("critical")
-    key_id = fields.get("kid")
+    key_id = header.get("kid")
     key = keys.get(key_id) if isinstance(key_id, str) else None
     if not isinstance(key_id, str) or key is None:
         raise InvalidToken("key_id")
-    if key.algorithm != fields["alg"]:
-        raise InvalidToken("algorithm")
-    if not key.verify(_base64url(signature), signed.encode()):
-        raise InvalidToken("signature")
-    return Signed(_json_object(payload), key_id, key)
-
-
-def _json_object(segment: str) -> dict[str, Any]:
     try:
-        value = json.loads(_base64url(segment))
+        payload: bytes = jwt.PyJWS().decode(token, key.public, algorithms=ALGORITHMS)
+    except jwt.InvalidAlgorithmError:
+        raise InvalidToken("algorithm") from None
+    except jwt.InvalidTokenError:
+        raise InvalidToken("signature") from None
+    return Signed(_claims(payload), key_id, key)
+
+
+def _claims(payload: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(payload)
     except (ValueError, RecursionError):
         raise InvalidToken("malformed") from None
     if not isinstance(value, dict):
         raise InvalidToken("malformed")
     return cast(dict[str, Any], value)
-
-
-def _base64url(segment: str) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(segment + "==")
-    except binascii.Error:
-        raise InvalidToken("malformed") from None
 
 
 def _parse(document: bytes, known: Mapping[str, Key]) -> dict[str, Key]:
@@ -225,62 +203,14 @@ def _parse(document: bytes, known: Mapping[str, Key]) -> dict[str, Key]:
 
 def _parse_key(jwk: dict[str, Any]) -> Key | None:
     """The key, or None for one of another kind or use, or out of range: those are ignored (RFC 7517 section 5)."""
+    from jwt import PyJWK, PyJWTError
+
     if jwk.get("use", "sig") != "sig":
         return None
     try:
-        match jwk:
-            case {"kty": "RSA", "n": str(n), "e": str(e)} if jwk.get("alg", "RS256") == "RS256":
-                return Key(jwk, "RS256", _rs256(_number(n), _number(e)))
-            case {"kty": "EC", "crv": "P-256", "x": str(x), "y": str(y)} if jwk.get("alg", "ES256") == "ES256":
-                return Key(jwk, "ES256", _es256(_number(x), _number(y)))
-            case _:
-                return None
-    except ValueError:
+        public = PyJWK(jwk)
+    except (PyJWTError, ValueError, TypeError, KeyError):
         return None
-
-
-def _rs256(n: int, e: int) -> Callable[[bytes, bytes], bool]:
-    """RFC 7518 section 3.3. Raises `ValueError` for a key that is too short or none."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    if n.bit_length() < MIN_RSA_BITS:
-        raise ValueError("the RSA key is too short")
-    key, padding, digest = RSAPublicNumbers(e, n).public_key(), PKCS1v15(), SHA256()
-
-    def verify(signature: bytes, signed: bytes) -> bool:
-        try:
-            key.verify(signature, signed, padding, digest)
-        except InvalidSignature:
-            return False
-        return True
-
-    return verify
-
-
-def _es256(x: int, y: int) -> Callable[[bytes, bytes], bool]:
-    """RFC 7518 section 3.4: the signature is r and s, 32 bytes each. Raises `ValueError` off the curve."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicNumbers
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    key, ecdsa = EllipticCurvePublicNumbers(x, y, SECP256R1()).public_key(), ECDSA(SHA256())
-
-    def verify(signature: bytes, signed: bytes) -> bool:
-        if len(signature) != 64:
-            return False
-        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-        try:
-            key.verify(encode_dss_signature(r, s), signed, ecdsa)
-        except InvalidSignature:
-            return False
-        return True
-
-    return verify
-
-
-def _number(segment: str) -> int:
-    return int.from_bytes(base64.urlsafe_b64decode(segment + "=="), "big")
+    if public.algorithm_name not in ALGORITHMS or (jwk["kty"] == "RSA" and public.key.key_size < MIN_RSA_BITS):
+        return None
+    return Key(jwk, public)

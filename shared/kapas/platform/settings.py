@@ -8,6 +8,8 @@ from typing import TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+GOOGLE_KMS = "https://cloudkms.googleapis.com"
+
 _environment: ContextVar[Mapping[str, str] | None] = ContextVar("kapas.platform.settings", default=None)
 
 
@@ -36,9 +38,12 @@ class DatabaseSettings(Settings):
     """A function that reads or writes PostgreSQL."""
 
     database_url: str
-    """`postgresql://role@host:port/name?sslmode=verify-full&sslrootcert=path`, see `kapas.platform.db.connect`."""
-    database_instance: str = ""
-    """`project:region:instance` to reach Cloud SQL through its connector with IAM login; empty for a plain address."""
+    """`postgresql://user@host:port/name?sslmode=verify-full&sslrootcert=path`, see `kapas.platform.db.connect`."""
+    database_iam: bool = False
+    """Whether to log in with an access token of the function's own service account."""
+    database_ca: str = ""
+    """The certificates that the database's own must be signed by, as PEM text; empty for the file in `DATABASE_URL`, or
+    the system's."""
     database_pool: int
     """Connections this instance may hold: the catalog's `database.pool`."""
 
@@ -91,7 +96,9 @@ class KeySettings(Settings):
 
     kms_key: str
     """The full name of the KMS key that wraps epoch keys."""
-    kms_url: str = "https://cloudkms.googleapis.com"
+    kms_url: str = GOOGLE_KMS
+    kms_endpoint: str = ""
+    """`host:port` of a stand-in for KMS over gRPC, for functions that use Google's client; empty for Google's."""
 
 
 class SigningSettings(Settings):
@@ -99,7 +106,7 @@ class SigningSettings(Settings):
 
     receipt_key: str
     """The full name of the version of the KMS key that signs them; to rotate the key, name its next version."""
-    kms_url: str = "https://cloudkms.googleapis.com"
+    kms_url: str = GOOGLE_KMS
 
 
 class FileSettings(Settings):

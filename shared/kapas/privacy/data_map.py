@@ -1,15 +1,15 @@
 """The data map: what the platform holds of a partner, where, why, for how long, and what becomes of it.
 
-One entry for every column of every table, every field of every Firestore collection and every prefix of every bucket, in
-`data_map.json`. Exports, erasures and the retention sweep are driven by it; a contract test holds it complete. JSON,
-because every function that needs the map reads it at its start: the standard library's TOML reader is in Python and takes a
-hundred times as long, and YAML would be a further dependency.
+One entry for every column of every table, every field of every Firestore collection and every prefix of every bucket. Each
+capability keeps its part in `functions/<capability>/data_map.json`; `data_map.json` beside this file has what crosses them.
+Exports, erasures, the retention sweep and the grants of both follow from the union; a contract test holds it complete. JSON,
+because a function that needs the map reads it at its start: YAML would be a further dependency.
 """
 
 import functools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal, cast
@@ -92,6 +92,25 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """How the retention sweep finds and deletes the rows of a table, or their files."""
+
+    only: str = "true"
+    """The condition, in SQL on `t`, for a row to be swept at all. Rows that ended before `:cutoff` are due."""
+    anchor: str = ""
+    """The time, in SQL on `t`, that retention counts from, where it is not just the anchor column."""
+    children: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Tables whose rows go with a row of this one -> their column that names its key."""
+    file: FileOf | None = None
+    """The file that is swept while its row stays, by `policy`."""
+    policy: str = ""
+    reads: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """Columns of other tables that `only` and `anchor` read."""
+    last: bool = False
+    """Whether it is swept after all other tables: the audit trail records what happens to them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One table. `key` is its order, column -> SQL type; `anchor` the column that retention counts from."""
 
@@ -115,6 +134,9 @@ class Table:
     """The file of each row: exported with it, and deleted by the policy of its prefix, at the latest with the row."""
     withheld: Withheld | None
     """The rows that are not exported."""
+    sweep: tuple[Sweep, ...]
+    never_swept: str
+    """Why the sweep leaves the rows, though their policy lets them go."""
 
     @property
     def exported(self) -> tuple[Column, ...]:
@@ -158,10 +180,11 @@ class Collection:
     erase: EraseAction
     because: str
     fields: Mapping[str, Column]
+    never_swept: str = ""
 
     def redacted(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The document after an erasure."""
-        return {**document, **{name: field.to for name, field in self.fields.items() if field.erase == "redact"}}
+        return {**document, **{name: one.to for name, one in self.fields.items() if one.erase == "redact"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +202,7 @@ class Prefix:
     erase: EraseAction
     because: str
     export: ExportRule
+    never_swept: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,16 +233,54 @@ class DataMap:
         """The table whose rows those of `table` go with: itself, where it follows none."""
         return self.tables[cast(str, table.follows.parent)] if table.follows else table
 
+    def never_swept(self) -> Mapping[str, str]:
+        """Place -> why the sweep leaves it, though its policy lets it go."""
+        found = {f"table {table.name}": table.never_swept for table in self.tables.values()}
+        found |= {f"collection {one.name}": one.never_swept for one in self.collections.values()}
+        found |= {f"bucket {one.bucket}/{one.prefix}": one.never_swept for one in self.prefixes}
+        return {name: why for name, why in found.items() if why}
+
     def prefix(self, file: FileOf) -> Prefix:
         """The prefix of the bucket under which a table's files lie."""
         [found] = [one for one in self.prefixes if one.bucket == file.bucket and file.path.startswith(one.prefix)]
         return found
 
 
+OWN = Path(__file__).with_suffix(".json")
+BUNDLED = Path(__file__).with_name("data_maps")
+"""Where a bundle has the parts of the capabilities."""
+
+
 @functools.cache
 def data_map() -> DataMap:
     """The data map, read at the first use."""
-    return parse(json.loads((Path(__file__).with_suffix(".json")).read_text("utf-8")))
+    return parse(union(json.loads(path.read_text("utf-8")) for path in parts()))
+
+
+def parts() -> list[Path]:
+    """The files of the map: each capability's, then what crosses them."""
+    repository = Path(__file__).parents[3]
+    of_capabilities = BUNDLED.glob("*.json") if BUNDLED.exists() else repository.glob("functions/*/data_map.json")
+    return [*sorted(of_capabilities), OWN]
+
+
+def union(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """One map of several. Raises `InvalidDataMap` for what two of them describe."""
+    whole: dict[str, Any] = {"recipients": [], "tables": {}, "collections": {}, "buckets": {}}
+    for part in parts:
+        whole |= {name: part[name] for name in ("version", "region") if name in part}
+        whole["recipients"] += part.get("recipients", [])
+        _add(whole["tables"], part.get("tables", {}), "tables")
+        _add(whole["collections"], part.get("collections", {}), "collections")
+        for bucket, prefixes in part.get("buckets", {}).items():
+            _add(whole["buckets"].setdefault(bucket, {}), prefixes, f"buckets.{bucket}")
+    return whole
+
+
+def _add(entries: dict[str, Any], more: Mapping[str, Any], where: str) -> None:
+    if twice := sorted(entries.keys() & more.keys()):
+        raise InvalidDataMap(f"{where}.{twice[0]} is in the data map of two capabilities")
+    entries.update(more)
 
 
 def parse(data: Mapping[str, Any]) -> DataMap:
@@ -266,21 +328,28 @@ def _table(name: str, region: str, entry: Mapping[str, Any]) -> Table:
         counted=entry.get("counted", True),
         files=FileOf(**entry["files"]) if "files" in entry else None,
         withheld=_withheld(entry["withheld"]) if "withheld" in entry else None,
+        sweep=tuple(_sweep(one) for one in entry.get("sweep", [])),
+        never_swept=entry.get("never_swept", ""),
     )
+
+
+def _sweep(entry: Mapping[str, Any]) -> Sweep:
+    file = FileOf(**entry["file"]) if "file" in entry else None
+    return Sweep(**{name: value for name, value in entry.items() if name != "file"}, file=file)
 
 
 def _withheld(entry: Mapping[str, Any]) -> Withheld:
     return Withheld(entry["column"], tuple(entry["in"]), entry.get("because", ""))
 
 
-def _collection(name: str, region: str, entry: Mapping[str, Any]) -> Collection:
+def _collection(collection: str, region: str, entry: Mapping[str, Any]) -> Collection:
     fields: dict[str, Column] = {}
-    for field, value in entry["fields"].items():
-        column = _column(field, entry, value)
+    for name, value in entry["fields"].items():
+        column = _column(name, entry, value)
         changed = isinstance(value, dict) and "to" in value
-        fields[field] = column if changed else Column(field, column.category, column.export, "retain", column.because)
+        fields[name] = column if changed else Column(name, column.category, column.export, "retain", column.because)
     return Collection(
-        name=name,
+        name=collection,
         title=entry["title"],
         purpose=entry["purpose"],
         region=entry.get("region", region),
@@ -290,6 +359,7 @@ def _collection(name: str, region: str, entry: Mapping[str, Any]) -> Collection:
         erase=entry["erase"],
         because=entry["because"],
         fields=fields,
+        never_swept=entry.get("never_swept", ""),
     )
 
 
@@ -328,12 +398,15 @@ def _check(table: Table, tables: Mapping[str, Table]) -> None:
         raise InvalidDataMap(f"{where} names {', '.join(unknown)}, which it has no entry for")
     parents = {path.parent for path in table.subject} | {column.kept_for for column in table.columns.values()}
     parents |= {table.follows.parent} if table.follows else set()
+    parents |= {name for sweep in table.sweep for name in (*sweep.children, *sweep.reads)}
     if missing := sorted(name for name in parents if name and name not in tables):
         raise InvalidDataMap(f"{where} refers to {', '.join(missing)}, which is not in the map")
     if table.subject and not table.key:
         raise InvalidDataMap(f"{where} needs the key that its rows are read in the order of")
     if bool(table.retention) == bool(table.follows):
         raise InvalidDataMap(f"{where} has either a retention or a table that it follows")
+    if table.sweep and table.never_swept:
+        raise InvalidDataMap(f"{where} is swept and never swept")
     if table.withheld and not table.withheld.because:
         raise InvalidDataMap(f"{where} leaves rows out of exports: say because of what")
     for column in table.columns.values():

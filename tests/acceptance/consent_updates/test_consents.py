@@ -403,7 +403,7 @@ def test_the_partner_s_own_systems_hear_of_a_withdrawal(client: Client, partner:
     client.call("PUT", f"/_local/receiver/{name}", {"secret": secret})
     decide(partner, marketing="granted")
     decide(partner, marketing="withdrawn")
-    client.post("/_local/clock", {"advance": "PT2M"})  # the relay's and the reaper's sweeps, at the latest
+    client.post("/_local/clock", {"advance": "PT2M"})  # the relay's and the watchdog's sweeps, at the latest
     received = client.get(f"/_local/receiver/{name}").body
     assert "consent.withdrawn.v1" in json.dumps(received)
     assert "consent.granted.v1" not in json.dumps(received)

@@ -116,7 +116,7 @@ def test_operations_does_not_have_an_incomplete_partner_checked(client: Client, 
 def test_who_lets_a_deadline_pass_is_told_of_it_and_listed(client: Client, sql: Connection) -> None:
     partner, _ = register(client)
     client.post("/_local/clock", {"advance": "P30D"})
-    client.post("/_local/clock", {"advance": "PT6M"})  # the reaper comes every five minutes
+    client.post("/_local/clock", {"advance": "PT6M"})  # the watchdog comes every five minutes
     client.settle()
     operations = client.as_user("operations", None, "ops")
     listed = operations.get(f"/v1/partners?overdue=true&limit=100&type={partner.body['type']}").body["data"]

@@ -3,21 +3,16 @@
 import io
 import os
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pg8000.core import CoreConnection
 from pg8000.exceptions import InterfaceError
 from pg8000.native import Connection
@@ -25,7 +20,7 @@ from pg8000.native import Connection
 from kapas.errors import Unavailable
 from kapas.platform import log
 from kapas.platform.db import PLATFORM, ConnectionLost, Database, DatabaseFailure, LockTimeout, UniqueViolation
-from kapas.platform.db.connect import connector, tls
+from kapas.platform.db.connect import connector
 from kapas.platform.db.driver import adapted
 from kapas.platform.settings import DatabaseSettings
 from kapas.values import ids
@@ -295,96 +290,3 @@ def test_statements_and_lock_waits_are_bounded_by_the_server(postgres: Postgres,
 def test_without_a_word_about_tls_the_server_must_prove_who_it_is(postgres: Postgres) -> None:
     with pytest.raises(Unavailable), Database(connector(settings_for(postgres, "")), 1).session(None):
         pass
-
-
-def test_a_server_is_reached_over_tls_under_the_name_of_its_certificate(postgres: Postgres, tmp_path: Path) -> None:
-    with tls_proxy("localhost", postgres.port, tmp_path) as (port, root):
-        plain = settings_for(postgres).database_url.split("?")[0]
-        url = f"{plain.replace(str(postgres.port), str(port))}?sslmode=verify-full&sslrootcert={root}"
-        settings = settings_for(postgres)
-        by_name = settings.model_copy(update={"database_url": url.replace("127.0.0.1", "localhost")})
-        database = Database(connector(by_name), 1)
-        with database.session(None) as db:
-            assert db.one("SELECT 1") == [1]
-        database.close()
-        by_address = settings.model_copy(update={"database_url": url})
-        with pytest.raises(Unavailable), Database(connector(by_address), 1).session(None):
-            pass
-
-
-@contextmanager
-def tls_proxy(name: str, server: int, folder: Path) -> Iterator[tuple[int, Path]]:
-    """PostgreSQL's own TLS handshake in front of a server without TLS (the wheel's build has none): port, certificate."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    write_certificate(name, certificate, key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def pipe(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                target.sendall(data)
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
-
-    def serve(client: socket.socket) -> None:
-        client.recv(8)  # SSLRequest
-        client.sendall(b"S")
-        with (
-            suppress(OSError),
-            context.wrap_socket(client, server_side=True) as secure,
-            socket.create_connection(("127.0.0.1", server)) as behind,
-        ):
-            threading.Thread(target=pipe, args=(behind, secure), daemon=True).start()
-            pipe(secure, behind)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield listener.getsockname()[1], certificate
-    finally:
-        listener.close()
-
-
-def write_certificate(name: str, certificate: Path, key: Path) -> None:
-    """A self-signed certificate for `name`, and its key."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(subject, subject, private.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(private, hashes.SHA256())
-    )
-    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key.write_bytes(
-        private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-
-
-def test_one_tls_context_verifies_certificate_and_name(tmp_path: Path) -> None:
-    context = tls("verify-full", None)
-    assert context is not False
-    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert tls("disable", None) is False
-    with pytest.raises(ValueError, match="verify-full"):
-        tls("require", None)
-
-
-def test_the_cloud_sql_connector_is_imported_only_when_asked_for() -> None:
-    import subprocess
-    import sys
-
-    code = "import sys, kapas.platform.db.connect; print('google.cloud.sql' in sys.modules, 'aiohttp' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["False", "False"]

@@ -84,7 +84,7 @@ def platform(admin: Connection, login: Login, time: Time) -> Iterator[Platform]:
 def run(platform: Platform, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The tool, as it is called."""
     url = f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres?sslmode=disable"
-    monkeypatch.setattr(rewrap_keys, "CloudKms", lambda *_: platform.kms)
+    monkeypatch.setattr(rewrap_keys, "KmsClient", lambda *_: platform.kms)
     return lambda *arguments: rewrap_keys.main(arguments, {"DATABASE_URL": url, "KMS_KEY": "personal-data"})
 
 

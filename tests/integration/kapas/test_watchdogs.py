@@ -63,12 +63,12 @@ def test_a_lost_grading_gets_one_task_a_minute(grading_database: Database, time:
     partner_id, queue = ids.uuid7(), fake_tasks.Queue()
     with grading_database.session(partner_id) as db:
         queued(db, partner_id)
-    assert gradings.reap(grading_database, queue) == 0  # its task may be on the way
+    assert gradings.watch(grading_database, queue) == 0  # its task may be on the way
     time.advance(minutes=3)
-    assert [gradings.reap(grading_database, queue) for _ in range(2)] == [1, 1]
+    assert [gradings.watch(grading_database, queue) for _ in range(2)] == [1, 1]
     assert len(queue.tasks) == 1, "a schedule that fires twice makes one task"
     time.advance(minutes=1)
-    gradings.reap(grading_database, queue)
+    gradings.watch(grading_database, queue)
     assert len(queue.tasks) == 2, "the next one has a name that is not taken"
 
 
@@ -83,9 +83,9 @@ def test_a_reaper_that_is_killed_has_the_others_graded_the_next_time(
     with monkeypatch.context() as dying:
         dying.setattr(queue, "enqueue", killed_at(2, queue.enqueue))
         with pytest.raises(Killed):
-            gradings.reap(grading_database, queue)
+            gradings.watch(grading_database, queue)
     assert len(queue.tasks) == 1
-    assert gradings.reap(grading_database, queue) == 2
+    assert gradings.watch(grading_database, queue) == 2
     assert len(queue.tasks) == 2, "the one that has its task gets no other"
 
 
@@ -106,9 +106,9 @@ def test_a_sweep_that_is_killed_expires_the_others_the_next_time(
     with monkeypatch.context() as dying:
         dying.setattr(deadlines.outbox, "commit", killed_at(2, outbox.commit))
         with pytest.raises(Killed):
-            deadlines.sweep(market.database)
+            deadlines.watch(market.database)
     assert sorted(market.trade(trade_id).status for trade_id in lost) == ["EXPIRED", "OFFERED"]
-    assert [deadlines.sweep(market.database) for _ in range(2)] == [1, 0]
+    assert [deadlines.watch(market.database) for _ in range(2)] == [1, 0]
     for trade_id in lost:
         assert [event.type for event in market.cloud_events(trade_id)] == ["trade.offered.v1", "trade.expired.v1"]
 

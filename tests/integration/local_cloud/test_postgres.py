@@ -49,7 +49,7 @@ def connect(server: Postgres) -> Connection:
 
 
 def gone(pid: int) -> bool:
-    """Whether the process has ended (one that waits to be reaped has)."""
+    """Whether the process has ended (one that waits to be resumed has)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):

@@ -41,9 +41,9 @@ def verifying(system: System) -> Identity:
 
 
 def made(system: System) -> list[Task]:
-    """The tasks that one run of the reaper makes."""
+    """The tasks that one run of the watchdog makes."""
     before = set(system.queue.tasks)
-    verification.reap(system.database, system.queue)
+    verification.watch(system.database, system.queue)
     return [task for name, task in system.queue.tasks.items() if name not in before]
 
 
@@ -136,10 +136,10 @@ def test_killed_after_a_task_was_made_the_next_run_makes_the_others(
     with monkeypatch.context() as dead:
         dead.setattr(system.queue, "enqueue", die)
         with pytest.raises(Killed):
-            verification.reap(system.database, system.queue)
+            verification.watch(system.database, system.queue)
     assert len(system.queue.tasks) == len(before) + 1
     system.time.now += timedelta(minutes=5)
-    verification.reap(system.database, system.queue)
+    verification.watch(system.database, system.queue)
     tasks = [task for name, task in system.queue.tasks.items() if name not in before]
     assert kinds(tasks) == KINDS
     finish(system, tasks)
@@ -152,7 +152,7 @@ def test_killed_between_the_step_and_its_tasks_they_are_made_in_their_time(syste
     system.time.now += LATE
     system.queue.down = True
     with pytest.raises(Unavailable):
-        verification.reap(system.database, system.queue)
+        verification.watch(system.database, system.queue)
     assert system.status(caller) == ("verifying", 3)
     system.queue.down = False
     system.time.now += LATE

@@ -79,10 +79,10 @@ def test_a_payment_comes_due_once_and_may_still_come(market: Market) -> None:
 def test_the_sweep_finds_what_no_task_did(market: Market) -> None:
     lost, later = market.offer().id, market.offer(expires_at=START + timedelta(days=9)).id
     market.time.advance(days=7, seconds=60)
-    assert deadlines.sweep(market.database) == 0  # its task may be on the way
+    assert deadlines.watch(market.database) == 0  # its task may be on the way
     market.time.advance(seconds=61)
-    assert deadlines.sweep(market.database) == 1
-    assert deadlines.sweep(market.database) == 0
+    assert deadlines.watch(market.database) == 1
+    assert deadlines.watch(market.database) == 0
     assert [market.trade(trade_id).status for trade_id in (lost, later)] == ["EXPIRED", "OFFERED"]
 
 

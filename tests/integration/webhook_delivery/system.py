@@ -114,8 +114,8 @@ class System:
         work = AttemptTask.model_validate_json(task.body)
         service.attempt(self.database, self.keyring, self.queue, self.partner, self.slots, work)
 
-    def reap(self) -> int:
-        return service.reap(self.database, self.queue)
+    def watch(self) -> int:
+        return service.watch(self.database, self.queue)
 
     def rotate(self, caller: Identity, endpoint_id: UUID, *, end_previous: bool = False) -> WebhookSecretRotated:
         with self.database.session(caller.partner_id) as db:
@@ -171,7 +171,7 @@ class System:
 
 @contextmanager
 def running(open_as: Callable[..., Database], admin: Connection) -> Generator[System]:
-    """A deployment without the rows of other tests, which the reaper would find."""
+    """A deployment without the rows of other tests, which the watchdog would find."""
     admin.run("TRUNCATE webhook_endpoints, webhook_messages, webhook_attempts, inbox, subject_keys, epoch_keys")
     with moving_time(START) as time:
         yield System(open_as("webhook_delivery", 4), open_as("partner_onboarding"), time)

@@ -33,7 +33,7 @@ def test_success_is_recorded_and_final(system: System, caller: Identity) -> None
     assert (attempt.started_at, attempt.response) == (START, "nul \ufffd is not text")
     system.time.advance(days=2)
     system.attempt(task)
-    assert (system.reap(), len(system.partner.posts)) == (0, 1)
+    assert (system.watch(), len(system.partner.posts)) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_gives_up_after_the_schedule(system: System, caller: Identity) -> None:
     span = sum(schedule.SCHEDULE, timedelta(0)) - schedule.SCHEDULE[1] + schedule.FLOOR
     assert span <= system.time.now - START <= span * 1.2
     system.time.advance(days=7)
-    assert system.reap() == 0
+    assert system.watch() == 0
 
 
 def test_410_disables_the_endpoint(system: System, caller: Identity) -> None:
@@ -128,7 +128,7 @@ def test_an_endpoint_that_is_enabled_again_gets_what_comes_then(system: System, 
     assert system.queue.tasks == []
     system.change(caller, created.id, 2, WebhookEndpointChange(status="enabled"))
     system.time.advance(minutes=1)
-    assert system.reap() == 0  # what it missed is sent only when it is asked for
+    assert system.watch() == 0  # what it missed is sent only when it is asked for
     system.fan_out(matched(caller))
     system.attempt(system.queue.take())
     assert [message.status for message in system.messages(caller, created.id)] == ["delivered", "discarded"]
@@ -152,9 +152,9 @@ def test_killed_between_the_commit_and_the_task_the_reaper_has_it_sent(system: S
     system.queue.down = True
     system.fan_out(matched(caller))
     system.queue.down = False
-    assert (system.reap(), system.queue.tasks) == (0, [])  # its task may still be on its way
+    assert (system.watch(), system.queue.tasks) == (0, [])  # its task may still be on its way
     system.time.advance(seconds=31)
-    assert system.reap() == 1
+    assert system.watch() == 1
     system.attempt(system.queue.take())
     assert system.message(caller, created.id).status == "delivered"
 
@@ -168,7 +168,7 @@ def test_killed_between_the_result_and_the_next_task_the_reaper_has_it_sent(syst
     system.attempt(task)
     system.queue.down = False
     system.time.advance(minutes=1)
-    assert system.reap() == 1
+    assert system.watch() == 1
     system.partner.reply = Reply(200)
     system.attempt(system.queue.take())
     message = system.message(caller, created.id)
@@ -190,10 +190,10 @@ def test_killed_after_the_send_it_is_sent_again_with_the_same_id(system: System,
     system.attempt(task)  # Cloud Tasks tries again at once, while the lease is live
     assert len(system.partner.posts) == 1
     system.time.advance(seconds=59)
-    assert system.reap() == 0
+    assert system.watch() == 0
     system.time.advance(seconds=2)
-    assert system.reap() == 1
-    assert system.reap() == 1  # the same minute, from a schedule that fired twice: the same name, one task
+    assert system.watch() == 1
+    assert system.watch() == 1  # the same minute, from a schedule that fired twice: the same name, one task
     system.attempt(system.queue.take())
     message = system.message(caller, created.id)
     assert system.partner.ids == [str(message.id)] * 2
@@ -254,7 +254,7 @@ def test_keys_that_cannot_be_had_leave_the_message_for_later(system: System, cal
         system.attempt(task)
     system.kms.down = False
     system.time.advance(seconds=61)
-    assert system.reap() == 1
+    assert system.watch() == 1
     system.attempt(system.queue.take())
     assert (system.message(caller, created.id).status, len(system.partner.posts)) == ("delivered", 1)
 
@@ -269,7 +269,7 @@ def test_the_reaper_takes_the_longest_overdue_first_and_no_more_than_it_may(
         system.time.advance(minutes=1)
     system.queue.down = False
     monkeypatch.setattr(service, "REAP_LIMIT", 2)
-    assert system.reap() == 2
+    assert system.watch() == 2
     with system.database.session(PLATFORM) as db:
         waiting = [message_id for message_id, _ in store.due(db, clock.now(), clock.now(), 3)]
     assert [AttemptTask.model_validate_json(task.body).message_id for task in system.queue.tasks] == waiting[:2]

@@ -19,7 +19,7 @@ OPEN = schedule.BREAKER_OPEN
 
 
 def play(system: System, until: datetime) -> None:
-    """Run each task at its time, and the reaper every minute."""
+    """Run each task at its time, and the watchdog every minute."""
     reaps = system.time.now + MINUTE
     while system.time.now < until:
         system.queue.tasks.sort(key=lambda task: (task.schedule_time or system.time.now, task.name))
@@ -31,7 +31,7 @@ def play(system: System, until: datetime) -> None:
         else:
             system.time.now = reaps
             reaps += MINUTE
-            system.reap()
+            system.watch()
 
 
 def down(system: System, caller: Identity, count: int = 0) -> None:
@@ -97,7 +97,7 @@ def test_is_spared_for_twice_as_long_after_each_probe_that_fails(
         waits.append((until - system.time.now).total_seconds())
         system.time.now = until + MINUTE
         system.queue.tasks = []
-        system.reap()
+        system.watch()
         system.attempt(system.queue.tasks.pop(0))
     assert waits == [pytest.approx(30, abs=1), 60, 120, 240, 480, 600, 600]
     system.partner.reply = Reply(200)
@@ -135,9 +135,9 @@ def test_killed_before_the_task_of_the_probe_the_reaper_has_one_made(
     until = open_until(system)
     assert until is not None
     system.time.now = until + timedelta(seconds=29)
-    assert system.reap() == 0  # the probe may be on its way
+    assert system.watch() == 0  # the probe may be on its way
     system.time.advance(seconds=1)
-    assert system.reap() == 1  # for all of them
+    assert system.watch() == 1  # for all of them
     system.partner.reply = Reply(200)
     play(system, system.time.now + timedelta(hours=3))
     assert undelivered(admin) == 0
@@ -158,7 +158,7 @@ def test_killed_while_it_turns_away_or_probes_nothing_is_lost(
         with pytest.raises(Killed):
             system.attempt(task)
     system.time.now = (open_until(system) or START) + MINUTE
-    assert system.reap() == 1
+    assert system.watch() == 1
     monkeypatch.setattr(system.partner, "meanwhile", kill)
     with pytest.raises(Killed):
         system.attempt(system.queue.take())

@@ -104,7 +104,7 @@ def test_a_message_that_waits_for_its_next_attempt_is_not_relied_upon(system: Sy
 def test_what_is_relied_upon_is_claimed_after_the_one_that_relies_can_be_seen(
     system: System, caller: Identity, admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Claimed in between, the second message would be seen by nobody until the reaper comes."""
+    """Claimed in between, the second message would be seen by nobody until the watchdog comes."""
     system.create(caller)
     system.fan_out(matched(caller))
     task = system.queue.take()
@@ -161,7 +161,7 @@ def test_stops_when_the_endpoint_wants_no_more(
     assert system.endpoint_status(caller, created.id) == "disabled"
     assert len(system.partner.posts) == 3
     system.time.advance(seconds=31)
-    system.reap()
+    system.watch()
     for one in system.queue.tasks:
         system.attempt(one)
     statuses = [message.status for message in system.messages(caller, created.id)[::-1]]

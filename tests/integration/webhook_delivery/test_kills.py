@@ -1,4 +1,4 @@
-"""A batch and the reaper, each done twice and killed at every step: what was recorded is not sent again, the rest is."""
+"""A batch and the watchdog, each done twice and killed at every step: what was recorded is not sent again, the rest is."""
 
 from collections.abc import Callable
 from itertools import count
@@ -43,9 +43,9 @@ def killed_at(call: int, function: Callable[..., Any], *, after: bool = False) -
 
 
 def work(system: System) -> None:
-    """The reaper once what was leased is free, and what it has sent."""
+    """The watchdog once what was leased is free, and what it has sent."""
     system.time.advance(seconds=91)
-    system.reap()
+    system.watch()
     tasks, system.queue.tasks = system.queue.tasks, []
     for task in tasks:
         for _ in range(2):  # as Cloud Tasks may
@@ -102,7 +102,7 @@ def test_a_batch_that_is_killed_is_sent_by_the_reaper_s_and_what_was_recorded_is
     assert len(set(ids)) == MESSAGES
     assert all(ids.count(message_id) == 1 for message_id in kept_ids)
     assert all(ids.count(message_id) <= 2 for message_id in ids)
-    assert (system.reap(), system.queue.tasks) == (0, [])
+    assert (system.watch(), system.queue.tasks) == (0, [])
 
 
 def test_a_batch_whose_lease_expired_before_its_record_is_recorded_once(
@@ -121,7 +121,7 @@ def test_a_batch_whose_lease_expired_before_its_record_is_recorded_once(
     assert recorded(admin) == [["delivered", 1, 1, MESSAGES]]
 
 
-# The reaper
+# The watchdog
 
 
 def lost(system: System, caller: Identity) -> None:
@@ -138,10 +138,10 @@ def test_a_reaper_that_comes_twice_makes_one_task_each_and_another_a_minute_late
     system: System, caller: Identity
 ) -> None:
     lost(system, caller)
-    assert [system.reap(), system.reap()] == [3, 3]
+    assert [system.watch(), system.watch()] == [3, 3]
     assert len(system.queue.tasks) == 3
     system.time.advance(minutes=1)
-    system.reap()
+    system.watch()
     assert len(system.queue.tasks) == 6, "the next ones have names that are not taken"
     for task in system.queue.tasks:
         system.attempt(task)
@@ -157,10 +157,10 @@ def test_a_reaper_that_is_killed_makes_the_other_tasks_the_next_time(
     with monkeypatch.context() as dying:
         dying.setattr(system.queue, "enqueue", killed_at(call, system.queue.enqueue))
         with pytest.raises(Killed):
-            system.reap()
+            system.watch()
     assert len(system.queue.tasks) == call - 1
     assert recorded(admin) == [["pending", 0, 0, 3]]
-    assert system.reap() == 3  # in the same minute: those that it made have their names
+    assert system.watch() == 3  # in the same minute: those that it made have their names
     assert len({AttemptTask.model_validate_json(task.body).message_id for task in system.queue.tasks}) == 3
     assert len(system.queue.tasks) == 3
     work(system)
@@ -169,9 +169,9 @@ def test_a_reaper_that_is_killed_makes_the_other_tasks_the_next_time(
 
 def test_two_reapers_at_once_have_nothing_sent_twice(system: System, caller: Identity, admin: Connection) -> None:
     lost(system, caller)
-    system.reap()
+    system.watch()
     tasks, system.queue.tasks, system.queue.names = system.queue.tasks, [], set()  # as if neither knew of the other
-    system.reap()
+    system.watch()
     for task in [*tasks, *system.queue.tasks]:
         system.attempt(task)
     assert recorded(admin) == [["delivered", 1, 1, 3]]

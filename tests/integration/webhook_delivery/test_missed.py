@@ -31,7 +31,7 @@ def test_what_was_missed_while_disabled_is_recovered_in_order(system: System, ca
     system.change(caller, created.id, 2, WebhookEndpointChange(status="enabled"))
     assert system.recover(caller, created.id, START + timedelta(seconds=2)).messages == 2
     system.time.advance(seconds=31)
-    assert system.reap() == 2
+    assert system.watch() == 2
     for task in system.queue.tasks:
         system.attempt(task)
     assert [json.loads(body)["id"] for _, _, body in system.partner.posts] == [str(event.id) for event in events[1:]]

@@ -149,13 +149,13 @@ def test_a_test_is_sent_whatever_the_endpoint_subscribes_to(system: System, call
     assert (stored.status, stored.event_type, stored.event_id) == ("delivered", "webhook.test", message.event_id)
 
 
-def test_a_test_whose_task_was_never_made_is_reaped(system: System, caller: Identity) -> None:
+def test_a_test_whose_task_was_never_made_is_resumed(system: System, caller: Identity) -> None:
     created = system.create(caller)
     system.queue.down = True
     system.test(caller, created.id)
     system.queue.down = False
     system.time.advance(seconds=31)
-    assert system.reap() == 1
+    assert system.watch() == 1
     system.attempt(system.queue.take())
     assert system.message(caller, created.id).status == "delivered"
 
@@ -296,7 +296,7 @@ def test_recovers_what_failed_since_then_and_nothing_else(
     assert (recovered.messages, recovered.has_more) == (2, False)
     assert system.recover(caller, created.id, since).messages == 0  # what is on its way is not counted twice
     system.time.advance(seconds=31)
-    system.reap()
+    system.watch()
     sent = {AttemptTask.model_validate_json(task.body).message_id: task for task in system.queue.tasks}
     assert {waiting.id, gone.id} <= sent.keys()
     for message in (waiting, gone):

@@ -14,7 +14,7 @@ from tests.simulation.mutants import Patch, instead, mutant
 
 def _webhooks(functions: Functions) -> Iterator[Any]:
     """The services of webhook delivery: each function has one of its own."""
-    for name in ("webhook-endpoints", "webhook-fan-out", "webhook-attempt", "webhook-reaper"):
+    for name in ("webhook-endpoints", "webhook-fan-out", "webhook-attempt", "webhook-watchdog"):
         yield functions.module(name).service
 
 
@@ -231,14 +231,14 @@ def gives_up_early(functions: Functions) -> Iterator[Patch]:
 @mutant(60, stories=("listens", "trades"))
 def reaper_finds_nothing(functions: Functions) -> Iterator[Patch]:
     """What lost its task is never sent."""
-    service = functions.module("webhook-reaper").service
+    service = functions.module("webhook-watchdog").service
     yield service, "OVERDUE", timedelta(days=365)
 
 
 @mutant(60, stories=("listens", "trades"))
 def reaper_repeats_the_last_attempt(functions: Functions) -> Iterator[Patch]:
-    """The reaper's task names the attempt that was made, which nobody makes again."""
-    store = functions.module("webhook-reaper").service.store
+    """The watchdog's task names the attempt that was made, which nobody makes again."""
+    store = functions.module("webhook-watchdog").service.store
     yield store, "_DUE", instead(store._DUE, ("attempt_count + 1", "attempt_count"))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from functions.retention_sweep import places as module
-from functions.retention_sweep.places import SWEPT, Place, places, tables
+from functions.retention_sweep.places import Place, places, swept, tables
 from kapas.privacy.data_map import data_map
 from kapas.privacy.retention import policies
 
@@ -17,12 +17,12 @@ def test_every_place_is_in_the_data_map_with_a_key_and_an_anchor() -> None:
         assert len(place.table.key) == 1 or not (place.children or place.documents)
         assert place.anchor != "t."
         assert place.table.retention
-        for child in place.children:
-            assert child.column in data_map().tables[child.table].columns
+        for child, column in place.children.items():
+            assert column in data_map().tables[child].columns
 
 
 def test_rows_that_follow_another_go_with_it() -> None:
-    children = {(swept.table, child.table, child.column) for swept in SWEPT for child in swept.children}
+    children = {(table.name, *child) for table, sweep in swept() for child in sweep.children.items()}
     for table in data_map().tables.values():
         follows = table.follows
         if follows is not None and follows.parent in tables():
@@ -31,10 +31,10 @@ def test_rows_that_follow_another_go_with_it() -> None:
 
 def test_what_a_policy_governs_is_swept_by_it() -> None:
     found = {(place.name, place.policy.name) for place in places()}
-    for swept in SWEPT:
-        if swept.file is None:
-            for rule in data_map().tables[swept.table].retention:
-                assert (f"table {swept.table}", rule.policy) in found
+    for table, sweep in swept():
+        if sweep.file is None:
+            for rule in table.retention:
+                assert (f"table {table.name}", rule.policy) in found
 
 
 def test_files_and_documents_go_with_their_rows() -> None:

@@ -14,7 +14,9 @@ topics: [shared-events]
 LOTS = """
 topics: [lot-events]
 queues:
-  lots: {max_dispatches_per_second: 1, max_concurrent_dispatches: 1, max_attempts: 3, min_backoff_seconds: 1, max_backoff_seconds: 9}
+  lots:
+    {max_dispatches_per_second: 1, max_concurrent_dispatches: 1, max_attempts: 3, min_backoff_seconds: 1,
+     max_backoff_seconds: 9}
 functions:
   lot-task: {entry_point: lot_task, trigger: {queue: lots}, publishes: [lot-events], LIMITS}
 """
@@ -22,7 +24,9 @@ NOTES = """
 functions:
   notes: {entry_point: notes, trigger: {routes: [/v1/notes]}, enqueues: {lots: lot-task}, LIMITS}
 """
-LIMITS = "concurrency: 1, memory_mb: 256, timeout_seconds: 9, min_instances: 0, max_instances: 1, import_budget_ms: 9"
+LIMITS = (
+    "concurrency: 1, memory_mb: 256, timeout_seconds: 9, min_instances: 0, max_instances: 1, import_budget_modules: 600"
+)
 
 
 def write(folder: Path, common: str = COMMON, **files: str) -> Path:

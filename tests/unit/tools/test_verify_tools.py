@@ -1,33 +1,46 @@
-"""The tools that verify a database reach it as functions do: by address, or by the instance of Cloud SQL."""
+"""The tools that verify a database reach it by address, or in an instance of Cloud SQL through Google's connector."""
 
-from typing import NoReturn
+from typing import Any
 
+import google.cloud.sql.connector as google_connector
 import pytest
 
-from kapas.platform.settings import DatabaseSettings
-from tools import database, verify_ledger, verify_trades
+from tools import verify_ledger, verify_trades
 
-URL = "postgresql://database-migrator%40kapas-prod.iam@kapas/kapas?sslmode=verify-full"
-
-
-class Asked(Exception):
-    """What a connection was asked for."""
+URL = "postgresql://database-migrator%40kapas-prod.iam@kapas/kapas"
+INSTANCE = "kapas-prod:asia-south1:kapas"
 
 
-def asks(settings: DatabaseSettings) -> NoReturn:
-    raise Asked(settings.database_url, settings.database_instance)
+class Connector:
+    """Google's connector, which opens nothing."""
+
+    asked: tuple[Any, ...] = ()
+    closed = False
+
+    def __init__(self, **options: Any) -> None:
+        assert options == {"ip_type": "private", "enable_iam_auth": True, "refresh_strategy": "lazy"}
+
+    def connect(self, *instance: str, **options: Any) -> None:
+        Connector.asked = (*instance, options["user"], options["db"])
+        raise RuntimeError("no permission")
+
+    def close(self) -> None:
+        Connector.closed = True
 
 
 @pytest.mark.parametrize("tool", [verify_ledger, verify_trades])
-def test_the_instance_is_heeded(tool: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "connector", asks)
-    environment = {"DATABASE_URL": URL, "DATABASE_INSTANCE": "kapas-prod:asia-south1:kapas"}
-    with pytest.raises(Asked, match="kapas-prod:asia-south1:kapas"):
-        _run(tool, environment)
+def test_an_instance_is_reached_through_the_connector(
+    tool: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(google_connector, "Connector", Connector)
+    assert _run(tool, {"DATABASE_URL": URL, "DATABASE_INSTANCE": INSTANCE}) == 2
+    assert "no permission" in capsys.readouterr().err
+    assert Connector.asked == (INSTANCE, "pg8000", "database-migrator@kapas-prod.iam", "kapas")
+    assert Connector.closed
 
 
 @pytest.mark.parametrize("tool", [verify_ledger, verify_trades])
-def test_no_address_is_said_in_a_line(tool: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_address_is_one_line(tool: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(tool, {}) == 2
     assert "cannot verify: The environment cannot be read: DATABASE_URL" in capsys.readouterr().err
 

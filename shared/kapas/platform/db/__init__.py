@@ -230,6 +230,8 @@ class Database:
         try:
             return Session(self._connect())
         except (InterfaceError, DatabaseError, OSError) as error:
+            code = _failure(error).code if isinstance(error, DatabaseError) else None
+            log.error("database_connect_failed", error, sqlstate=code)
             raise Unavailable("The database cannot be reached") from error
 
     def close(self) -> None:

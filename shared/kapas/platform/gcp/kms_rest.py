@@ -14,11 +14,12 @@ from kapas.errors import Unavailable
 from kapas.platform import log
 from kapas.platform.gcp.metadata import MetadataTokens
 from kapas.platform.once import once
+from kapas.platform.settings import GOOGLE_KMS
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
 
-GOOGLE_URL = "https://cloudkms.googleapis.com"
+GOOGLE_URL = GOOGLE_KMS
 
 _ATTEMPTS = 2
 """How often a call is made whose answer fails its checksum: KMS asks for a limited number of retries."""

@@ -3,19 +3,16 @@
 ALTER TABLE consent_states ADD COLUMN ended_at timestamptz;
 CREATE INDEX consent_states_in_force ON consent_states (valid_until) WHERE state = 'granted' AND ended_at IS NULL;
 GRANT UPDATE (ended_at) ON consent_states TO consent_updates;
-GRANT SELECT (ended_at) ON consent_states TO data_export;
 GRANT SELECT (restricted_at) ON restrictions TO consent_updates;
 
 -- What ended it: what its processor is to be told.
 ALTER TABLE consent_dispatches ADD COLUMN reason text NOT NULL DEFAULT 'decision'
   CHECK (reason IN ('decision', 'expiry', 'erasure'));
-GRANT SELECT (reason) ON consent_dispatches TO data_export;
 
 -- Whoever consents again before its processor was told needs nobody to stop.
 ALTER TABLE consent_dispatches ADD COLUMN superseded_at timestamptz,
   ADD CHECK (acknowledged_at IS NULL OR superseded_at IS NULL);
 GRANT UPDATE (superseded_at) ON consent_dispatches TO consent_updates;
-GRANT SELECT (superseded_at) ON consent_dispatches TO data_export;
 CREATE INDEX consent_dispatches_due ON consent_dispatches (due_at, id)
   WHERE acknowledged_at IS NULL AND superseded_at IS NULL;
 
@@ -27,6 +24,3 @@ ALTER TABLE consent_entries DROP CONSTRAINT consent_entries_notice_language_chec
 ALTER TABLE consent_entries ADD CONSTRAINT consent_entries_notice_language_check CHECK (notice_language IN
   ('en', 'as', 'bn', 'brx', 'doi', 'gu', 'hi', 'kn', 'kok', 'ks', 'mai', 'ml', 'mni', 'mr', 'ne', 'or', 'pa', 'sa', 'sat',
    'sd', 'ta', 'te', 'ur'));
-
--- The sweep comes to the photographs of gradings that stay with their trade.
-GRANT SELECT (kind) ON gradings TO retention_sweep;

@@ -5,7 +5,6 @@ ALTER TABLE partner_decisions
   DROP CONSTRAINT partner_decisions_action_check,
   ADD CONSTRAINT partner_decisions_action_check CHECK (action IN ('activate', 'reject', 'request_clarification', 'suspend',
     'reinstate', 'recheck', 'reclassify'));
-GRANT SELECT (type, constitution) ON partner_decisions TO data_export;
 
 -- Who was rejected holds no PAN, GSTIN or account any more: whom they belong to registers with them, and whoever decides on
 -- that one is shown who was rejected with the same.
@@ -24,4 +23,3 @@ GRANT SELECT (subject_id, table_name, row_id, released_at) ON legal_holds TO par
 -- Of a deadline that has passed everybody is told once: the mark is the deadline that was told of.
 ALTER TABLE partners ADD COLUMN overdue_told timestamptz;
 CREATE INDEX partners_due ON partners (due_at, id) WHERE status IN ('created', 'requirements_due', 'needs_clarification');
-GRANT SELECT (overdue_told) ON partners TO data_export;

@@ -1,0 +1,115 @@
+"""What exports, erasures and the retention sweep may do with the tables of all capabilities, from the data map.
+
+`make migrate` applies these grants after the migrations: a new table needs its entry in the data map, and nobody writes
+grants for another capability. They are complete and repeatable: a grant that is no longer due is revoked.
+"""
+
+import re
+from collections.abc import Iterator
+
+from pg8000.native import Connection, identifier
+
+from functions.retention_sweep.places import Place, places
+from kapas.privacy.data_map import DataMap, Table, data_map
+
+EXPORT, SWEEP = "data_export", "retention_sweep"
+
+HOLDS = ("subject_id", "table_name", "row_id", "released_at")
+"""What an erasure reads of legal holds: it waits while one names the partner or a row about it."""
+
+OWN = {
+    EXPORT: {"exports", "export_shards", "erasures", "restrictions", "statutory_records", "idempotency_keys", "outbox"}
+    | {"epoch_keys", "subject_keys"},  # it decrypts with them, and shreds them
+    SWEEP: {"retention_sweeps", "retention_findings", "legal_holds", "idempotency_keys", "outbox"},
+}
+"""Tables that a role uses for its own work: their migrations grant that, and nothing is revoked."""
+
+_COLUMN = re.compile(r"\bt\.(\w+)")
+
+Grants = dict[str, dict[str, set[str]]]
+"""Table -> privilege -> the columns it is for; no columns stand for the whole table."""
+
+
+def grants(mapped: DataMap, role: str) -> Grants:
+    """Role -> what it may do, by the data map alone."""
+    return _of_exports(mapped) if role == EXPORT else _of_sweeps(mapped)
+
+
+def apply(connection: Connection) -> None:
+    """Grant both roles what the data map says of today, in one transaction."""
+    connection.run("BEGIN")
+    for role in (EXPORT, SWEEP):
+        for statement in statements(data_map(), role):
+            connection.run(statement)
+    connection.run("COMMIT")
+
+
+def statements(mapped: DataMap, role: str) -> Iterator[str]:
+    """The statements that make a role's grants those of the data map."""
+    wanted = grants(mapped, role)
+    for name in sorted(mapped.tables):
+        if name not in OWN[role]:
+            yield f"REVOKE ALL ON {identifier(name)} FROM {identifier(role)}"
+            columns = ", ".join(identifier(column) for column in mapped.tables[name].columns)
+            yield f"REVOKE ALL ({columns}) ON {identifier(name)} FROM {identifier(role)}"
+        for privilege, columns_granted in sorted(wanted.get(name, {}).items()):
+            chosen = ", ".join(identifier(column) for column in sorted(columns_granted))
+            of = f"{privilege} ({chosen})" if chosen else privilege
+            yield f"GRANT {of} ON {identifier(name)} TO {identifier(role)}"
+
+
+def _of_exports(mapped: DataMap) -> Grants:
+    found: Grants = {}
+    for table in mapped.tables.values():
+        if table.name in OWN[EXPORT]:
+            continue
+        entry: dict[str, set[str]] = {}
+        reads = set(table.read) | (set(HOLDS) if table.name == "legal_holds" else set[str]())
+        changes = {column.name for column in table.columns.values() if column.erase in ("redact", "unlink")}
+        if reads:
+            entry["SELECT"] = reads
+        if changes:
+            entry["UPDATE"] = changes
+        if table.erase == "delete":
+            entry["DELETE"] = set()
+        if entry:
+            found[table.name] = entry
+    return found
+
+
+def _of_sweeps(mapped: DataMap) -> Grants:
+    found: Grants = {}
+
+    def grant(table: str, privilege: str, columns: set[str]) -> None:
+        found.setdefault(table, {}).setdefault(privilege, set()).update(columns)
+
+    for place in places():
+        grant(place.table.name, "SELECT", _read_of(place))
+        if place.deletes and not place.rows_stay:
+            grant(place.table.name, "DELETE", set())
+        for child, column in place.children.items():
+            grant(child, "SELECT", {column} | _subjects(mapped.tables[child], place.table))
+            if place.deletes:
+                grant(child, "DELETE", set())
+    for table in mapped.tables.values():
+        for sweep in table.sweep:
+            for other, columns in sweep.reads.items():
+                grant(other, "SELECT", set(columns))
+    return found
+
+
+def _read_of(place: Place) -> set[str]:
+    """The columns of a table that finding its due rows reads."""
+    named = {*place.table.key, *_own_subjects(place.table), place.rule.column, *(rule.column for rule in place.before)}
+    named |= set(_COLUMN.findall(f"{place.only} {place.anchor}"))
+    named |= set(place.file.columns) if place.file else set()
+    return named - {""}
+
+
+def _own_subjects(table: Table) -> set[str]:
+    return {path.column for path in table.subject}
+
+
+def _subjects(child: Table, parent: Table) -> set[str]:
+    """Whom rows are about that go with another row which is about somebody else: a hold of theirs keeps both."""
+    return {path.column for path in child.subject if not path.parent} - _own_subjects(parent)
