@@ -283,7 +283,7 @@ moistures = st.decimals(min_value=0, max_value=12, places=1)
 bale_lists = st.lists(st.tuples(weights, st.decimals(0, 3, places=3), moistures), min_size=10, max_size=10)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     paise=st.integers(1, 99_999_999),
     measured=bale_lists,
@@ -322,7 +322,7 @@ def test_the_statement_agrees_with_fractions(
     assert [liability.paise for liability in result.liabilities] == (taxes if farmer else [])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(low=st.integers(1, 99_999_998), more=st.integers(1, 1_000_000))
 def test_a_higher_price_never_costs_less(low: int, more: int) -> None:
     totals: list[int] = []
