@@ -5,8 +5,8 @@ SEEDS ?= 1000
 # What `make test` runs: all, or every layer's tests of one capability.
 TESTS = $(if $(CAP),$(wildcard tests/*/$(CAP)),tests local_cloud)
 BIN := .venv/bin
-# A child make or tool must not pick another environment than the one built here.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# A child make or tool must not pick another environment than the one built here, nor compile every module again.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check run bench bundle bundle-test conformance simulate terraform-test terraform-mutations lock migrate verify-ledger verify-trades verify-archive rewrap-keys rebuild-documents grading-model docs clean format lint types sbom audit smoke release-hold canary cost cost-check
@@ -18,7 +18,7 @@ demo: .venv/ready  ## play one day of the platform through the whole system, on 
 	@$(BIN)/python -m tools.demo
 
 test: .venv/ready  ## every test that needs nothing but Python and PyPI; CAP=trade_events runs those of one capability
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not emulator" --ignore tests/delivery --ignore tests/terraform $(TESTS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not emulator" --ignore tests/delivery --ignore tests/terraform $(TESTS)
 
 check: .venv/ready  ## lint, format, types and contracts, in under a minute
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright --level error
@@ -119,7 +119,7 @@ clean:  ## forget what `make run` kept and what was built
 	@touch $@
 
 .venv/ready: .venv/uv requirements-dev.txt
-	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements-dev.txt requirements-uv.txt
+	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements-dev.txt requirements-uv.txt
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "kapas.pth").write_text("\n".join(str(p) for p in (pathlib.Path.cwd() / "shared", pathlib.Path.cwd())) + "\n")'
 	@touch $@
 

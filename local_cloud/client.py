@@ -110,7 +110,7 @@ def _reason(answer: Answer) -> str:
 
 
 @contextmanager
-def running(log: Path, *arguments: str, wait: float = 60.0) -> Generator[tuple[Client, "subprocess.Popen[bytes]"]]:
+def running(log: Path, *arguments: str, wait: float = 120.0) -> Generator[tuple[Client, "subprocess.Popen[bytes]"]]:
     """The local cloud in a process of its own, its logs in the file `log`; stopped at the end.
 
     Raises RuntimeError with the end of the log if it is not ready within `wait` seconds.
@@ -123,7 +123,7 @@ def running(log: Path, *arguments: str, wait: float = 60.0) -> Generator[tuple[C
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _ready(process: "subprocess.Popen[bytes]", log: Path, wait: float) -> str:

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from local_cloud.core import Advance, Core
 
 TICKS = 20
-"""How many ticks of one schedule an advance plays, about: every minute of eight years would be four million."""
+"""How many ticks of one schedule a long advance plays, about: every minute of eight years would be four million."""
+WHOLE = timedelta(hours=3)
+"""Up to here an advance plays every tick."""
 
 SETTLE_SECONDS = 60.0
 """Real seconds until requests in flight are given up: far more than any takes, even on a busy machine."""
@@ -46,14 +48,14 @@ class Driver:
         """Move the clock to now + `delta`, running everything that falls due on the way at its own instant.
 
         After each instant this waits, at most `settle_timeout` real seconds, until requests in flight are answered.
-        False if the last of them still were not. Schedules tick at most about `TICKS` times each. Not to be called
+        False if the last of them still were not. Beyond `WHOLE`, schedules tick about `TICKS` times each. Not to be called
         under the core's lock. Raises ValueError for a negative `delta`.
         """
         if delta < timedelta(0):
             raise ValueError("time only moves forward: advance by a positive duration")
         with self._turn:
             target = self._core.now() + delta
-            self._core.advance = Advance(delta / TICKS, target)
+            self._core.advance = Advance(delta / TICKS if delta > WHOLE else timedelta(0), target)
             try:
                 self.settle(settle_timeout)
                 while (due := self._core.next_due()) and due <= target:

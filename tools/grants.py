@@ -7,10 +7,11 @@ grants for another capability. They are complete and repeatable: a grant that is
 import re
 from collections.abc import Iterator
 
-from pg8000.native import Connection, identifier
+from pg8000.native import DatabaseError, identifier
 
 from functions.retention_sweep.places import Place, places
-from kapas.privacy.data_map import DataMap, Table, data_map
+from kapas.privacy.data_map import Table, data_map
+from tools.migrations import Connection, MigrationError, message
 
 EXPORT, SWEEP = "data_export", "retention_sweep"
 
@@ -30,37 +31,40 @@ Grants = dict[str, dict[str, set[str]]]
 """Table -> privilege -> the columns it is for; no columns stand for the whole table."""
 
 
-def grants(mapped: DataMap, role: str) -> Grants:
-    """Role -> what it may do, by the data map alone."""
-    return _of_exports(mapped) if role == EXPORT else _of_sweeps(mapped)
-
-
 def apply(connection: Connection) -> None:
-    """Grant both roles what the data map says of today, in one transaction."""
+    """Grant both roles what the data map says, and nothing else, in one transaction. Raises `MigrationError`."""
     connection.run("BEGIN")
-    for role in (EXPORT, SWEEP):
-        for statement in statements(data_map(), role):
-            connection.run(statement)
+    try:
+        for role in (EXPORT, SWEEP):
+            for statement in statements(role):
+                connection.run(statement)
+    except DatabaseError as error:
+        connection.run("ROLLBACK")
+        raise MigrationError(f"the grants of the data map: {message(error)}") from error
     connection.run("COMMIT")
 
 
-def statements(mapped: DataMap, role: str) -> Iterator[str]:
+def statements(role: str) -> Iterator[str]:
     """The statements that make a role's grants those of the data map."""
-    wanted = grants(mapped, role)
-    for name in sorted(mapped.tables):
-        if name not in OWN[role]:
-            yield f"REVOKE ALL ON {identifier(name)} FROM {identifier(role)}"
-            columns = ", ".join(identifier(column) for column in mapped.tables[name].columns)
-            yield f"REVOKE ALL ({columns}) ON {identifier(name)} FROM {identifier(role)}"
-        for privilege, columns_granted in sorted(wanted.get(name, {}).items()):
+    wanted = grants(role)
+    for table in sorted(data_map().tables.values(), key=lambda table: table.name):
+        name = identifier(table.name)
+        if table.name not in OWN[role]:
+            yield f"REVOKE ALL ON {name} FROM {identifier(role)}"  # its columns are revoked with it
+        for privilege, columns_granted in sorted(wanted.get(table.name, {}).items()):
             chosen = ", ".join(identifier(column) for column in sorted(columns_granted))
             of = f"{privilege} ({chosen})" if chosen else privilege
-            yield f"GRANT {of} ON {identifier(name)} TO {identifier(role)}"
+            yield f"GRANT {of} ON {name} TO {identifier(role)}"
 
 
-def _of_exports(mapped: DataMap) -> Grants:
+def grants(role: str) -> Grants:
+    """What a role may do by the data map, besides what its own migrations grant."""
+    return _of_exports() if role == EXPORT else _of_sweeps()
+
+
+def _of_exports() -> Grants:
     found: Grants = {}
-    for table in mapped.tables.values():
+    for table in data_map().tables.values():
         if table.name in OWN[EXPORT]:
             continue
         entry: dict[str, set[str]] = {}
@@ -77,7 +81,7 @@ def _of_exports(mapped: DataMap) -> Grants:
     return found
 
 
-def _of_sweeps(mapped: DataMap) -> Grants:
+def _of_sweeps() -> Grants:
     found: Grants = {}
 
     def grant(table: str, privilege: str, columns: set[str]) -> None:
@@ -88,10 +92,10 @@ def _of_sweeps(mapped: DataMap) -> Grants:
         if place.deletes and not place.rows_stay:
             grant(place.table.name, "DELETE", set())
         for child, column in place.children.items():
-            grant(child, "SELECT", {column} | _subjects(mapped.tables[child], place.table))
+            grant(child, "SELECT", {column} | _subjects(data_map().tables[child], place.table))
             if place.deletes:
                 grant(child, "DELETE", set())
-    for table in mapped.tables.values():
+    for table in data_map().tables.values():
         for sweep in table.sweep:
             for other, columns in sweep.reads.items():
                 grant(other, "SELECT", set(columns))

@@ -8,7 +8,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -17,9 +17,8 @@ from pg8000.native import Connection, DatabaseError, InterfaceError
 from kapas.platform.db.connect import tls
 from tools import grants
 from tools import migrations as migrate
-from tools.catalog import ROOT
 
-MIGRATIONS = ROOT / "migrations"
+MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 
 
 def connect(url: str) -> Connection:
@@ -41,8 +40,12 @@ def connect(url: str) -> Connection:
     )
 
 
-def main(environment: Mapping[str, str] = os.environ, folder: Path = MIGRATIONS) -> int:
-    """Migrate and print what was applied; the exit code."""
+def main(
+    environment: Mapping[str, str] = os.environ,
+    folder: Path = MIGRATIONS,
+    finish: Callable[[migrate.Connection], None] = grants.apply,
+) -> int:
+    """Migrate, grant what follows from the data map, and print what was applied; the exit code."""
     try:
         connection = connect(environment.get("DATABASE_URL", ""))
     except (ValueError, DatabaseError, InterfaceError, OSError) as error:
@@ -50,9 +53,9 @@ def main(environment: Mapping[str, str] = os.environ, folder: Path = MIGRATIONS)
         print(f"cannot connect: {reason}", file=sys.stderr)
         return 1
     try:
-        applied = migrate.migrate(connection, folder, tell=lambda migration: print(f"applied {migration.name}"))
-        if folder == MIGRATIONS:
-            grants.apply(connection)
+        applied = migrate.migrate(
+            connection, folder, finish=finish, tell=lambda migration: print(f"applied {migration.name}")
+        )
         if ahead := migrate.ahead(connection, folder):
             print(f"ahead by {', '.join(ahead)}, of a release that was reverted; what it added stays")
     except migrate.MigrationError as error:

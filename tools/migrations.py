@@ -110,13 +110,15 @@ def migrate(
     connection: Connection,
     folder: Path,
     *,
+    finish: Callable[[Connection], None] = lambda _: None,
     tell: Callable[[Migration], None] = lambda _: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> list[Migration]:
     """Apply what `folder` has and the database has not; what was applied now, in order.
 
-    `tell` hears of each migration as it is done. Safe to run twice and at the same time: the second run waits, up to
-    `TURN_SECONDS`. Session settings of the connection are reset.
+    `tell` hears of each migration as it is done. `finish` runs after the last one, and also when there was none to apply.
+    Safe to run twice and at the same time: the second run waits, up to `TURN_SECONDS`. Session settings of the connection
+    are reset.
 
     Raises `MigrationError`: a file is unfit or changed, or a statement failed; everything told of stays applied,
     nothing else does.
@@ -130,8 +132,10 @@ def migrate(
                 _apply(connection, migration)
                 applied.append(migration)
                 tell(migration)
+            _settings(connection, LOCK_TIMEOUT, STATEMENT_TIMEOUT)
+            finish(connection)
     except DatabaseError as error:
-        raise MigrationError(_message(error)) from error
+        raise MigrationError(message(error)) from error
     except (InterfaceError, OSError) as error:
         raise MigrationError("the connection to the database broke; run again") from error
     return applied
@@ -191,7 +195,7 @@ def _apply(connection: Connection, migration: Migration) -> None:
             connection.run("COMMIT")
         except DatabaseError as error:
             connection.run("ROLLBACK")
-            raise MigrationError(f"{migration.name}: {_message(error)}") from error
+            raise MigrationError(f"{migration.name}: {message(error)}") from error
         except MigrationError:
             connection.run("ROLLBACK")
             raise
@@ -221,7 +225,7 @@ def _run(connection: Connection, migration: Migration, sql: str, offset: int) ->
         position = _fields(error).get("P")
         known = position is not None or not migration.transactional
         place = f":{_line(migration.sql, offset + int(position or 1) - 1)}" if known else ""
-        raise MigrationError(f"{migration.name}{place}: {_message(error)}") from error
+        raise MigrationError(f"{migration.name}{place}: {message(error)}") from error
 
 
 def _settings(connection: Connection, lock_timeout: int, statement_timeout: int) -> None:
@@ -271,5 +275,6 @@ def _fields(error: DatabaseError) -> dict[str, str]:
     return cast("dict[str, str]", fields) if isinstance(fields, dict) else {}
 
 
-def _message(error: DatabaseError) -> str:
+def message(error: DatabaseError) -> str:
+    """What PostgreSQL says, in one line."""
     return " ".join(_fields(error).get("M", str(error)).split())

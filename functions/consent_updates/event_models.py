@@ -22,7 +22,7 @@ class ConsentEvent(EventData):
 
 
 class ConsentGranted(ConsentEvent):
-    """A partner consents to a purpose, until it withdraws or the consent expires. The subject is its ledger."""
+    """A partner consented to a purpose, until it withdraws or the consent expires. The subject is its ledger."""
 
     type: ClassVar[str] = "consent.granted.v1"
 
@@ -30,19 +30,19 @@ class ConsentGranted(ConsentEvent):
 
 
 class ConsentDenied(ConsentEvent):
-    """A partner says no to a purpose: whoever processes for it stops. The subject is its ledger."""
+    """A partner denied a purpose; processors for it must stop. The subject is its ledger."""
 
     type: ClassVar[str] = "consent.denied.v1"
 
 
 class ConsentWithdrawn(ConsentEvent):
-    """A partner withdraws its consent to a purpose: whoever processes for it stops. The subject is its ledger."""
+    """A partner withdrew its consent to a purpose; processors for it must stop. The subject is its ledger."""
 
     type: ClassVar[str] = "consent.withdrawn.v1"
 
 
 class ConsentExpired(ConsentEvent):
-    """The year of a consent is over: whoever processes for it stops. The subject is the record of the grant."""
+    """A consent expired after a year; processors for its purpose must stop. The subject is the grant's record."""
 
     type: ClassVar[str] = "consent.expired.v1"
 

@@ -8,11 +8,14 @@ from .schemas import ConsentDecide, Decision, Refusal
 REFUSED: dict[Refusal, tuple[str, str]] = {
     "notice_unknown": (
         "notice/version",
-        "There is no such notice in that language: show the current one, send what it says",
+        "Unknown notice or language. Show the current notice and send its version, language and sha256",
     ),
-    "notice_mismatch": ("notice/sha256", "The notice that was shown is not the published one: show it as it is"),
-    "notice_superseded": ("notice/version", "A newer notice is in force: show it before asking for consent"),
-    "purpose_unknown": ("purpose", "The notice that was shown does not ask for this purpose: show one that does"),
+    "notice_mismatch": (
+        "notice/sha256",
+        "The sha256 is not that of the published notice. Show the published notice unchanged",
+    ),
+    "notice_superseded": ("notice/version", "A newer notice is in force. Show it before asking for consent"),
+    "purpose_unknown": ("purpose", "This notice does not cover the purpose. Show one that does"),
     "not_granted": ("decision", "There is no consent to withdraw"),
 }
 """Why a decision is refused -> the member of it at fault, and what to do instead."""

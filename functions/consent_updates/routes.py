@@ -60,28 +60,28 @@ class DispatchPath(Model):
 
 @app.get("/v1/consent-notices/current", responses={200: ConsentNotice})
 def read_current_notice(query: NoticeQuery) -> Response:
-    """The notice to show before asking for consent."""
+    """Return the notice to show before asking for consent."""
     return app.answer(service.current_notice(published(), query.language))
 
 
 @app.get("/v1/consent-notices/<string:version>", responses={200: ConsentNotice})
 def read_notice(path: NoticePath, query: NoticeQuery) -> Response:
-    """A notice that is or was shown. A published text never changes."""
+    """Return a current or earlier notice. A published text never changes."""
     return app.answer(service.notice(published(), path.version, query.language))
 
 
 @app.post("/v1/consents", responses={201: ConsentsDecided})
 def decide_consents(body: ConsentsDecide) -> Response:
-    """Record what the caller's partner decided of some purposes, each on its own. The answer says of each what became of
-    it: a decision that cannot be recorded holds up no other. When none can be recorded the answer is 422. For the partner's
-    owner; what a partner refused or withdrew elsewhere, by e-mail for example, the data protection officer records."""
+    """Record decisions of the caller's partner on one or more purposes. The answer has an outcome for each decision; a
+    refused one does not block the others. If none can be recorded, the answer is 422. For the partner's owner. The data
+    protection officer records refusals and withdrawals made by other means, such as e-mail."""
     with app.session() as db, db.transaction():
         return app.commit(db, service.decide(db, desk(), app.caller, body), status=201)
 
 
 @app.get("/v1/consents/current", responses={200: ConsentStates})
 def read_current_consents(query: ConsentQuery) -> Response:
-    """Where each purpose stands now."""
+    """Return the current state of each purpose."""
     with app.session() as db:
         states = service.current(db, _reading(db, query.partner_id, "current"))
         return app.answer(states, version=states.version)
@@ -89,7 +89,7 @@ def read_current_consents(query: ConsentQuery) -> Response:
 
 @app.get("/v1/consents/as-of", responses={200: ConsentStates})
 def read_past_consents(query: AsOfQuery) -> Response:
-    """Where each purpose stood at a past moment."""
+    """Return the state of each purpose at a past time."""
     with app.session() as db:
         states = service.as_of(db, _reading(db, query.partner_id, "as_of"), query.at)
         return app.answer(states, version=states.version)
@@ -97,20 +97,20 @@ def read_past_consents(query: AsOfQuery) -> Response:
 
 @app.get("/v1/consents/history", responses={200: ConsentHistory})
 def list_consent_records(query: HistoryQuery) -> Response:
-    """The records of the caller's partner, newest first."""
+    """List the consent records of the caller's partner, newest first."""
     with app.session() as db:
         return app.answer(service.history(db, function.keyring, _reading(db, query.partner_id, "history"), query))
 
 
 @app.get("/v1/consents/receipts/<uuid:decision_id>", responses={200: ConsentReceipt})
 def read_receipt(path: DecisionPath, query: ConsentQuery) -> Response:
-    """The signed receipt of one decision."""
+    """Return the signed receipt of one decision."""
     with app.session() as db:
         return app.answer(service.receipt(db, _reading(db, query.partner_id, "receipt"), path.decision_id))
 
 
 def _reading(db: Session, named: UUID | None, field: str) -> UUID:
-    """Whose consents the caller may read. That the platform's staff does is written to the audit trail."""
+    """The partner whose consents the caller may read. Reads by the platform's staff are recorded in the audit trail."""
     subject_id = service.subject(app.caller, named)
     if not app.caller.role.of_partner:
         app.publish(db, service.access(app.caller, subject_id, field))
@@ -119,14 +119,14 @@ def _reading(db: Session, named: UUID | None, field: str) -> UUID:
 
 @app.get("/v1/consents/receipt-keys", responses={200: ReceiptKeys})
 def list_receipt_keys() -> Response:
-    """The public keys to verify receipts with."""
+    """List the public keys that verify receipts."""
     with app.session() as db:
         return app.answer(service.receipt_keys(db))
 
 
 @app.get("/v1/consent-dispatches", responses={200: ConsentDispatchPage})
 def list_dispatches(query: DispatchQuery) -> Response:
-    """Processors that have to stop because a consent ended, the earliest due first. For the platform's staff."""
+    """List processors that must stop because a consent ended, the earliest due first. For the platform's staff."""
     with app.session() as db:
         return app.answer(service.list_dispatches(db, app.caller, query))
 

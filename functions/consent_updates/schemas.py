@@ -22,13 +22,15 @@ Refusal = Literal["notice_unknown", "notice_mismatch", "notice_superseded", "pur
 DispatchStatus = Literal["open", "acknowledged", "superseded"]
 EndReason = Literal["decision", "expiry", "erasure"]
 
-NamedPartner = Annotated[UUID | None, Field(description="Whose: only the data protection officer names another's")]
+NamedPartner = Annotated[
+    UUID | None, Field(description="The partner; only the data protection officer may name another than its own")
+]
 
 # Notices
 
 
 class NoticeReference(BaseModel):
-    """The notice that was shown, as `GET /v1/consent-notices` gave it."""
+    """The notice that was shown, as returned by `GET /v1/consent-notices`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,26 +40,26 @@ class NoticeReference(BaseModel):
 
 
 class PurposeNotice(Resource):
-    """What a notice says of one purpose (DPDP Act s.5(1)(i), Rules r.3(b))."""
+    """What a notice says about one purpose (DPDP Act s.5(1)(i), Rules r.3(b))."""
 
     purpose: Purpose
     title: str
     personal_data: list[str] = Field(description="Itemised")
     why: str
-    service: str = Field(description="The goods or service that it makes possible")
+    service: str = Field(description="The goods or service that the purpose enables")
     shared_with: str
     if_refused: str = Field(description="What happens without this consent")
 
 
 class NoticeLink(Resource):
-    """How to do something, and where."""
+    """Instructions with a link."""
 
     text: str
     url: str
 
 
 class NoticeContent(Resource):
-    """The text of a notice, standing on its own (Rules r.3(a))."""
+    """The self-contained text of a notice (Rules r.3(a))."""
 
     title: str
     fiduciary: str
@@ -71,17 +73,17 @@ class NoticeContent(Resource):
 
 
 class ConsentNotice(Resource):
-    """A notice in one language. Show `content` as a whole, and send the rest back with each decision."""
+    """A notice in one language. Show the whole `content`, and send the other members back with each decision."""
 
     version: str
     language: Language
-    sha256: Sha256 = Field(description="Of `content` as canonical JSON (RFC 8785), in hexadecimal")
+    sha256: Sha256 = Field(description="SHA-256 of `content` as canonical JSON (RFC 8785), in hexadecimal")
     effective_from: AwareDatetime
     content: NoticeContent
 
 
 class NoticeQuery(Query):
-    """In which language."""
+    """The language of the notice."""
 
     language: Language = Field("en", description="Published so far: en English, hi Hindi, gu Gujarati")
 
@@ -90,7 +92,7 @@ class NoticeQuery(Query):
 
 
 class ConsentDecide(Request):
-    """What was decided of one purpose."""
+    """A decision on one purpose."""
 
     purpose: Purpose
     decision: Decision
@@ -99,12 +101,12 @@ class ConsentDecide(Request):
         None,
         min_length=1,
         max_length=500,
-        description="In the person's own words; of the data protection officer, how the partner said it",
+        description="In the person's own words; from the data protection officer, how the partner communicated it",
     )
 
 
 class ConsentsDecide(Request):
-    """Decisions on some purposes, each on its own. A purpose that is left out stays as it is."""
+    """Decisions on one or more purposes, each judged on its own. Omitted purposes do not change."""
 
     partner_id: NamedPartner = None
     decisions: list[ConsentDecide] = Field(min_length=1, max_length=len(PURPOSES))
@@ -117,22 +119,22 @@ class ConsentsDecide(Request):
 
 
 class ConsentOutcome(Resource):
-    """What became of one decision."""
+    """The outcome of one decision."""
 
     purpose: Purpose
     decision: Decision
     outcome: Literal["recorded", "refused"]
-    record_id: UUID | None = Field(None, description="Where recorded")
-    sequence: int | None = Field(None, description="Where recorded: its place in the ledger")
-    code: Refusal | None = Field(None, description="Where refused")
-    message: str | None = Field(None, description="Where refused: what to do instead")
+    record_id: UUID | None = Field(None, description="If recorded")
+    sequence: int | None = Field(None, description="If recorded: its position in the ledger")
+    code: Refusal | None = Field(None, description="If refused")
+    message: str | None = Field(None, description="If refused: what to do instead")
 
 
 class ConsentsDecided(Resource):
-    """What became of each decision. Those that were recorded are recorded together, and signed in one receipt."""
+    """The outcome of each decision. The recorded ones are recorded together and signed in one receipt."""
 
     decision_id: UUID
-    version: int = Field(description="Of the ledger after this: the sequence of its last record")
+    version: int = Field(description="Version of the ledger: the sequence of its last record")
     decided_at: AwareDatetime
     outcomes: list[ConsentOutcome] = Field(description="In the order of the request")
     receipt: str = Field(description="JWS in compact form (RFC 7515, ES256) over the records")
@@ -142,13 +144,11 @@ class ConsentsDecided(Resource):
 
 
 class ConsentState(Resource):
-    """Where one purpose stands."""
+    """The state of one purpose."""
 
     purpose: Purpose
     state: Decision | Literal["not_decided"] = Field(description="The last decision; nothing is granted by default")
-    in_force: bool = Field(
-        description="Whether processing may rest on it: granted, not expired, and no erasure asked for"
-    )
+    in_force: bool = Field(description="Whether processing is allowed: granted, not expired, and no erasure requested")
     record_id: UUID | None
     sequence: int | None
     notice: NoticeReference | None
@@ -157,33 +157,33 @@ class ConsentState(Resource):
 
 
 class ConsentStates(Resource):
-    """Where every purpose stands at a moment."""
+    """The state of every purpose at one time."""
 
-    version: int = Field(description="The sequence of the last record up to then; 0 before the first")
+    version: int = Field(description="Sequence of the last record at that time; 0 before the first")
     at: AwareDatetime
     data: list[ConsentState]
 
 
 class ConsentQuery(Query):
-    """Whose consents."""
+    """The partner whose consents to read."""
 
     partner_id: NamedPartner = None
 
 
 class HistoryQuery(PageQuery):
-    """A page of whose records."""
+    """A page of the records of a partner."""
 
     partner_id: NamedPartner = None
 
 
 class AsOfQuery(ConsentQuery):
-    """A moment in the past."""
+    """A past time."""
 
     at: AwareDatetime = Field(description="RFC 3339, for example 2026-11-24T06:30:00Z")
 
 
 class ConsentRecord(Resource):
-    """One record of the ledger. What identifies a person is shown to the principal and kept encrypted."""
+    """One record of the ledger. Members that identify a person are shown to the principal and stored encrypted."""
 
     schema_version: str
     record_id: UUID
@@ -236,28 +236,28 @@ class ReceiptKeys(Resource):
 
 
 class DispatchQuery(PageQuery):
-    """Which dispatches to list."""
+    """Filters for dispatches."""
 
     status: DispatchStatus = "open"
-    overdue: bool = Field(False, description="Only those that should have been acknowledged by now")
-    processor: str | None = Field(None, max_length=100, description="Only those of this processor")
+    overdue: bool = Field(False, description="Only overdue ones")
+    processor: str | None = Field(None, max_length=100, description="Only dispatches to this processor")
 
 
 class ConsentDispatch(Resource):
-    """A processor has to be told that a consent ended, and to say that it stopped (DPDP Act s.6(6), s.8(7)(b))."""
+    """A processor must be notified that a consent ended, and must confirm that it stopped (DPDP Act s.6(6), s.8(7)(b))."""
 
     id: UUID
     version: int
     principal_id: UUID
-    record_id: UUID = Field(description="The decision that ended it, or else the grant that has ended")
+    record_id: UUID = Field(description="The decision that ended the consent, or the grant that ended without one")
     purpose: Purpose
-    reason: EndReason = Field(description="What ended it: a decision, its year, or that the partner is being erased")
+    reason: EndReason = Field(description="What ended the consent: a decision, the end of its year, or an erasure")
     processor: str
     status: DispatchStatus = Field(description="superseded: the partner consented again before it was acknowledged")
-    due_at: AwareDatetime = Field(description="By when it should have acknowledged")
+    due_at: AwareDatetime = Field(description="Deadline for the acknowledgement")
     created_at: AwareDatetime
     acknowledged_at: AwareDatetime | None
-    acknowledged_by: str | None = Field(description="Who of the platform's staff recorded the acknowledgement")
+    acknowledged_by: str | None = Field(description="The staff member who recorded the acknowledgement")
     superseded_at: AwareDatetime | None
 
 

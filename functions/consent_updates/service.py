@@ -67,14 +67,14 @@ def notice(notices: Notices, name: str, language: Language) -> ConsentNotice:
     """A notice that is or was shown. Raises `NotFound` otherwise, and in a language that it is not in."""
     version = notices.find(name, clock.now())
     if version is None:
-        raise NotFound("There is no notice of that version")
+        raise NotFound("There is no notice with this version; GET /v1/consent-notices/current has the current one")
     return _in(version, language)
 
 
 def _in(version: Version, language: Language) -> ConsentNotice:
     found = version.notices.get(language)
     if found is None:
-        raise NotFound(f"The notice is not published in that language, but in {', '.join(version.notices)}")
+        raise NotFound(f"The notice is not published in this language, only in {', '.join(version.notices)}")
     return found
 
 
@@ -99,7 +99,7 @@ def decide(db: Session, desk: Desk, caller: Identity, body: ConsentsDecide) -> O
     """
     subject_id = subject(caller, body.partner_id, "/partner_id")
     if caller.role not in (Role.OWNER, Role.DPO):
-        raise Forbidden("Only its owner decides on a partner's consents")
+        raise Forbidden("Only the owner of a partner may decide on its consents")
     if caller.role is Role.DPO:
         _require_no(body)
     if any(one.decision == "granted" for one in body.decisions):
@@ -114,7 +114,7 @@ def decide(db: Session, desk: Desk, caller: Identity, body: ConsentsDecide) -> O
     accepted = [one for one, refusal in zip(body.decisions, refusals, strict=True) if refusal is None]
     if not accepted:
         errors = [_error(n, refusal) for n, refusal in enumerate(refusals) if refusal is not None]
-        raise Invalid("None of the decisions can be recorded", errors=errors)
+        raise Invalid("None of the decisions could be recorded; see errors", errors=errors)
 
     entries = records.seal(db, desk.keyring, desk.notices, head, caller, accepted, at)
     kept, receipt = records.sign(desk.signer, entries)
@@ -146,9 +146,9 @@ def _require_no(body: ConsentsDecide) -> None:
     """What the data protection officer may record: a no, and where it comes from."""
     if any(one.decision == "granted" for one in body.decisions):
         raise Forbidden(
-            "Only its owner consents: the data protection officer records what a partner refuses or withdraws"
+            "Only the owner of a partner may grant consent. The data protection officer records refusals and withdrawals"
         )
-    message = "Say how the partner told you"
+    message = "State how the partner communicated the decision"
     errors = [
         FieldError(f"/decisions/{n}/comment", "missing", message)
         for n, one in enumerate(body.decisions)
@@ -192,11 +192,11 @@ def subject(caller: Identity, named: UUID | None, pointer: str = "query:partner_
     """
     if caller.role is Role.DPO:
         if named is None:
-            message = "Name the partner whose consents it is about"
+            message = "Name the partner in partner_id"
             raise Invalid(message, errors=[FieldError(pointer, "missing", message)])
         return named
     if caller.partner_id is None or not caller.role.of_partner or named not in (None, caller.partner_id):
-        raise Forbidden("A partner's consents are for those who act for it, and for the data protection officer")
+        raise Forbidden("Only the partner's users and the data protection officer may read its consents")
     return caller.partner_id
 
 
@@ -215,7 +215,7 @@ def current(db: Session, subject_id: UUID) -> ConsentStates:
 def as_of(db: Session, subject_id: UUID, at: datetime) -> ConsentStates:
     """Where each purpose stood at a past moment (DPDP Act s.6(10)). Raises `Invalid` if it is still to come."""
     if at > clock.now():
-        message = "What will be decided is not known: send a moment in the past"
+        message = "Future consents are unknown; send a time in the past"
         raise Invalid(message, errors=[FieldError("query:at", "future", message)])
     return _states(store.latest_at(db, subject_id, at), at, store.restricted_at(db, subject_id))
 
@@ -232,7 +232,7 @@ def receipt(db: Session, subject_id: UUID, decision_id: UUID) -> ConsentReceipt:
     """The receipt of a decision, as it was first answered. Raises `NotFound` if it is another's, or none."""
     found = store.receipt(db, subject_id, decision_id)
     if found is None:
-        raise NotFound("There is no such decision, or it is another's")
+        raise NotFound("Decision not found; a partner sees its own only")
     kept, entries = found
     signed = receipts.signing_input(entries, kept.key_id)
     return ConsentReceipt(decision_id=decision_id, receipt=receipts.compose(signed, kept.signature))
@@ -284,11 +284,11 @@ def acknowledge(db: Session, caller: Identity, dispatch_id: UUID) -> Outcome:
     _require_staff(caller)
     dispatch = dispatch_store.find(db, dispatch_id)
     if dispatch is None:
-        raise NotFound("There is no such dispatch")
+        raise NotFound("Dispatch not found")
     if dispatch.status == "acknowledged":
-        raise Conflict("The dispatch is acknowledged already")
+        raise Conflict("The dispatch is already acknowledged")
     if dispatch.status == "superseded":
-        raise Conflict("The partner has consented again: this processor does not have to stop")
+        raise Conflict("The partner has consented again; this processor need not stop")
     after = dispatch.model_copy(
         update={
             "version": dispatch.version + 1,
@@ -301,4 +301,4 @@ def acknowledge(db: Session, caller: Identity, dispatch_id: UUID) -> Outcome:
 
 
 def _require_staff(caller: Identity) -> None:
-    require(caller.role in (Role.DPO, Role.OPS), "Dispatches are for the data protection officer and operations")
+    require(caller.role in (Role.DPO, Role.OPS), "Only the data protection officer and operations may read dispatches")

@@ -45,7 +45,7 @@ def insert(erasure: Erasure, requested_by: str, requested_role: str, event: Even
         },
         events=(event,),
         also=(_RESTRICT,),
-        conflicts={"erasures_once": Conflict("The data of this partner is erased, or being erased, already")},
+        conflicts={"erasures_once": Conflict("This partner's data has been or is being erased already")},
     )
 
 

@@ -19,13 +19,13 @@ class ExportEvent(EventData):
 
 
 class ExportRequested(ExportEvent):
-    """A partner asked for its data."""
+    """A partner requested its data."""
 
     type: ClassVar[str] = "export.requested.v1"
 
 
 class ExportReady(ExportEvent):
-    """The archive can be downloaded."""
+    """An archive is ready for download."""
 
     type: ClassVar[str] = "export.ready.v1"
 
@@ -34,7 +34,7 @@ class ExportReady(ExportEvent):
 
 
 class ExportFailed(ExportEvent):
-    """There will be no archive; it can be asked for again, unless the data is erased."""
+    """An export failed. It can be requested again, unless the data is erased."""
 
     type: ClassVar[str] = "export.failed.v1"
 
@@ -42,7 +42,7 @@ class ExportFailed(ExportEvent):
 
 
 class ExportLinkIssued(ExportEvent):
-    """The owner was handed a link to the archive."""
+    """The owner received a link to the archive."""
 
     type: ClassVar[str] = "export.link_issued.v1"
 
@@ -58,13 +58,13 @@ class ErasureEvent(EventData):
 
 
 class ErasureRequested(ErasureEvent):
-    """A partner asked for the end of its data: from now on it is not to be processed."""
+    """A partner requested the erasure of its data, which must not be processed from now on."""
 
     type: ClassVar[str] = "erasure.requested.v1"
 
 
 class PrivacyErased(ErasureEvent):
-    """A partner's data is erased, but for what a law demands to keep."""
+    """A partner's data was erased, except what a law requires to keep."""
 
     type: ClassVar[str] = "privacy.erased.v1"
 

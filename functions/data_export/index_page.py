@@ -21,22 +21,22 @@ def render(data_map: DataMap, manifest: Mapping[str, Any]) -> str:
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Your data at Kapas</title>',
             f"<style>{_STYLE}</style></head><body>",
             "<h1>Your data at Kapas</h1>",
-            f"<p>Everything that is held of partner <code>{escape(manifest['subject'])}</code>, as of "
+            f"<p>All data held about partner <code>{escape(manifest['subject'])}</code>, as of "
             f"{escape(manifest['generated_at'])}. This archive is personal: keep it where only you can read it.</p>",
-            "<h2>What is in it</h2>",
+            "<h2>Contents</h2>",
             _rows(("What", "What for", "Records", "Files"), [_table(table) for table in manifest["tables"]]),
             _attachments(manifest["attachments"]),
-            "<h2>What is held, and not copied</h2>",
+            "<h2>Held, but not in this archive</h2>",
             _rows(("What", "Why not"), [*_withheld(data_map)]),
             "<h2>How long it is kept</h2>",
-            _rows(("What", "By which rule", "Kept for", "Counted from"), [*_retention(data_map)]),
-            "<h2>Who else gets it</h2>",
+            _rows(("What", "Rule", "Kept for", "Counted from"), [*_retention(data_map)]),
+            "<h2>Who receives it</h2>",
             _rows(("Who", "What for"), [f"<td>{escape(r.name)}<td>{escape(r.purpose)}" for r in data_map.recipients]),
             "<h2>How to read and check it</h2>",
-            "<p>The files ending in <code>.jsonl</code> have one record a line, in JSON, exactly as it is held. Those "
-            "ending in <code>.csv</code> are for spreadsheets; there, a text that begins like a formula has an apostrophe "
+            "<p>The files ending in <code>.jsonl</code> have one record a line, in JSON, exactly as stored. Those "
+            "ending in <code>.csv</code> are for spreadsheets; there, text that starts like a formula has an apostrophe "
             "before it. Times are in UTC, amounts in paise.</p>"
-            "<p><code>manifest.json</code> says how many records were counted and how many are here, and has the "
+            "<p><code>manifest.json</code> lists how many records were counted and how many are included, and has the "
             "SHA-256 of each file; <code>manifest.json.jws</code> is the platform's signature over it.</p>",
             "</body></html>\n",
         )

@@ -40,14 +40,14 @@ class ErasurePath(Model):
 
 @app.post("/v1/exports", responses={202: Export})
 def request_export(body: ExportCreate) -> Response:
-    """Ask for an archive of everything that is held of a partner. `export.ready.v1` tells when it is there."""
+    """Request an archive of all data about a partner. `export.ready.v1` announces it."""
     with app.session() as db:
         return app.commit(db, service.request_export(db, app.caller, body), status=202)
 
 
 @app.get("/v1/exports/<uuid:export_id>", responses={200: Export})
 def read_export(path: ExportPath) -> Response:
-    """How an export stands."""
+    """Return an export and its status."""
     with app.session() as db:
         export = service.read_export(db, app.caller, path.export_id)
         return app.answer(export, version=export.version)
@@ -55,23 +55,23 @@ def read_export(path: ExportPath) -> Response:
 
 @app.get("/v1/exports", responses={200: ExportPage})
 def list_exports(query: PageQuery) -> Response:
-    """The exports that the caller may see, newest first."""
+    """List the exports that the caller may see, newest first."""
     with app.session() as db:
         return app.answer(service.list_exports(db, app.caller, query))
 
 
 @app.post("/v1/exports/<uuid:export_id>/download-link", responses={201: DownloadLink})
 def link_archive(path: ExportPath) -> Response:
-    """A link to the archive, valid for five minutes. For the partner's owner alone, and written to the audit trail."""
+    """Create a link to the archive, valid for five minutes. For the partner's owner only; recorded in the audit trail."""
     with app.session() as db:
         return app.commit(db, service.link(db, lambda: function.archives, app.caller, path.export_id), status=201)
 
 
 @app.post("/v1/erasures", responses={202: Erasure})
 def request_erasure(body: ErasureCreate) -> Response:
-    """Ask for the erasure of a partner's data, which cannot be undone.
+    """Request the erasure of a partner's data. This cannot be undone.
 
-    Its processing is restricted at once; what may be deleted is deleted half an hour later.
+    Processing is restricted at once; deletion starts half an hour later.
     """
     with app.session() as db:
         return app.commit(db, service.request_erasure(db, app.caller, body), status=202)
@@ -79,7 +79,7 @@ def request_erasure(body: ErasureCreate) -> Response:
 
 @app.get("/v1/erasures/<uuid:erasure_id>", responses={200: Erasure})
 def read_erasure(path: ErasurePath) -> Response:
-    """How an erasure stands: once it is completed, what went, what stays, why and until when."""
+    """Return an erasure. Once completed, it states what was deleted, and what stays, why and until when."""
     with app.session() as db:
         erasure = service.read_erasure(db, app.caller, path.erasure_id)
         return app.answer(erasure, version=erasure.version)
@@ -87,14 +87,14 @@ def read_erasure(path: ErasurePath) -> Response:
 
 @app.get("/v1/erasures", responses={200: ErasurePage})
 def list_erasures(query: PageQuery) -> Response:
-    """The erasures that the caller may see, newest first."""
+    """List the erasures that the caller may see, newest first."""
     with app.session() as db:
         return app.answer(service.list_erasures(db, app.caller, query))
 
 
 @app.get("/v1/data-map", responses={200: DataMapSummary})
 def read_data_map() -> Response:
-    """What is held of a partner, what for, who else gets it, for how long, and what an erasure does with it."""
+    """Return what data is held about a partner: purposes, recipients, retention periods, and the effect of an erasure."""
     return app.answer(service.holdings())
 
 

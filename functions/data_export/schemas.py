@@ -15,24 +15,26 @@ Done = Literal["deleted", "made_unreadable", "overwritten"]
 
 
 class ExportCreate(Request):
-    """A partner asks for its data."""
+    """A request for a partner's data."""
 
-    partner_id: UUID | None = Field(None, description="Whose data: only the data protection officer names another's")
+    partner_id: UUID | None = Field(
+        None, description="The partner; only the data protection officer may name another than its own"
+    )
 
 
 class Export(Resource):
-    """An archive of everything that is held of a partner."""
+    """An archive of all data about a partner."""
 
     id: UUID
     version: int
     partner_id: UUID
     status: ExportStatus
     failure: ExportFailure | None = Field(
-        description="gave_up: it could not be made in time; incomplete: a count did not match; erased: the data went first"
+        description="gave_up: it could not be completed; incomplete: a count did not match; erased: the data was erased first"
     )
-    record_count: int | None = Field(description="Records in the archive, once it is ready")
+    record_count: int | None = Field(description="Number of records in the archive, once it is ready")
     size_bytes: int | None
-    sha256: str | None = Field(description="Of the archive, in hex")
+    sha256: str | None = Field(description="SHA-256 of the archive, in hexadecimal")
     ready_at: AwareDatetime | None
     expires_at: AwareDatetime | None = Field(description="When the archive is deleted")
     created_at: AwareDatetime
@@ -44,28 +46,30 @@ class ExportPage(Page[Export]):
 
 
 class DownloadLink(Resource):
-    """Where the archive can be downloaded, for a few minutes, by whoever has the link."""
+    """A link to the archive. Anyone who has it can download the archive for a few minutes."""
 
     url: str
     expires_at: AwareDatetime
     size_bytes: int
-    sha256: str = Field(description="Of the archive, in hex")
+    sha256: str = Field(description="SHA-256 of the archive, in hexadecimal")
 
 
 class ErasureCreate(Request):
-    """A partner asks for the end of its data. It cannot be undone."""
+    """A request for the erasure of a partner's data. It cannot be undone."""
 
     confirm: Literal["erase"]
-    partner_id: UUID | None = Field(None, description="Whose data: only the data protection officer names another's")
+    partner_id: UUID | None = Field(
+        None, description="The partner; only the data protection officer may name another than its own"
+    )
 
 
 class Erased(Resource):
-    """What was erased of one place."""
+    """What was erased in one place."""
 
     store: str = Field(description="For example `table trades`, `collection partners`, `bucket exports/archives/`")
     title: str
     action: Done
-    columns: list[str] = Field(description="Of each row or document; empty where all of it went")
+    columns: list[str] = Field(description="The erased members of each row or document; empty if all of it was deleted")
     count: int
 
 
@@ -74,23 +78,23 @@ class Retained(Resource):
 
     store: str
     title: str
-    count: int | None = Field(description="null where it is not counted")
+    count: int | None = Field(description="null if it is not counted")
     law: str
     article: str
     reason: str
-    earliest_deletion: date = Field(description="The first day on which the first of it may be deleted")
-    latest_deletion: date = Field(description="The first day on which all of it may be deleted")
+    earliest_deletion: date = Field(description="The day from which the first of it may be deleted")
+    latest_deletion: date = Field(description="The day from which all of it may be deleted")
 
 
 class ErasureStatement(Resource):
-    """What came of an erasure."""
+    """The result of an erasure."""
 
     erased: list[Erased]
     retained: list[Retained]
 
 
 class Erasure(Resource):
-    """The erasure of a partner's data. From the request on nothing of it is processed any more."""
+    """The erasure of a partner's data. Processing stops with the request."""
 
     id: UUID
     version: int
@@ -108,14 +112,14 @@ class ErasurePage(Page[Erasure]):
 
 
 class Recipient(Resource):
-    """Who else gets personal data."""
+    """A recipient of personal data."""
 
     name: str
     purpose: str
 
 
 class Retention(Resource):
-    """How long something is kept, and by which rule."""
+    """A retention period and its rule."""
 
     law: str
     article: str
@@ -124,21 +128,21 @@ class Retention(Resource):
 
 
 class Holding(Resource):
-    """One kind of record that the platform holds of a partner."""
+    """One kind of record that the platform holds about a partner."""
 
     store: str = Field(description="For example `table trades`")
     title: str
     purpose: str
     categories: list[str]
-    exported: bool = Field(description="Whether it is in an archive")
-    because: str = Field(description="Why not, or not all of it, or why it is kept")
+    exported: bool = Field(description="Whether archives contain it")
+    because: str = Field(description="Why archives omit some or all of it, or why it is kept")
     on_erasure: list[str] = Field(description="delete, shred (made unreadable), redact (overwritten), unlink or retain")
     retention: list[Retention]
     region: str
 
 
 class DataMapSummary(Resource):
-    """What is held of a partner, what for, who else gets it, and for how long (DPDP Act s.11, GDPR art. 15)."""
+    """What is held about a partner, for what purpose, who receives it, and for how long (DPDP Act s.11, GDPR art. 15)."""
 
     version: str
     holdings: list[Holding]

@@ -71,7 +71,7 @@ def read_export(db: Session, caller: Identity, export_id: UUID) -> Export:
     _require_role(caller)
     export = store.find_export(db, export_id)
     if export is None:
-        raise NotFound("There is no such export, or it is another's")
+        raise NotFound("Export not found; a partner sees its own only")
     return _as_of_now(export)
 
 
@@ -93,7 +93,7 @@ def link(db: Session, archives: Callable[[], Files], caller: Identity, export_id
     """
     export = read_export(db, caller, export_id)
     if caller.role is not Role.OWNER or caller.partner_id != export.partner_id:
-        raise Forbidden("Only its owner downloads a partner's data")
+        raise Forbidden("Only the owner of a partner may download its data")
     if export.status != "ready" or export.size_bytes is None or export.sha256 is None:
         raise Conflict(f"The archive cannot be downloaded: the export is {export.status}")
     now = clock.now()
@@ -138,7 +138,7 @@ def read_erasure(db: Session, caller: Identity, erasure_id: UUID) -> Erasure:
     _require_role(caller)
     erasure = erasure_store.find(db, erasure_id)
     if erasure is None:
-        raise NotFound("There is no such erasure, or it is another's")
+        raise NotFound("Erasure not found; a partner sees its own only")
     return erasure
 
 
@@ -172,7 +172,7 @@ def _as_of_now(export: Export) -> Export:
 
 def _require_role(caller: Identity) -> None:
     if caller.role not in (Role.OWNER, Role.DPO):
-        raise Forbidden("Only the owner of a partner and the data protection officer see this")
+        raise Forbidden("Only the owner of a partner and the data protection officer may access this")
 
 
 def _subject(caller: Identity, named: UUID | None) -> UUID:
@@ -180,11 +180,11 @@ def _subject(caller: Identity, named: UUID | None) -> UUID:
     _require_role(caller)
     if caller.role is Role.DPO:
         if named is None:
-            message = "Name the partner whose data it is about"
+            message = "Name the partner in partner_id"
             raise Invalid(message, errors=[FieldError("/partner_id", "missing", message)])
         return named
     if caller.partner_id is None or named not in (None, caller.partner_id):
-        raise Forbidden("An owner asks for the data of its own partner")
+        raise Forbidden("An owner may name its own partner only")
     return caller.partner_id
 
 

@@ -15,12 +15,12 @@ STATUTORY = "statutory_records"
 """The table of what the books keep of a partner."""
 
 _REASONS = {
-    "legal_obligation": "A law demands that it is kept",
+    "legal_obligation": "A law requires it to be kept",
     "legal_claims": "It may be needed to establish or defend legal claims",
-    "proof_of_consent": "It proves what was consented to, and when it ended",
+    "proof_of_consent": "It proves what you consented to and when the consent ended",
     "accountability": "It proves that your rights were respected",
     "purpose_served": "It is deleted as soon as its purpose is served",
-    "consent": "It is kept for the least time that the law demands",
+    "consent": "It is kept for the minimum period required by law",
 }
 
 

@@ -79,7 +79,7 @@ def insert_export(export: Export, requested_by: str, requested_role: str, event:
             "at": export.created_at,
         },
         events=(event,),
-        conflicts={"exports_preparing": Conflict("An archive of this data is being made already")},
+        conflicts={"exports_preparing": Conflict("An archive for this partner is already being prepared")},
     )
 
 

@@ -20,6 +20,6 @@ def spent(tier: Tier, now: datetime) -> RateLimited:
     tomorrow = datetime.combine(day(now) + timedelta(days=1), time(), IST)
     seconds = int((tomorrow - now).total_seconds()) + 1
     return RateLimited(
-        f"The {DAILY[tier]} gradings a day of this plan are used; the next day begins at midnight in India",
+        f"The {DAILY[tier]} gradings per day of this plan are used up; the next day starts at midnight in India",
         retry_after=seconds,
     )

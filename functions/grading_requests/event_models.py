@@ -21,7 +21,7 @@ class GradingEvent(EventData):
 
 
 class GradingRequested(GradingEvent):
-    """A grading has begun: its image is still to come, or it is provisional, as a telephone measured."""
+    """A grading was requested: it waits for its image, or is provisional with the measurements of a phone."""
 
     type: ClassVar[str] = "grading.requested.v1"
 
@@ -29,13 +29,13 @@ class GradingRequested(GradingEvent):
 
 
 class GradingSubmitted(GradingEvent):
-    """The image of a grading is there and waits to be graded."""
+    """The image of a grading was submitted and waits to be graded."""
 
     type: ClassVar[str] = "grading.submitted.v1"
 
 
 class GradingCompleted(GradingEvent):
-    """Lint was graded: this result counts."""
+    """A grading completed with this result."""
 
     type: ClassVar[str] = "grading.completed.v1"
 
@@ -43,7 +43,7 @@ class GradingCompleted(GradingEvent):
 
 
 class GradingRefused(GradingEvent):
-    """An image cannot be graded, and why."""
+    """An image could not be graded, with the reason."""
 
     type: ClassVar[str] = "grading.refused.v1"
 

@@ -42,10 +42,10 @@ class ModelPath(Model):
 
 @app.post("/v1/gradings", responses={201: GradingCreated})
 def request_grading(body: GradingCreate) -> Response:
-    """Have lint graded. A grading from figures completes at once; an image is to be uploaded and submitted.
+    """Request a grading. A grading from figures completes at once; an image must be uploaded and submitted.
 
-    For a trade it is possible once a sample was drawn, else 409. Each grading counts towards the partner's daily budget;
-    when that is spent, the answer is 429 with Retry-After.
+    A grading for a trade requires a drawn sample, otherwise 409. Each grading counts towards the partner's daily budget;
+    when it is used up, the answer is 429 with Retry-After.
     """
     with app.session() as db:
         outcome = service.request(db, function.uploads, app.caller, body.root)
@@ -57,14 +57,14 @@ def request_grading(body: GradingCreate) -> Response:
 
 @app.post("/v1/gradings/<uuid:grading_id>/upload-link", responses={201: Upload})
 def link_upload(path: GradingPath) -> Response:
-    """Another URL for an image that did not come within 15 minutes. It takes the bytes that were announced, once."""
+    """Create another upload URL, if the image was not uploaded within 15 minutes. It accepts the announced bytes, once."""
     with app.session() as db:
         return app.commit(db, service.link(db, function.uploads, app.caller, path.grading_id), status=201)
 
 
 @app.post("/v1/gradings/<uuid:grading_id>/submit", responses={200: Grading})
 def submit_grading(path: GradingPath) -> Response:
-    """Have the uploaded image graded."""
+    """Submit the uploaded image for grading."""
     with app.session() as db:
         response = app.commit(db, service.submit(db, function.uploads, app.caller, path.grading_id))
     service.enqueue(function.tasks, path.grading_id)
@@ -73,7 +73,7 @@ def submit_grading(path: GradingPath) -> Response:
 
 @app.get("/v1/gradings/<uuid:grading_id>", responses={200: Grading})
 def read_grading(path: GradingPath) -> Response:
-    """One grading of the caller's partner; inspectors read those of trades."""
+    """Return one grading of the caller's partner; inspectors can read gradings of trades."""
     with app.session() as db:
         grading = service.read(db, app.caller, path.grading_id)
         return app.answer(grading, version=grading.version)
@@ -81,14 +81,14 @@ def read_grading(path: GradingPath) -> Response:
 
 @app.get("/v1/gradings", responses={200: GradingPage})
 def list_gradings(query: GradingQuery) -> Response:
-    """The gradings of the caller's partner, newest first; of one trade, if it is named, as inspectors must."""
+    """List the gradings of the caller's partner, newest first. Inspectors must name a trade."""
     with app.session() as db:
         return app.answer(service.list_page(db, app.caller, query))
 
 
 @app.get("/v1/grading-models/current", responses={200: GradingModel})
 def read_model() -> Response:
-    """The model that images are graded with, to measure with the same on a telephone."""
+    """Return the current grading model, for use on phones."""
     current = model.current()
     return app.answer(
         GradingModel(
@@ -102,10 +102,10 @@ def read_model() -> Response:
 
 @app.get("/v1/grading-models/<string:sha256>")
 def download_model(path: ModelPath) -> Response:
-    """The bytes of the current model, by its SHA-256: a TensorFlow Lite file."""
+    """Download the current model by its SHA-256, as a TensorFlow Lite file."""
     current = model.current()
     if path.sha256 != current.sha256:
-        raise NotFound("This is not the current model; see /v1/grading-models/current")
+        raise NotFound("This is not the current model; GET /v1/grading-models/current has it")
     return Response(current.content, content_type="application/octet-stream")
 
 

@@ -30,19 +30,17 @@ ImageType = Literal["image/jpeg", "image/png"]
 
 MAX_IMAGE_BYTES = 20 << 20
 
-TradeId = Annotated[UUID | None, Field(description="A trade of the caller's that this grading is for")]
+TradeId = Annotated[UUID | None, Field(description="The caller's trade that this grading is for")]
 Rd = Annotated[Decimal, Field(ge=0, le=100, max_digits=6, description="Reflectance, per cent")]
 PlusB = Annotated[Decimal, Field(ge=0, le=30, max_digits=6, description="Yellowness, Hunter +b")]
-TrashArea = Annotated[
-    Decimal, Field(ge=0, le=100, max_digits=6, description="Per cent of AREA, as an HVI line sees it")
-]
-Particles = Annotated[int, Field(ge=0, le=10_000, description="Pieces of trash that were counted")]
+TrashArea = Annotated[Decimal, Field(ge=0, le=100, max_digits=6, description="Percentage of AREA, as measured by HVI")]
+Particles = Annotated[int, Field(ge=0, le=10_000, description="Number of trash particles")]
 
 
 class HviFigures(Request):
-    """What a laboratory reports of a sample, in the units of the USDA/AMS classing record. At least one of them.
+    """Laboratory figures of a sample, in the units of the USDA/AMS classing record. At least one is required.
 
-    Finer figures than a record states are rounded to that, half up.
+    Figures are rounded half up to the record's precision.
     """
 
     micronaire: Decimal | None = Field(None, ge=2, le=8, decimal_places=2, description="Micronaire reading")
@@ -63,12 +61,14 @@ class HviFigures(Request):
     trash_area_pct: TrashArea | None = None
     trash_particles: Particles | None = None
     trash_weight_pct: Decimal | None = Field(
-        None, ge=0, le=100, decimal_places=2, description="Per cent of WEIGHT, as exchanges and contracts count it"
+        None, ge=0, le=100, decimal_places=2, description="Percentage of WEIGHT, as used by exchanges and contracts"
     )
     leaf_grade: int | None = Field(None, ge=1, le=8, description="USDA leaf grade; 8 is below grade")
     moisture_pct: Decimal | None = Field(None, ge=0, le=40, decimal_places=2, description="Per cent of weight")
     color_grade: str | None = Field(
-        None, pattern="^[1-8][1-5]$", description="USDA upland color grade as the laboratory gave it, 31 is Middling"
+        None,
+        pattern="^[1-8][1-5]$",
+        description="USDA upland color grade as reported by the laboratory; 31 is Middling",
     )
 
     @field_validator("upper_half_mean_length_mm")
@@ -104,23 +104,25 @@ class RecordGrading(Request):
 
 
 class ImageUpload(Request):
-    """A photograph of lint in the sampling frame, before it is uploaded."""
+    """The announcement of a photograph of lint on the sampling board."""
 
     sha256: Sha256
     size: int = Field(gt=0, le=MAX_IMAGE_BYTES, description="Bytes")
     content_type: ImageType
-    card: Literal["colorchecker24"] = Field(description="The colour card in the frame; without one there is no colour")
+    card: Literal["colorchecker24"] = Field(
+        description="The colour card on the board; without one no colour can be measured"
+    )
 
 
 class ImageGrading(ImageUpload):
-    """Grade by a photograph. Upload it as the answer says, then submit the grading."""
+    """Grade by a photograph. Upload it as described in the answer, then submit the grading."""
 
     kind: Literal["image"]
     trade_id: TradeId = None
 
 
 class DeviceFigures(Request):
-    """What the model on a telephone measured."""
+    """Figures measured by the model on a phone."""
 
     rd: Rd
     plus_b: PlusB
@@ -129,7 +131,7 @@ class DeviceFigures(Request):
 
 
 class DeviceGrading(Request):
-    """Grade by what a telephone measured. It is provisional; with the image, the server's own result replaces it."""
+    """Grade by measurements of a phone. The result is provisional; with the image, the server's own result replaces it."""
 
     kind: Literal["device"]
     trade_id: TradeId = None
@@ -142,23 +144,25 @@ GradingBody = Annotated[LabGrading | RecordGrading | ImageGrading | DeviceGradin
 
 
 class GradingCreate(RootModel[GradingBody]):
-    """Ask for a grading, of one of four kinds."""
+    """A request for a grading of one of four kinds."""
 
 
 class AxisClass(Resource):
-    """Where a value falls in a published table."""
+    """The class of a value in a published table."""
 
     label: str
     table: str
     version: str
-    source: str = Field(description="Where the table comes from")
+    source: str = Field(description="Source of the table")
 
 
 class Measurement(Resource):
     """One property of the lint."""
 
     axis: AxisName
-    value: Decimal = Field(description="As it is classed, graded and settled: rounded half up to what is reported")
+    value: Decimal = Field(
+        description="The value that is classed, graded and settled, rounded half up to the reported precision"
+    )
     unit: str
     uncertainty: Decimal = Field(description="Standard uncertainty, in the same unit")
     source: Source
@@ -166,14 +170,14 @@ class Measurement(Resource):
 
 
 class NotMeasured(Resource):
-    """A property that this grading says nothing of."""
+    """A property that this grading did not measure."""
 
     axis: AxisName
     reason: Literal["not_reported", "not_from_image", "leaf_mapping_unpublished"]
 
 
 class ColorGrade(Resource):
-    """The USDA upland color grade as reported. It is not computed: the chart is published nowhere as data."""
+    """The USDA upland color grade as reported. It is not computed, because the chart is not published as data."""
 
     code: str | None
     name: str | None = None
@@ -185,10 +189,10 @@ class ColorGrade(Resource):
 
 
 class PlatformGrade(Resource):
-    """The platform's own grade, by its policy."""
+    """The platform's own grade under its policy."""
 
     grade: PlatformGradeLabel | None
-    confidence: Decimal = Field(description="From 0 to 1: how much was measured, and how surely it is this grade")
+    confidence: Decimal = Field(description="From 0 to 1: share of measured axes times the probability of this grade")
     policy: str = Field(description="The policy's version")
     reasons: list[str]
 
@@ -201,7 +205,7 @@ class ClassingCode(Resource):
 
 
 class Classing(Resource):
-    """Which bale a classing record is of, and what the classer said of it besides figures. What is blank is null."""
+    """The bale of a classing record, and the classer's statements other than figures. Blank fields are null."""
 
     gin_code: str | None
     bale: str | None = Field(description="The gin's number of the bale")
@@ -214,15 +218,15 @@ class Classing(Resource):
 
 
 class GradingResult(Resource):
-    """What is known of the lint."""
+    """The measured properties of the lint."""
 
     measured: list[Measurement]
     not_measured: list[NotMeasured]
     color_grade: ColorGrade
     platform_grade: PlatformGrade
     model_sha256: str | None = Field(None, description="The model that measured, for images")
-    length_mm: Decimal | None = Field(None, description="Upper half mean length in millimetres too, to a tenth")
-    classing: Classing | None = Field(None, description="What else a classing record says")
+    length_mm: Decimal | None = Field(None, description="Upper half mean length in millimetres, to a tenth")
+    classing: Classing | None = Field(None, description="Other statements of a classing record")
 
 
 class Refusal(Resource):
@@ -233,16 +237,16 @@ class Refusal(Resource):
 
 
 class Grading(Resource):
-    """A grading as it stands."""
+    """The current state of a grading."""
 
     id: UUID
     version: int
     kind: Kind
-    status: Status = Field(description="provisional: measured on a telephone only; refused: the image cannot be graded")
+    status: Status = Field(description="provisional: measured on a phone only; refused: the image cannot be graded")
     trade_id: UUID | None
     image: ImageUpload | None
-    provisional: GradingResult | None = Field(description="What the telephone measured")
-    result: GradingResult | None = Field(description="What counts, once completed")
+    provisional: GradingResult | None = Field(description="Measurements of the phone")
+    result: GradingResult | None = Field(description="The authoritative result, once completed")
     refusal: Refusal | None
     created_at: AwareDatetime
     updated_at: AwareDatetime
@@ -255,7 +259,7 @@ class GradingCreated(Grading):
 
 
 class GradingQuery(PageQuery):
-    """Which gradings to list."""
+    """Filters for gradings."""
 
     trade_id: UUID | None = None
 
@@ -265,9 +269,9 @@ class GradingPage(Page[Grading]):
 
 
 class GradingModel(Resource):
-    """The model that grades images, for use on telephones: a TensorFlow Lite file."""
+    """The model that grades images, for use on phones, as a TensorFlow Lite file."""
 
     model_version: str
     sha256: str
     size: int
-    url: str = Field(description="Where its bytes are, relative to this API")
+    url: str = Field(description="Download path, relative to this API")

@@ -136,7 +136,7 @@ def link(db: Session, files: Files, caller: Identity, grading_id: UUID) -> Outco
     grading = read(db, caller, grading_id)
     restrictions.refuse(db, partner_id)
     if grading.image is None or grading.status != "awaiting_image":
-        raise Conflict("This grading awaits no image")
+        raise Conflict("This grading does not wait for an image")
     _require_consent(db, partner_id)
     upload = _upload(files, partner_id, grading_id, grading.image)
     return Outcome(store.still_awaited(grading), upload, grading.version)
@@ -155,7 +155,7 @@ def submit(db: Session, files: Files, caller: Identity, grading_id: UUID) -> Out
     if grading.image is None:
         raise Conflict("This grading has no image to submit")
     if grading.status != "awaiting_image":
-        raise Conflict("The image was submitted before")
+        raise Conflict("The image has already been submitted")
     _require_consent(db, partner_id)
     if files.stat(_path(partner_id, grading_id)) is None:
         raise Conflict("Upload the image first")
@@ -168,16 +168,14 @@ def read(db: Session, caller: Identity, grading_id: UUID) -> Grading:
     _reader(caller)
     grading = store.find(db, grading_id)
     if grading is None or (caller.role is Role.INSPECTOR and grading.trade_id is None):
-        raise NotFound("There is no such grading, or it is another's")
+        raise NotFound("Grading not found; a partner sees its own only")
     return grading
 
 
 def list_page(db: Session, caller: Identity, query: GradingQuery) -> GradingPage:
     """The gradings that the session may see, newest first. Raises `Forbidden`, also for an inspector that names no trade."""
     _reader(caller)
-    require(
-        caller.role is not Role.INSPECTOR or query.trade_id is not None, "An inspector reads the gradings of a trade"
-    )
+    require(caller.role is not Role.INSPECTOR or query.trade_id is not None, "Inspectors must name a trade in trade_id")
     return GradingPage.of(store.page(db, query.trade_id, query.limit + 1, query.after_id()), query.limit)
 
 
@@ -208,13 +206,13 @@ def grade(database: Database, files: Files, look: Read, task: GradingTask) -> bo
         known = store.reading(db, image.sha256, model.current().sha256, policy().version) if consented else None
     if not consented:
         return _finish(
-            database, queued, _refusal("consent_missing", "There is no consent to AI processing of images any more")
+            database, queued, _refusal("consent_missing", "The consent to AI processing of images has ended")
         )
     if known is not None:
         return _finish(database, queued, known)
     if queued.attempts >= ATTEMPTS:
         return _finish(
-            database, queued, _refusal("image_unreadable", "The image could not be graded: take another one")
+            database, queued, _refusal("image_unreadable", "The image could not be graded. Take another one")
         )
     try:
         data = _fetch(files, _path(queued.partner_id, queued.grading.id), image)
@@ -275,9 +273,9 @@ def _fetch(files: Files, path: str, image: ImageUpload) -> bytes:
         with files.open(path) as stream:
             data = stream.read(image.size + 1)
     except FileNotFoundError:
-        raise Unreadable("image_missing", "The image is no longer there: begin again") from None
+        raise Unreadable("image_missing", "The image no longer exists. Request a new grading") from None
     if len(data) != image.size or hashlib.sha256(data).hexdigest() != image.sha256:
-        raise Unreadable("image_mismatch", "The image is not the one that was announced: begin again")
+        raise Unreadable("image_mismatch", "The image differs from the announced one. Request a new grading")
     return data
 
 
@@ -360,24 +358,26 @@ def _require_sampled(db: Session, trade_id: UUID, partner_id: UUID) -> None:
     """A trade that was sampled is never unsampled again: what is asked here holds when the grading has its effect."""
     status = store.trade_status(db, trade_id, partner_id)
     if status is None:
-        message = "There is no such trade of this partner"
+        message = "The partner has no such trade"
         raise Invalid(message, errors=[FieldError("/trade_id", "trade", message)])
     if status in UNSAMPLED:
-        raise Conflict(f"No sample of this trade is recorded yet, it is {status}: have the lot graded after that")
+        raise Conflict(
+            f"No sample of this trade has been recorded; the trade is {status}. Request the grading after that"
+        )
 
 
 def _require_consent(db: Session, partner_id: UUID) -> None:
     granted = consents.granted(db, partner_id, "ai_processing")
-    require(granted, "Images are graded only with consent to AI processing: see /v1/consents")
+    require(granted, "Grading an image requires consent to ai_processing; record it at /v1/consents")
 
 
 def _partner(caller: Identity) -> UUID:
     partner_id = caller.partner_id
     if partner_id is None or caller.role not in (Role.OWNER, Role.MEMBER):
-        raise Forbidden("Only an owner or a member of a partner has lint graded")
+        raise Forbidden("Only an owner or a member of a partner may request a grading")
     return partner_id
 
 
 def _reader(caller: Identity) -> None:
     staff = caller.role in (Role.OPS, Role.INSPECTOR)
-    require(caller.role.of_partner or staff, "Only the partner, inspectors and operations read gradings")
+    require(caller.role.of_partner or staff, "Only the partner, inspectors and operations may read gradings")

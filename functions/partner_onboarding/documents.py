@@ -43,7 +43,7 @@ def announce(db: Session, files: Files, caller: Identity, partner_id: UUID, body
     now = clock.now()
     known = document_store.list_all(db, partner_id)
     if sum(one.status == "uploaded" or now < _upload_ends(one) for one in known) >= MAX_DOCUMENTS:
-        raise Conflict(f"A partner has at most {MAX_DOCUMENTS} documents")
+        raise Conflict(f"A partner may have at most {MAX_DOCUMENTS} documents")
     document_id = ids.uuid7()
     signed = files.upload_url(
         _path(partner_id, document_id),
@@ -78,11 +78,11 @@ def confirm(db: Session, files: Files, caller: Identity, partner_id: UUID, docum
     _require_own(db, caller, partner_id)
     document = _find(db, partner_id, document_id)
     if document.status == "uploaded":
-        raise Conflict("The document is confirmed already")
+        raise Conflict("The document is already confirmed")
     if sum(one.status == "uploaded" for one in document_store.list_all(db, partner_id)) >= MAX_DOCUMENTS:
-        raise Conflict(f"A partner has at most {MAX_DOCUMENTS} documents")
+        raise Conflict(f"A partner may have at most {MAX_DOCUMENTS} documents")
     if files.stat(_path(partner_id, document_id)) is None:
-        raise Conflict("Nothing was uploaded yet: send the file as `upload` of the announcement says")
+        raise Conflict("No file has been uploaded. Send it as described in `upload` of the announcement")
     after = document.model_copy(update={"version": document.version + 1, "status": "uploaded"})
     return Outcome(document_store.set_uploaded(after), after, after.version)
 
@@ -100,14 +100,18 @@ def withdraw(db: Session, files: Files, caller: Identity, partner_id: UUID, docu
     _require_own(db, caller, partner_id)
     account = store.lock(db, partner_id)
     if account is None:
-        raise NotFound("There is no such partner, or it is another's")
+        raise NotFound("Partner not found; a partner sees only itself")
     lifecycle.require("withdraw_a_document", account.status)
     document, now = _find(db, partner_id, document_id), clock.now()
     if now < _upload_ends(document):
-        raise Conflict(f"The URL for its upload works until {clock.rfc3339(_upload_ends(document))}: withdraw it then")
+        raise Conflict(
+            f"Its upload URL is valid until {clock.rfc3339(_upload_ends(document))}; withdraw the document after that"
+        )
     legal_holds.share(db)
     if document_store.is_kept(db, document_id):
-        raise Conflict("This document has to be kept")  # no more than that: of a hold the partner may not be told
+        raise Conflict(
+            "This document must be kept and cannot be withdrawn"
+        )  # no more than that: of a hold the partner may not be told
     files.delete(_path(partner_id, document_id))
     after = replace(account, version=account.version + 1, updated_at=now)
     changed = PartnerChanged(partner_id=partner_id, partner_type=account.type, fields=[f"documents.{document.kind}"])
@@ -134,7 +138,7 @@ def list_all(db: Session, partner_id: UUID) -> PartnerDocumentList:
 def _find(db: Session, partner_id: UUID, document_id: UUID) -> PartnerDocument:
     document = document_store.find(db, partner_id, document_id)
     if document is None:
-        raise NotFound("There is no such document")
+        raise NotFound("Document not found")
     return document
 
 
@@ -146,7 +150,7 @@ def _upload_ends(document: PartnerDocument) -> datetime:
 def _require_own(db: Session, caller: Identity, partner_id: UUID) -> None:
     service.find(db, partner_id)
     own = caller.partner_id == partner_id and caller.role in (Role.OWNER, Role.MEMBER)
-    require(own, "Only an owner or a member of the partner uploads documents of the partner")
+    require(own, "Only an owner or a member of the partner may upload its documents")
     restrictions.refuse(db, partner_id)
 
 

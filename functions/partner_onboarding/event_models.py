@@ -20,13 +20,13 @@ class PartnerEvent(EventData):
 
 
 class PartnerCreated(PartnerEvent):
-    """A partner has registered and may not trade yet."""
+    """A partner registered. It cannot trade yet."""
 
     type: ClassVar[str] = "partner.created.v1"
 
 
 class PartnerChanged(PartnerEvent):
-    """What is told of a partner changed, by itself or as operations corrected it: which fields, not what they say."""
+    """Details of a partner changed, by itself or by operations. The event names the fields, not their values."""
 
     type: ClassVar[str] = "partner.changed.v1"
 
@@ -34,7 +34,7 @@ class PartnerChanged(PartnerEvent):
 
 
 class PartnerRequirementsDue(PartnerEvent):
-    """A partner submitted itself while something that is asked for was missing or wrong."""
+    """A partner submitted, but requirements were missing or wrong."""
 
     type: ClassVar[str] = "partner.requirements_due.v1"
 
@@ -42,7 +42,7 @@ class PartnerRequirementsDue(PartnerEvent):
 
 
 class PartnerRequirementsOverdue(PartnerEvent):
-    """A partner has not submitted by its deadline what it was asked for."""
+    """A partner did not submit the required details by its deadline."""
 
     type: ClassVar[str] = "partner.requirements_overdue.v1"
 
@@ -51,24 +51,24 @@ class PartnerRequirementsOverdue(PartnerEvent):
 
 
 class PartnerSubmitted(PartnerEvent):
-    """A partner is complete and waits for its checks; `submission` counts how often."""
+    """A complete partner submitted and waits for its checks; `submission` counts its submissions."""
 
     type: ClassVar[str] = "partner.submitted.v1"
 
     submission: int
     confirmed: list[str] = Field(
-        default_factory=list[str], description="Fields that it was asked about and said that they hold as they are"
+        default_factory=list[str], description="Questioned fields that it confirmed as correct"
     )
 
 
 class PartnerVerifying(PartnerEvent):
-    """The checks of a partner are under way."""
+    """The checks of a partner have started."""
 
     type: ClassVar[str] = "partner.verifying.v1"
 
 
 class PartnerNeedsClarification(PartnerEvent):
-    """A partner is asked to mend something."""
+    """A partner was asked for corrections."""
 
     type: ClassVar[str] = "partner.needs_clarification.v1"
 
@@ -76,19 +76,19 @@ class PartnerNeedsClarification(PartnerEvent):
 
 
 class PartnerUnderReview(PartnerEvent):
-    """The checks of a partner have ended, and operations decides."""
+    """The checks of a partner ended. Operations decides next."""
 
     type: ClassVar[str] = "partner.under_review.v1"
 
 
 class PartnerActivated(PartnerEvent):
-    """The platform let a partner trade."""
+    """The platform activated a partner, which can trade now."""
 
     type: ClassVar[str] = "partner.activated.v1"
 
 
 class PartnerSuspended(PartnerEvent):
-    """The platform stopped a partner from trading, for the time being."""
+    """The platform suspended a partner from trading."""
 
     type: ClassVar[str] = "partner.suspended.v1"
 

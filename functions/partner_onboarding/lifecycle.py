@@ -83,7 +83,7 @@ def require(name: str, status: PartnerStatus) -> None:
     sources = _SOURCES[name]
     if status not in sources:
         words = name.replace("_", " ")
-        raise Conflict(f"To {words} is possible when a partner is {' or '.join(sources)}; this one is {status}")
+        raise Conflict(f"Cannot {words} while the partner is {status}; its status must be {' or '.join(sources)}")
 
 
 def step(name: str, status: PartnerStatus) -> Step:

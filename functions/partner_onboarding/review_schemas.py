@@ -15,9 +15,9 @@ ReasonCode = Annotated[str, Field(pattern=r"^[a-z][a-z_]{2,49}$", examples=["ill
 
 
 class Activate(OptionalRequest):
-    """Let the partner trade. A check that is not `clear` holds it up, unless the decision names it and says why.
+    """An activation. It must name each check that is not `clear`, with a reason for accepting it.
 
-    Without a body, nothing is accepted.
+    Without a body, no such check is accepted.
     """
 
     accepted_checks: list[CheckKind] = Field(default_factory=list[CheckKind])
@@ -25,13 +25,13 @@ class Activate(OptionalRequest):
 
 
 class Reason(Request):
-    """Why, as the partner reads it in `disabled`: never what the screening found, for which there is `platform_decision`."""
+    """The reason that the partner reads in `disabled`. Never a screening result: use `platform_decision` for that."""
 
     reason_code: ReasonCode
 
 
 class Reclassify(Request):
-    """What kind of partner it is. What is left out stays."""
+    """The corrected type or constitution. Omitted members stay."""
 
     type: PartnerType | None = None
     constitution: Constitution | None = None
@@ -44,46 +44,46 @@ class Reclassify(Request):
 
 
 class Clarification(BaseModel):
-    """A field or document that is asked about, and why."""
+    """A questioned field or document, and the reason."""
 
     field: str = Field(pattern=r"^[a-z_]{1,40}(\.[a-z_]{1,40})?$", examples=["documents.address_proof"])
     reason_code: ReasonCode
 
 
 class ClarificationRequest(Request):
-    """What the partner is asked to mend."""
+    """The corrections requested from the partner."""
 
     clarifications: list[Clarification] = Field(min_length=1, max_length=20)
 
 
 class ScreeningHit(Resource):
-    """Somebody listed who is like the partner or one of its owners; `score` from 0 to 1."""
+    """A listed person or entity similar to the partner or one of its owners; `score` from 0 to 1."""
 
     name: str
     score: float
-    features: dict[str, float] = Field(description="What is alike, and how much")
+    features: dict[str, float] = Field(description="What matches, and how closely")
 
 
 class CheckEvidence(Resource):
-    """What the provider of a check answered: of a registry and a bank the first two, of a screening the others."""
+    """The provider's answer to a check: a registry or bank fills the first two members, a screening the others."""
 
     status: str | None = Field(
-        default=None, description="Of the registration or the penny drop, in the provider's word"
+        default=None, description="Status of the registration or the penny drop, as the provider reports it"
     )
-    registered_name: str | None = Field(default=None, description="Whom the provider names as the holder")
+    registered_name: str | None = Field(default=None, description="The holder's name at the provider")
     hits: list[ScreeningHit] = Field(default_factory=list[ScreeningHit])
     list_version: str | None = None
     list_published_at: AwareDatetime | None = None
 
 
 class PartnerCheck(Resource):
-    """One check of one submission. `result` is null while it is under way; `unavailable` is never `clear`."""
+    """One check of one submission. `result` is null while it is running; `unavailable` is never `clear`."""
 
     kind: CheckKind
     submission: int
     result: CheckResult | None
-    explanation: list[str] = Field(description="Codes that say why")
-    evidence: CheckEvidence | None = Field(description="For operations and the data protection officer, else null")
+    explanation: list[str] = Field(description="Reason codes")
+    evidence: CheckEvidence | None = Field(description="For operations and the data protection officer; otherwise null")
     provider: str | None
     provider_reference: str | None
     attempts: int
@@ -97,7 +97,7 @@ class RiskFactor(BaseModel):
 
 
 class Risk(BaseModel):
-    """How closely to look. The factors add up to the score."""
+    """The risk rating. The factors add up to the score."""
 
     score: int
     level: Literal["low", "medium", "high"]
@@ -106,14 +106,14 @@ class Risk(BaseModel):
 
 
 class PartnerDecision(Resource):
-    """What somebody of operations decided, with the risk as it stood."""
+    """A decision by operations, with the risk at that time."""
 
     id: UUID
     action: DecisionAction
     reason_code: str | None
     accepted_checks: list[CheckKind]
     clarifications: list[Clarification]
-    type: PartnerType | None = Field(description="What it was corrected to, as the constitution")
+    type: PartnerType | None = Field(description="The corrected value, for example the constitution")
     constitution: Constitution | None
     risk: Risk
     decided_by: str
@@ -121,14 +121,14 @@ class PartnerDecision(Resource):
 
 
 class RejectedAlike(Resource):
-    """Another partner, which was rejected, with the same details."""
+    """A rejected partner with the same details."""
 
     partner_id: UUID
     same: list[Literal["identifiers.pan", "identifiers.gstin", "bank_account"]]
 
 
 class PartnerReview(Resource):
-    """What operations decide on: checks are evidence, the decision is a person's."""
+    """The basis for a decision: checks are evidence, a person decides."""
 
     partner_id: UUID
     version: int
@@ -136,5 +136,5 @@ class PartnerReview(Resource):
     submission: int
     checks: list[PartnerCheck] = Field(description="Of the current submission")
     risk: Risk
-    rejected_alike: list[RejectedAlike] = Field(description="Who was rejected with the same PAN, GSTIN or account")
+    rejected_alike: list[RejectedAlike] = Field(description="Rejected partners with the same PAN, GSTIN or account")
     decisions: list[PartnerDecision] = Field(description="Newest first")

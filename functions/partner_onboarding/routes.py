@@ -58,14 +58,14 @@ class DocumentPath(PartnerPath):
 
 @app.post("/v1/partners", responses={201: Partner})
 def register(body: PartnerCreate) -> Response:
-    """Register the caller's partner. What is left out is asked for in `requirements`."""
+    """Register the caller's partner. `requirements` lists what is still missing."""
     with app.session() as db, db.transaction():
         return app.commit(db, service.register(db, function.keyring, app.caller, body), status=201)
 
 
 @app.get("/v1/partners/<uuid:partner_id>", responses={200: Partner})
 def read_partner(path: PartnerPath) -> Response:
-    """One partner. Each reading of it is written to the audit trail."""
+    """Return one partner. Each read is recorded in the audit trail."""
     with app.session() as db:
         partner = service.read(db, function.keyring, path.partner_id)
         app.publish(db, service.access(app.caller, partner.id, service.READ_FIELDS))
@@ -74,16 +74,16 @@ def read_partner(path: PartnerPath) -> Response:
 
 @app.get("/v1/partners", responses={200: PartnerPage})
 def list_partners(query: PartnerQuery) -> Response:
-    """The partners that the caller may see, newest first: its own, or all for the platform's staff."""
+    """List partners, newest first: the caller's own, or all for the platform's staff."""
     with app.session() as db:
         return app.answer(service.list_page(db, query))
 
 
 @app.patch("/v1/partners/<uuid:partner_id>", responses={200: Partner})
 def change_partner(path: PartnerPath, body: PartnerChange) -> Response:
-    """Change what the partner tells of itself; needs If-Match. A member left out stays, null removes it.
+    """Change a partner's details (merge patch); requires If-Match. Omitted members stay, null removes a member.
 
-    An active partner corrects only its contact and, within the same state, its address.
+    An active partner can change only its contact and, within the same state, its address.
     """
     with app.session() as db:
         outcome = service.change(db, function.keyring, app.caller, path.partner_id, app.if_match(), body)
@@ -92,9 +92,9 @@ def change_partner(path: PartnerPath, body: PartnerChange) -> Response:
 
 @app.post("/v1/partners/<uuid:partner_id>/submit", responses={200: Partner})
 def submit_partner(path: PartnerPath, body: Submit) -> Response:
-    """Have the partner checked; needs If-Match. Where something is due or wrong, it is `requirements_due` instead.
+    """Submit the partner for its checks; requires If-Match. If details are missing or wrong: `requirements_due`.
 
-    What the partner was asked about and holds as it is, a restored GST registration say, is named in `confirmed`.
+    List questioned fields that are correct as they are, such as a restored GST registration, in `confirmed`.
     """
     with app.session() as db:
         return app.commit(db, service.submit(db, function.keyring, app.caller, path.partner_id, app.if_match(), body))
@@ -102,7 +102,7 @@ def submit_partner(path: PartnerPath, body: Submit) -> Response:
 
 @app.post("/v1/partners/<uuid:partner_id>/documents", responses={201: PartnerDocumentCreated})
 def announce_document(path: PartnerPath, body: DocumentCreate) -> Response:
-    """Announce a document. The answer holds the URL that takes exactly these bytes, for 15 minutes."""
+    """Announce a document. The answer has an upload URL that accepts exactly these bytes for 15 minutes."""
     with app.session() as db:
         outcome = documents.announce(db, function.uploads, app.caller, path.partner_id, body)
         return _commit(db, path.partner_id, outcome, status=201)
@@ -110,14 +110,14 @@ def announce_document(path: PartnerPath, body: DocumentCreate) -> Response:
 
 @app.get("/v1/partners/<uuid:partner_id>/documents", responses={200: PartnerDocumentList})
 def list_documents(path: PartnerPath) -> Response:
-    """The documents of a partner, newest first."""
+    """List the documents of a partner, newest first."""
     with app.session() as db:
         return app.answer(documents.list_all(db, path.partner_id))
 
 
 @app.get("/v1/partners/<uuid:partner_id>/documents/<uuid:document_id>", responses={200: PartnerDocumentRead})
 def read_document(path: DocumentPath) -> Response:
-    """One document with a URL to read it at for five minutes. Each reading is written to the audit trail."""
+    """Return one document with a download URL valid for five minutes. Each read is recorded in the audit trail."""
     with app.session() as db:
         document = documents.read(db, function.uploads, path.partner_id, path.document_id)
         app.publish(db, service.access(app.caller, path.partner_id, [f"documents.{document.kind}"]))
@@ -126,7 +126,7 @@ def read_document(path: DocumentPath) -> Response:
 
 @app.post("/v1/partners/<uuid:partner_id>/documents/<uuid:document_id>/confirm", responses={200: PartnerDocument})
 def confirm_document(path: DocumentPath) -> Response:
-    """Say that a document is uploaded."""
+    """Confirm that a document has been uploaded."""
     with app.session() as db:
         outcome = documents.confirm(db, function.uploads, app.caller, path.partner_id, path.document_id)
         return _commit(db, path.partner_id, outcome)
@@ -134,16 +134,16 @@ def confirm_document(path: DocumentPath) -> Response:
 
 @app.delete("/v1/partners/<uuid:partner_id>/documents/<uuid:document_id>", responses={200: PartnerSummary})
 def withdraw_document(path: DocumentPath) -> Response:
-    """Delete a document that is wrong, while details may be changed and once its URL for the upload has ended."""
+    """Delete a wrong document. Possible while details may be changed, once the upload URL has expired."""
     with app.session() as db, db.transaction():
         return app.commit(db, documents.withdraw(db, function.uploads, app.caller, path.partner_id, path.document_id))
 
 
 @app.get("/v1/partners/<uuid:partner_id>/review", responses={200: PartnerReview})
 def review_partner(path: PartnerPath) -> Response:
-    """The checks, the risk and the decisions of a partner. For the platform's staff.
+    """Return the checks, the risk and the decisions of a partner. For the platform's staff.
 
-    What the providers answered is shown to operations and the data protection officer, and the audit trail says so.
+    Operations and the data protection officer also see the providers' answers; the audit trail records that.
     """
     with app.session() as db:
         review = reviews.review(db, function.keyring, app.caller, path.partner_id)
@@ -153,7 +153,7 @@ def review_partner(path: PartnerPath) -> Response:
 
 @app.post("/v1/partners/<uuid:partner_id>/activate", responses={200: PartnerSummary})
 def activate(path: PartnerPath, body: Activate) -> Response:
-    """Let a partner trade. For the platform's operations staff; needs If-Match."""
+    """Activate a partner, so that it can trade. For operations staff; requires If-Match."""
     with app.session() as db:
         outcome = decisions.activate(db, function.keyring, app.caller, path.partner_id, app.if_match(), body)
         return app.commit(db, outcome)
@@ -161,7 +161,7 @@ def activate(path: PartnerPath, body: Activate) -> Response:
 
 @app.post("/v1/partners/<uuid:partner_id>/reject", responses={200: PartnerSummary})
 def reject(path: PartnerPath, body: Reason) -> Response:
-    """Reject a partner. For the platform's operations staff; needs If-Match."""
+    """Reject a partner. For operations staff; requires If-Match."""
     with app.session() as db:
         outcome = decisions.reject(db, function.keyring, app.caller, path.partner_id, app.if_match(), body)
         return app.commit(db, outcome)
@@ -169,7 +169,7 @@ def reject(path: PartnerPath, body: Reason) -> Response:
 
 @app.post("/v1/partners/<uuid:partner_id>/clarifications", responses={200: PartnerSummary})
 def request_clarification(path: PartnerPath, body: ClarificationRequest) -> Response:
-    """Ask a partner to mend something. For the platform's operations staff; needs If-Match."""
+    """Ask a partner for corrections. For operations staff; requires If-Match."""
     with app.session() as db:
         outcome = decisions.request_clarification(
             db, function.keyring, app.caller, path.partner_id, app.if_match(), body
@@ -179,14 +179,14 @@ def request_clarification(path: PartnerPath, body: ClarificationRequest) -> Resp
 
 @app.post("/v1/partners/<uuid:partner_id>/recheck", responses={200: PartnerSummary})
 def recheck(path: PartnerPath) -> Response:
-    """Run all checks anew, and take back what the partner was asked. For operations staff; needs If-Match."""
+    """Run all checks again and withdraw open questions. For operations staff; requires If-Match."""
     with app.session() as db:
         return app.commit(db, decisions.recheck(db, function.keyring, app.caller, path.partner_id, app.if_match()))
 
 
 @app.post("/v1/partners/<uuid:partner_id>/reclassify", responses={200: PartnerSummary})
 def reclassify(path: PartnerPath, body: Reclassify) -> Response:
-    """Correct the type or the constitution of a partner. For the platform's operations staff; needs If-Match."""
+    """Correct the type or the constitution of a partner. For operations staff; requires If-Match."""
     with app.session() as db:
         outcome = decisions.reclassify(db, function.keyring, app.caller, path.partner_id, app.if_match(), body)
         return app.commit(db, outcome)
@@ -194,7 +194,7 @@ def reclassify(path: PartnerPath, body: Reclassify) -> Response:
 
 @app.post("/v1/partners/<uuid:partner_id>/suspend", responses={200: PartnerSummary})
 def suspend(path: PartnerPath, body: Reason) -> Response:
-    """Stop a partner from trading. For the platform's operations staff; needs If-Match."""
+    """Suspend a partner from trading. For operations staff; requires If-Match."""
     with app.session() as db:
         outcome = decisions.suspend(db, function.keyring, app.caller, path.partner_id, app.if_match(), body)
         return app.commit(db, outcome)
@@ -202,13 +202,13 @@ def suspend(path: PartnerPath, body: Reason) -> Response:
 
 @app.post("/v1/partners/<uuid:partner_id>/reinstate", responses={200: PartnerSummary})
 def reinstate(path: PartnerPath) -> Response:
-    """Let a suspended partner trade again. For the platform's operations staff; needs If-Match."""
+    """Reinstate a suspended partner. For operations staff; requires If-Match."""
     with app.session() as db:
         return app.commit(db, decisions.reinstate(db, function.keyring, app.caller, path.partner_id, app.if_match()))
 
 
 def _commit(db: Session, partner_id: UUID, outcome: Outcome, *, status: int = 200) -> Response:
-    """Commit what a partner brings; what its erasure overtook is refused as it is from then on."""
+    """Commit a partner's change. If an erasure was requested meanwhile, refuse it with that reason."""
     try:
         return app.commit(db, outcome, status=status)
     except VersionConflict:

@@ -47,7 +47,7 @@ Pan = Annotated[
     Compact,
     Field(
         pattern=r"^[A-Z]{3}[ABCFGHJLPTK][A-Z][0-9]{4}[A-Z]$",
-        description="Permanent Account Number. It is checked for its form, not with the Income Tax Department",
+        description="Permanent Account Number. Only its form is checked, not its registration with the Income Tax Department",
     ),
 ]
 Phone = Annotated[str, Field(pattern=r"^\+91[6-9][0-9]{9}$", description="Indian mobile number in E.164")]
@@ -55,7 +55,7 @@ Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[A-Za-z
 
 
 class Identifiers(Request):
-    """What registers know the partner by. Spaces, hyphens and small letters are taken as well."""
+    """Identifiers of the partner in public registers. Spaces, hyphens and lower case are accepted."""
 
     pan: Pan | None = None
     gstin: Annotated[str, Compact, Field(pattern=r"^[0-9A-Z]{15}$", description="GST registration")] | None = None
@@ -73,7 +73,7 @@ class Identifiers(Request):
 
 
 class Contact(Request):
-    """Who is asked."""
+    """The contact person."""
 
     name: Name
     phone: Phone
@@ -99,7 +99,7 @@ AccountNumber = Annotated[str, Compact, Field(pattern=r"^[0-9A-Z]{6,20}$", descr
 
 
 class BankAccount(Request):
-    """Where the partner is paid. It has to be the partner's own: its bank's name for the holder is compared."""
+    """The account that receives payments. It must be the partner's own: the bank's name for the holder is compared."""
 
     ifsc: Ifsc
     number: AccountNumber
@@ -110,7 +110,8 @@ class BeneficialOwner(Request):
 
     name: Name
     basis: Literal["ownership", "control", "senior_managing_official"] = Field(
-        "ownership", description="Where nobody owns 10% or controls otherwise, the senior managing official is named"
+        "ownership",
+        description="If nobody owns 10% or controls the partner otherwise, name the senior managing official",
     )
     share_percent: Decimal | None = Field(None, ge=10, le=100, max_digits=5, decimal_places=2)
     pan: Pan | None = None
@@ -118,7 +119,9 @@ class BeneficialOwner(Request):
     @model_validator(mode="after")
     def _an_owner_has_a_share(self) -> Self:
         if (self.basis == "ownership") != (self.share_percent is not None):
-            raise ValueError("share_percent, from 10, goes with the basis ownership and with no other")
+            raise ValueError(
+                "share_percent, at least 10, is required with the basis ownership and not allowed with another"
+            )
         return self
 
 
@@ -126,7 +129,7 @@ Owners = Annotated[list[BeneficialOwner], Field(max_length=10, description="Each
 
 
 class PartnerProfile(Request):
-    """What a partner tells of itself. What is left out is asked for in `requirements`."""
+    """A partner's details. `requirements` lists what is still missing."""
 
     legal_name: Name = Field(description="As on the PAN card")
     contact: Contact
@@ -138,12 +141,12 @@ class PartnerProfile(Request):
     @model_validator(mode="after")
     def _shares_are_parts_of_a_whole(self) -> Self:
         if sum(owner.share_percent or 0 for owner in self.beneficial_owners) > 100:
-            raise ValueError("the shares of the beneficial owners are more than 100% together")
+            raise ValueError("the shares of the beneficial owners add up to more than 100%")
         return self
 
 
 class PartnerCreate(PartnerProfile):
-    """A partner registers."""
+    """The registration of a partner."""
 
     type: PartnerType
     constitution: Constitution
@@ -158,7 +161,7 @@ class ContactChange(Request):
 
 
 class AddressChange(Request):
-    """What is left out stays, also of the line, which no answer shows."""
+    """Omitted members stay, including `line`, which no answer shows."""
 
     line: AddressLine | None = None
     city: City | None = None
@@ -167,16 +170,16 @@ class AddressChange(Request):
 
 
 class BankAccountChange(Request):
-    """What is left out stays."""
+    """Omitted members stay."""
 
     ifsc: Ifsc | None = None
     number: AccountNumber | None = None
 
 
 class PartnerChange(Request):
-    """What changes. A member that is left out stays as it is, null removes it (RFC 7396); lists are replaced.
+    """A merge patch (RFC 7396): omitted members stay, null removes a member, lists are replaced.
 
-    Of a partner that is active or suspended, the contact and, within its state, the address.
+    An active or suspended partner can change its contact and, within its state, its address.
     """
 
     legal_name: Name | None = None
@@ -194,18 +197,18 @@ class PartnerChange(Request):
 
 
 class Submit(OptionalRequest):
-    """Have the partner checked. Without a body, nothing is confirmed."""
+    """A submission for the checks. Without a body, no field is confirmed."""
 
     confirmed: list[str] = Field(
         default_factory=list[str],
         max_length=20,
-        description="Fields that are asked about and hold as they are, for this submission. A document is uploaded instead",
+        description="Questioned fields that are correct as they are, for this submission. For a document, upload it instead",
         examples=[["identifiers.gstin"]],
     )
 
 
 class RequirementError(BaseModel):
-    """Something that is there and not right. `field` is a path into the partner: `identifiers.gstin`."""
+    """A detail that is wrong. `field` is a path into the partner, such as `identifiers.gstin`."""
 
     field: str
     code: str
@@ -214,18 +217,18 @@ class RequirementError(BaseModel):
 
 
 class Requirements(Resource):
-    """What stands between the partner and its activation."""
+    """What is missing for the activation of the partner."""
 
-    currently_due: list[str] = Field(description="Fields and documents that are asked for")
-    past_due: list[str] = Field(description="Those of them that are overdue")
-    pending_verification: list[str] = Field(description="Fields that are being checked")
+    currently_due: list[str] = Field(description="Required fields and documents")
+    past_due: list[str] = Field(description="Overdue ones among them")
+    pending_verification: list[str] = Field(description="Fields being checked")
     errors: list[RequirementError]
-    due_at: AwareDatetime | None = Field(description="When what is asked for becomes overdue")
-    table_version: str = Field(description="The version of the table that says what is asked for")
+    due_at: AwareDatetime | None = Field(description="When the requirements become overdue")
+    table_version: str = Field(description="The version of the table of requirements")
 
 
 class PartnerWarning(BaseModel):
-    """Something unusual that holds nothing up."""
+    """Something unusual that does not block the partner."""
 
     field: str
     code: str
@@ -257,7 +260,7 @@ class MaskedOwner(Resource):
 
 
 class Disabled(Resource):
-    """Why a partner that is suspended or rejected does not trade."""
+    """Why a suspended or rejected partner cannot trade."""
 
     reason_code: str
     message: str
@@ -275,19 +278,21 @@ class Partner(Resource):
     constitution: Constitution
     legal_name: str
     contact: MaskedContact
-    identifiers: dict[str, str] = Field(description="Kind -> its end; the PAN is well-formed, which is not verified")
+    identifiers: dict[str, str] = Field(
+        description="By kind, the last characters. The PAN is well-formed but not verified"
+    )
     address: MaskedAddress | None
     bank_account: MaskedBankAccount | None
     beneficial_owners: list[MaskedOwner]
     requirements: Requirements
     warnings: list[PartnerWarning]
-    disabled: Disabled | None = Field(description="Why it does not trade, while it is suspended or rejected")
+    disabled: Disabled | None = Field(description="Why it cannot trade, while it is suspended or rejected")
     created_at: AwareDatetime
     updated_at: AwareDatetime
 
 
 class PartnerSummary(Resource):
-    """A partner without what is kept encrypted."""
+    """A partner without its encrypted details."""
 
     id: UUID
     version: int
@@ -303,15 +308,15 @@ class PartnerPage(Page[PartnerSummary]):
 
 
 class PartnerQuery(PageQuery):
-    """Which partners to list."""
+    """Filters for partners."""
 
     status: PartnerStatus | None = None
     type: PartnerType | None = None
-    overdue: bool = Field(False, description="Only those that have not submitted by their deadline what is asked for")
+    overdue: bool = Field(False, description="Only partners with an overdue submission")
 
 
 class DocumentCreate(Request):
-    """A document that will be uploaded: exactly these bytes."""
+    """A document to be uploaded; the upload accepts exactly these bytes."""
 
     kind: DocumentKind
     content_type: Literal["application/pdf", "image/jpeg", "image/png"]
@@ -333,13 +338,13 @@ class PartnerDocument(Resource):
 
 
 class PartnerDocumentCreated(PartnerDocument):
-    """A document, and where to upload it."""
+    """A document with its upload URL."""
 
     upload: Upload
 
 
 class PartnerDocumentRead(PartnerDocument):
-    """A document, and where to read it for a few minutes; null before it is uploaded."""
+    """A document with a short-lived download URL, which is null before the upload."""
 
     download_url: str | None
 

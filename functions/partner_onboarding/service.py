@@ -58,7 +58,7 @@ def register(db: Session, keyring: Keyring, caller: Identity, body: PartnerCreat
     """
     partner_id = caller.partner_id
     if partner_id is None or caller.role is not Role.OWNER:
-        raise Forbidden("Only its owner registers a partner")
+        raise Forbidden("Only the owner of a partner may register it")
     profile = PartnerProfile.model_validate(body.model_dump(exclude={"type", "constitution"}))
     _check(profile)
     now = clock.now()
@@ -114,8 +114,8 @@ def change(
     account = stored.account
     if account.status not in (*lifecycle.CHANGEABLE, *lifecycle.CORRECTABLE):
         raise Conflict(
-            f"Details can be changed when a partner is {' or '.join(lifecycle.CHANGEABLE)}, and some of them when it is"
-            f" {' or '.join(lifecycle.CORRECTABLE)}; this one is {account.status}"
+            f"A partner that is {account.status} cannot change its details. All can be changed in the status"
+            f" {', '.join(lifecycle.CHANGEABLE)}, some in {', '.join(lifecycle.CORRECTABLE)}"
         )
     before = open_profile(db, keyring, stored)
     profile = _merge(before, body)
@@ -125,8 +125,8 @@ def change(
     fixed = _fixed(before, profile, changed)
     if fixed and account.status in lifecycle.CORRECTABLE:
         raise Conflict(
-            f"What was checked stays as it is: {', '.join(fixed)}. The contact, and the address within its state, can be"
-            " corrected here; for anything else the platform's operations suspends the partner and asks for it"
+            f"Checked details cannot be changed here: {', '.join(fixed)}. The contact, and the address within its state,"
+            " can. For other changes, operations staff suspends the partner and requests them"
         )
     _check(profile)
     still_asked = requirements.still_asked(account.clarifications, changed)
@@ -177,9 +177,9 @@ def find(db: Session, partner_id: UUID, version: int | None = None) -> Stored:
     """
     stored = store.find(db, partner_id)
     if stored is None:
-        raise NotFound("There is no such partner, or it is another's")
+        raise NotFound("Partner not found; a partner sees only itself")
     if version is not None and stored.account.version != version:
-        raise PreconditionFailed(f"The partner is at version {stored.account.version}")
+        raise PreconditionFailed(f"The partner is now at version {stored.account.version}")
     return stored
 
 
@@ -188,7 +188,7 @@ def open_profile(db: Session, keyring: Keyring, stored: Stored) -> PartnerProfil
     try:
         return profiles.open_profile(keyring, SqlKeyStore(db), stored)
     except Shredded:
-        raise NotFound("The data of this partner is erased") from None
+        raise NotFound("The data of this partner has been erased") from None
 
 
 def event(account: Account, data: PartnerEvent) -> Event:
@@ -238,7 +238,7 @@ def summary(account: Account) -> PartnerSummary:
 def _own(db: Session, caller: Identity, partner_id: UUID, version: int) -> Stored:
     """The caller's own partner, to be changed."""
     stored = find(db, partner_id, version)
-    require(caller.role is Role.OWNER and caller.partner_id == partner_id, "Only its owner changes a partner")
+    require(caller.role is Role.OWNER and caller.partner_id == partner_id, "Only the owner of a partner may change it")
     restrictions.refuse(db, partner_id)
     return stored
 
@@ -278,7 +278,7 @@ def _merge(before: PartnerProfile, body: PartnerChange) -> PartnerProfile:
             FieldError("".join(f"/{part}" for part in fault["loc"]), fault["type"], fault["msg"])
             for fault in error.errors(include_input=False, include_url=False, include_context=False)
         ]
-        raise Invalid("The partner would not be valid after this change", errors=faults) from None
+        raise Invalid("The change would make the partner invalid; see errors", errors=faults) from None
 
 
 def _patched(target: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,10 +71,10 @@ _ADD_DECISION = """INSERT INTO partner_decisions
   FROM change"""
 
 _CONFLICTS = {
-    "partners_pkey": Conflict("This partner is registered already"),
-    "partners_pan": Conflict("A partner with this PAN is registered already"),
-    "partners_gstin": Conflict("A partner with this GSTIN is registered already"),
-    "partners_bank": Conflict("A partner with this bank account is registered already"),
+    "partners_pkey": Conflict("This partner is already registered"),
+    "partners_pan": Conflict("Another partner is already registered with this PAN"),
+    "partners_gstin": Conflict("Another partner is already registered with this GSTIN"),
+    "partners_bank": Conflict("Another partner is already registered with this bank account"),
 }
 
 # That it is asked for something, as `lifecycle.CHANGEABLE` says, and that its time is over.

@@ -19,7 +19,7 @@ class RetentionEvent(EventData):
 
 
 class RetentionStarted(RetentionEvent):
-    """A sweep has begun; `actor` is who asked for it, or `schedule`. It is shown to no partner."""
+    """A sweep started; `actor` is the user who started it, or `schedule`. Visible to no partner."""
 
     type: ClassVar[str] = "retention.started.v1"
 
@@ -28,7 +28,7 @@ class RetentionStarted(RetentionEvent):
 
 
 class RetentionSwept(RetentionEvent):
-    """A sweep has ended: how many records were due, and what became of them. It is shown to no partner."""
+    """A sweep ended, with the numbers of due, deleted, held and failed records. Visible to no partner."""
 
     type: ClassVar[str] = "retention.swept.v1"
 

@@ -38,7 +38,7 @@ class HoldPath(Model):
 
 @app.post("/v1/retention-sweeps", responses={201: RetentionSweep})
 def begin_sweep(body: RetentionSweepCreate) -> Response:
-    """Begin a sweep: for real, or dry. It runs on by itself; read it to see how far it is."""
+    """Start a sweep, real or dry. It runs in the background; read it to follow its progress."""
     with app.session() as db:
         sweep = service.plan(app.caller, body)
         response = app.commit(db, service.begin(sweep), status=201)
@@ -48,7 +48,7 @@ def begin_sweep(body: RetentionSweepCreate) -> Response:
 
 @app.get("/v1/retention-sweeps/<uuid:sweep_id>", responses={200: RetentionSweep})
 def read_sweep(path: SweepPath) -> Response:
-    """One sweep with its report."""
+    """Return one sweep with its report."""
     with app.session() as db:
         sweep = service.read(db, app.caller, path.sweep_id)
         return app.answer(sweep, version=sweep.version)
@@ -56,35 +56,35 @@ def read_sweep(path: SweepPath) -> Response:
 
 @app.get("/v1/retention-sweeps", responses={200: RetentionSweepPage})
 def list_sweeps(query: PageQuery) -> Response:
-    """The sweeps with their reports, newest first."""
+    """List the sweeps with their reports, newest first."""
     with app.session() as db:
         return app.answer(service.list_page(db, app.caller, query))
 
 
 @app.post("/v1/legal-holds", responses={201: LegalHold})
 def place_hold(body: LegalHoldCreate) -> Response:
-    """Keep all of a partner's records, or one row. Once this is answered, no sweep and no erasure deletes what it names."""
+    """Hold all records of a partner, or one row. From the answer on, no sweep or erasure deletes what the hold names."""
     with app.session() as db, db.transaction():
         return app.commit(db, service.place_hold(db, app.caller, body), status=201)
 
 
 @app.get("/v1/legal-holds/<uuid:hold_id>", responses={200: LegalHold})
 def read_hold(path: HoldPath) -> Response:
-    """One legal hold, in force or released."""
+    """Return one legal hold, in force or released."""
     with app.session() as db:
         return app.answer(service.read_hold(db, app.caller, path.hold_id))
 
 
 @app.get("/v1/legal-holds", responses={200: LegalHoldPage})
 def list_holds(query: PageQuery) -> Response:
-    """The legal holds, released ones too, newest first."""
+    """List the legal holds, including released ones, newest first."""
     with app.session() as db:
         return app.answer(service.list_holds(db, app.caller, query))
 
 
 @app.delete("/v1/legal-holds/<uuid:hold_id>", responses={204: None})
 def release_hold(path: HoldPath) -> Response:
-    """Release a legal hold. What it kept goes with the next sweep, if it is due, or with an erasure that waits for it."""
+    """Release a legal hold. What it kept is deleted by the next sweep, if due, or by an erasure that waits for it."""
     with app.session() as db:
         service.release_hold(db, app.caller, path.hold_id)
         return Response(status=204)

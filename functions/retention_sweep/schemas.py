@@ -15,16 +15,16 @@ MAX_LIMIT = 1_000_000
 
 
 class RetentionSweepCreate(Request):
-    """What to sweep. Without fields: everything that is due now, for real."""
+    """The scope of a sweep. Without fields: a real sweep of everything due now."""
 
     dry_run: bool = Field(False, description="Only report what a sweep would do; nothing is deleted")
     as_of: AwareDatetime | None = Field(
-        None, description="Sweep as at this moment; now, if left out. Only a dry run may look into the future"
+        None, description="Sweep as of this time; default: now. Only a dry run may use a future time"
     )
     policies: list[Annotated[str, Field(max_length=100)]] | None = Field(
-        None, min_length=1, max_length=100, description="Only what these policies govern; every policy, if left out"
+        None, min_length=1, max_length=100, description="Only places under these policies; default: all"
     )
-    limit: int | None = Field(None, ge=1, le=MAX_LIMIT, description="Look at so many due records at most")
+    limit: int | None = Field(None, ge=1, le=MAX_LIMIT, description="Maximum number of due records to examine")
 
 
 class RetentionLine(Resource):
@@ -35,11 +35,13 @@ class RetentionLine(Resource):
     law: str
     article: str
     due_until: date = Field(description="The last day, in India, whose records the policy no longer keeps")
-    action: Action = Field(description="report: what is due is told of, and a person decides")
-    due: int = Field(description="Records whose period is over")
-    deleted: int = Field(description="Records deleted, with all that belongs to them; in a dry run, that would be")
+    action: Action = Field(description="report: due records are only reported, and a person decides")
+    due: int = Field(description="Records whose period has ended")
+    deleted: int = Field(
+        description="Records deleted with everything that belongs to them; in a dry run, records that would be deleted"
+    )
     held: int = Field(description="Due records that a legal hold keeps")
-    failed: int = Field(description="Due records that could not be deleted; the next sweep tries again")
+    failed: int = Field(description="Due records that could not be deleted; the next sweep retries")
 
 
 class RetentionSweep(Resource):
@@ -52,8 +54,8 @@ class RetentionSweep(Resource):
     as_of: AwareDatetime
     policies: list[str] | None
     limit: int | None
-    started_by: str = Field(description="The user who asked for it, or `schedule`")
-    complete: bool = Field(description="Whether it looked at everything that is due: not while running, or limited")
+    started_by: str = Field(description="The user who started it, or `schedule`")
+    complete: bool = Field(description="Whether it examined everything due; false while running or limited")
     created_at: AwareDatetime
     finished_at: AwareDatetime | None
     lines: list[RetentionLine]
@@ -64,22 +66,24 @@ class RetentionSweepPage(Page[RetentionSweep]):
 
 
 class HeldRow(Request):
-    """One row."""
+    """One row of a table."""
 
-    table: str = Field(max_length=63, description="Of those that are swept, for example `trades`")
+    table: str = Field(max_length=63, description="A table that is swept, for example `trades`")
     id: str = Field(
         min_length=1,
         max_length=200,
-        description="The value of its key, in any spelling; of several columns, joined by `/`",
+        description="The value of its key, in any spelling; for a composite key, the columns joined by `/`",
     )
 
 
 class LegalHoldCreate(Request):
-    """What to keep, whatever its period: all of a partner, or one row with what belongs to it."""
+    """What to keep regardless of its period: all records of a partner, or one row with everything that belongs to it."""
 
     subject_id: UUID | None = Field(None, description="The partner whose records are kept")
     row: HeldRow | None = None
-    reason: str = Field(min_length=1, max_length=500, description="A reference, for example of a case. Name no person")
+    reason: str = Field(
+        min_length=1, max_length=500, description="A reference, for example a case number. Do not name a person"
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -89,7 +93,7 @@ class LegalHoldCreate(Request):
 
 
 class LegalHold(Resource):
-    """What is or was kept, by whom, from when until when."""
+    """What is or was held, by whom, from when until when."""
 
     id: UUID
     subject_id: UUID | None

@@ -56,11 +56,11 @@ def plan(caller: Identity, body: RetentionSweepCreate) -> RetentionSweep:
     now = clock.now()
     for n, name in enumerate(body.policies or ()):
         if name not in policies():
-            message = "There is no such policy"
+            message = "Unknown policy"
             raise Invalid(message, errors=[FieldError(f"/policies/{n}", "policy", message)])
     as_of = body.as_of or now
     if as_of > now and not body.dry_run:
-        message = "Only a dry run may look into the future"
+        message = "Only a dry run may have a future as_of"
         raise Invalid(message, errors=[FieldError("/as_of", "future", message)])
     return _new(caller.subject, body.dry_run, as_of, body.policies, body.limit)
 
@@ -116,7 +116,7 @@ def read(db: Session, caller: Identity, sweep_id: UUID) -> RetentionSweep:
     _require_staff(caller)
     sweep = store.find(db, sweep_id)
     if sweep is None:
-        raise NotFound("There is no such sweep")
+        raise NotFound("Sweep not found")
     return sweep
 
 
@@ -144,7 +144,7 @@ def _new(started_by: str, dry_run: bool, as_of: datetime, names: list[str] | Non
 
 
 def _require_staff(caller: Identity) -> None:
-    require(caller.role in (Role.OPS, Role.DPO), "Sweeps are for operations and the data protection officer")
+    require(caller.role in (Role.OPS, Role.DPO), "Only operations and the data protection officer may use sweeps")
 
 
 # Legal holds
@@ -166,7 +166,7 @@ def place_hold(db: Session, caller: Identity, body: LegalHoldCreate) -> Outcome:
     legal_holds.take(db, HOLD_WAIT)
     row = _require_row(db, body.row) if body.row else None
     if body.subject_id is not None and not hold_store.knows_subject(db, body.subject_id):
-        message = "There is no such partner, and no record about one"
+        message = "There is no partner with this id, and no record about one"
         raise Invalid(message, errors=[FieldError("/subject_id", "unknown", message)])
     hold = LegalHold(
         id=ids.uuid7(),
@@ -195,7 +195,7 @@ def release_hold(db: Session, caller: Identity, hold_id: UUID) -> None:
     """End a hold: what it kept goes with the next sweep, if it is due. Raises `NotFound` or `Forbidden`."""
     _require_officer(caller)
     if not hold_store.release(db, hold_id, caller.subject, clock.now()):
-        raise NotFound("There is no such legal hold, or it was released before")
+        raise NotFound("Legal hold not found, or already released")
 
 
 def read_hold(db: Session, caller: Identity, hold_id: UUID) -> LegalHold:
@@ -203,7 +203,7 @@ def read_hold(db: Session, caller: Identity, hold_id: UUID) -> LegalHold:
     _require_officer(caller)
     hold = hold_store.find(db, hold_id)
     if hold is None:
-        raise NotFound("There is no such legal hold")
+        raise NotFound("Legal hold not found")
     return hold
 
 
@@ -214,4 +214,4 @@ def list_holds(db: Session, caller: Identity, query: PageQuery) -> LegalHoldPage
 
 
 def _require_officer(caller: Identity) -> None:
-    require(caller.role is Role.DPO, "Legal holds are for the data protection officer")
+    require(caller.role is Role.DPO, "Only the data protection officer may use legal holds")

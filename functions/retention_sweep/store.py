@@ -73,7 +73,7 @@ def insert(sweep: RetentionSweep, night: date | None, event: Event) -> Change:
             "at": sweep.created_at,
         },
         events=(event,),
-        conflicts={"retention_sweeps_night": Conflict("Tonight's sweep has begun already")},
+        conflicts={"retention_sweeps_night": Conflict("Tonight's sweep has already started")},
     )
 
 

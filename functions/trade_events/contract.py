@@ -108,7 +108,7 @@ def _claim_accepted(moment: Moment, verdict: Verdict) -> Effect:
             claim = event
     data: dict[str, Any] = {} if claim is None else claim.data
     if data.get("verdict") != verdict:
-        raise Conflict(f"The other party does not claim that the lot {verdict}")
+        raise Conflict(f"The other party has no open claim that the lot {verdict}")
     published = TradeQualityDecided(
         **moment.between, verdict=verdict, by=moment.side, grade=data["grade"], grading_id=data["grading_id"]
     )
@@ -121,7 +121,9 @@ def payment_requested(moment: Moment, body: PaymentRequested) -> Effect:
     Raises `Conflict` until every bale is weighed, for an invoice is for what there is, and for a number that was given.
     """
     if not moment.now < body.due_at <= moment.now + LONGEST_CREDIT:
-        message = f"A payment is due within {LONGEST_CREDIT.days} days (MSMED Act 2006, section 15)"
+        message = (
+            f"The payment must be due in the future, within {LONGEST_CREDIT.days} days (MSMED Act 2006, section 15)"
+        )
         raise Invalid(message, errors=[FieldError("/event/due_at", "due", message)])
     _check_states(body)
     issued_at = body.occurred_at or moment.now
@@ -139,7 +141,9 @@ def payment_requested(moment: Moment, body: PaymentRequested) -> Effect:
     stated = settlement.statement(moment.trade, [*moment.history.all(), invoice], rules())
     if stated.weight.source != "weighed":
         weighed = len(settlement.counted_bales(moment.trade, moment.history.all()))
-        raise Conflict(f"The lot has {moment.trade.lot.bales} bales, and {weighed} are weighed")
+        raise Conflict(
+            f"The lot has {moment.trade.lot.bales} bales, but {weighed} are weighed; weigh or correct the difference first"
+        )
     due_at = body.due_at.astimezone(UTC)
     published = TradePaymentRequested(**moment.between, amount=stated.total, due_at=due_at)
     final = stated.model_copy(update={"version": invoice.sequence, "status": "final"})
@@ -154,7 +158,7 @@ def payment_requested(moment: Moment, body: PaymentRequested) -> Effect:
 
 def _check_states(body: PaymentRequested) -> None:
     fields = {"supplier_state": body.supplier_state, "place_of_supply": body.place_of_supply}
-    message = "There is no GST state code of this number"
+    message = "Unknown GST state code"
     unknown = [name for name, code in fields.items() if code not in states().successors]
     if unknown:
         raise Invalid(message, errors=[FieldError(f"/event/{name}", "unknown", message) for name in unknown])
@@ -185,6 +189,6 @@ def dispute_settled(moment: Moment, body: DisputeSettled) -> Effect:
         message = "The total that the buyer pays must not be negative"
         raise Invalid(message, errors=[FieldError("/event/amount/paise", "amount", message)])
     if moment.trade.status == "ARBITRATION" and body.award_number is None:
-        message = "An arbitration ends with an award: give its number"
+        message = "An arbitration ends with an award; send its award_number"
         raise Invalid(message, errors=[FieldError("/event/award_number", "missing", message)])
     return told(moment, TradeSettled(**moment.between, amount=body.amount))

@@ -20,7 +20,7 @@ class TradeEventData(EventData):
 
 
 class TradeOffered(TradeEventData):
-    """A lot is on the market."""
+    """A seller offered a lot."""
 
     type: ClassVar[str] = "trade.offered.v1"
 
@@ -31,7 +31,7 @@ class TradeOffered(TradeEventData):
 
 
 class TradeBidPlaced(TradeEventData):
-    """A partner bids for an open lot. Only the seller and that partner are told."""
+    """A partner bid for an open lot. Visible to the seller and that partner only."""
 
     type: ClassVar[str] = "trade.bid_placed.v1"
 
@@ -40,7 +40,7 @@ class TradeBidPlaced(TradeEventData):
 
 
 class TradeBidWithdrawn(TradeEventData):
-    """A partner took its bid back. Only the seller and that partner are told."""
+    """A partner withdrew its bid. Visible to the seller and that partner only."""
 
     type: ClassVar[str] = "trade.bid_withdrawn.v1"
 
@@ -48,7 +48,7 @@ class TradeBidWithdrawn(TradeEventData):
 
 
 class TradeCountered(TradeEventData):
-    """One side answered the other's price with its own. Only the seller and that bidder are told."""
+    """One side countered the other's price. Visible to the seller and that bidder only."""
 
     type: ClassVar[str] = "trade.countered.v1"
 
@@ -58,7 +58,7 @@ class TradeCountered(TradeEventData):
 
 
 class TradeMatched(TradeEventData):
-    """One side accepted the other's price, and signed by that; the other has until `sign_by` to sign."""
+    """One side accepted the other's price, which also signs it; the other must sign by `sign_by`."""
 
     type: ClassVar[str] = "trade.matched.v1"
 
@@ -68,7 +68,7 @@ class TradeMatched(TradeEventData):
 
 
 class TradeContracted(TradeEventData):
-    """Both have signed: the trade binds them."""
+    """Both parties have signed the contract."""
 
     type: ClassVar[str] = "trade.contracted.v1"
 
@@ -78,13 +78,13 @@ class TradeContracted(TradeEventData):
 
 
 class TradeExpired(TradeEventData):
-    """Nobody bought before the offer's end. The bidders are told too."""
+    """The offer expired without a buyer. Visible to the bidders, too."""
 
     type: ClassVar[str] = "trade.expired.v1"
 
 
 class TradeCancelled(TradeEventData):
-    """The trade ended without being settled. Of a withdrawn offer the bidders are told too."""
+    """The trade was cancelled. For a withdrawn offer, visible to the bidders, too."""
 
     type: ClassVar[str] = "trade.cancelled.v1"
 
@@ -107,7 +107,7 @@ class TradeBetween(TradeEventData):
 
 
 class TradeCancellationRequested(TradeBetween):
-    """A party asks the other to let go of the contract."""
+    """A party asked the other to cancel the contract."""
 
     type: ClassVar[str] = "trade.cancellation_requested.v1"
 
@@ -132,7 +132,7 @@ class TradeSampled(TradeBetween):
 
 
 class TradeQualityClaimed(TradeBetween):
-    """A grading that a party ordered says what is in its favour: the other party may accept it, or an inspector decides."""
+    """A grading favours the party that ordered it: the other party may accept the claim, or an inspector decides."""
 
     type: ClassVar[str] = "trade.quality_claimed.v1"
 
@@ -143,8 +143,8 @@ class TradeQualityClaimed(TradeBetween):
 
 
 class TradeQualityDecided(TradeBetween):
-    """The lot is as contracted or not, says an inspector, or a grading against the interest of the party that ordered it,
-    or a party that takes the other's claim; or the buyer takes it as it is."""
+    """The quality of the lot was decided: by an inspector, by a grading against the party that ordered it, by a party
+    that accepted the other's claim, or by the buyer, who takes the lot as it is."""
 
     type: ClassVar[str] = "trade.quality_decided.v1"
 
@@ -164,7 +164,7 @@ class TradePaymentRequested(TradeBetween):
 
 
 class TradePaymentOverdue(TradeBetween):
-    """The payment was due and has not been confirmed."""
+    """The payment is overdue."""
 
     type: ClassVar[str] = "trade.payment_overdue.v1"
 
@@ -172,7 +172,7 @@ class TradePaymentOverdue(TradeBetween):
 
 
 class TradePaymentConfirmed(TradeBetween):
-    """The seller has the money."""
+    """The seller confirmed the payment."""
 
     type: ClassVar[str] = "trade.payment_confirmed.v1"
 
@@ -180,7 +180,7 @@ class TradePaymentConfirmed(TradeBetween):
 
 
 class TradeDispatched(TradeBetween):
-    """The seller sent the bales off."""
+    """The seller dispatched the bales."""
 
     type: ClassVar[str] = "trade.dispatched.v1"
 
@@ -196,7 +196,7 @@ class TradeDelivered(TradeBetween):
 
 
 class TradeSettled(TradeBetween):
-    """Nothing is owed any more; `amount` is what the buyer paid, or by the award pays, in all."""
+    """The trade is settled; `amount` is the total that the buyer paid, or pays by the award."""
 
     type: ClassVar[str] = "trade.settled.v1"
 
@@ -204,7 +204,7 @@ class TradeSettled(TradeBetween):
 
 
 class TradeDisputed(TradeBetween):
-    """A party disputes the trade."""
+    """A party disputed the trade."""
 
     type: ClassVar[str] = "trade.disputed.v1"
 
@@ -222,7 +222,7 @@ class TradeArbitrationReferred(TradeBetween):
 
 
 class TradeCorrected(TradeBetween):
-    """Who recorded the step `corrects` says that it was wrong; both stay in the timeline."""
+    """The party that recorded the step `corrects` corrected it; both stay in the timeline."""
 
     type: ClassVar[str] = "trade.corrected.v1"
 

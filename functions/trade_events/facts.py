@@ -53,19 +53,27 @@ def event_corrected(moment: Moment, body: EventCorrected) -> Effect:
     events = moment.history.all()
     wrong = next((event for event in events if event.sequence == body.corrects), None)
     if wrong is None or wrong.type not in ("bales_weighed", "sample_drawn", "dispatched", "delivered"):
-        raise _invalid("/event/corrects", "fact", "No fact that can be corrected has that sequence")
+        raise _invalid(
+            "/event/corrects",
+            "fact",
+            "This sequence is not a correctable fact: bales_weighed, sample_drawn, dispatched or delivered",
+        )
     if (wrong.party, wrong.partner_id) != (moment.party, moment.partner_id):
         raise Forbidden("Only the party that recorded a fact may correct it")
     if wrong.type == "bales_weighed" and moment.trade.payable is not None:
-        raise Conflict("The weight was invoiced: it is mended by a credit or debit note (CGST Act 2017, section 34)")
+        raise Conflict(
+            "The weight is already invoiced; correct it with a credit or debit note (CGST Act 2017, section 34)"
+        )
     replacement = body.replacement
     if (replacement is None) != (body.reason == "did_not_occur"):
-        raise _invalid("/event/replacement", "replacement", "What did not occur has none, and incorrect data have one")
+        raise _invalid(
+            "/event/replacement", "replacement", "Omit the replacement for did_not_occur; send one for incorrect data"
+        )
     if replacement is None:
         if wrong.type != "bales_weighed":
-            raise Conflict(f"The trade went on from {wrong.type}: dispute it instead")
+            raise Conflict(f"The trade has moved on after {wrong.type}; raise a dispute instead")
     elif replacement.type != wrong.type:
-        raise _invalid("/event/replacement/type", "type", f"What is corrected is {wrong.type}")
+        raise _invalid("/event/replacement/type", "type", f"The replacement must have the type {wrong.type}")
     else:
         occurred_at = replacement.occurred_at or wrong.occurred_at
         lifecycle.happened(moment.trade, occurred_at, wrong.recorded_at, moment.now, at="/event/replacement")
@@ -100,14 +108,14 @@ def _check_bales(moment: Moment, bales: Sequence[BaleWeight], events: Sequence[T
         for index, field, message in weighing.faults(bales, rules().moisture)
     ]
     found += [
-        FieldError(f"{at}/bales/{index}/mark", "bale", "The mark stands on a bale of another weighing")
+        FieldError(f"{at}/bales/{index}/mark", "bale", "Another weighing already has a bale with this mark")
         for index, bale in enumerate(bales)
         if bale.mark in weighed
     ]
     if len(weighed) + len(bales) > moment.trade.lot.bales:
         found.append(FieldError(f"{at}/bales", "bale", f"The lot has {moment.trade.lot.bales} bales"))
     if found:
-        raise Invalid(f"{len(found)} of the bales' figures are impossible", errors=found)
+        raise Invalid(f"{len(found)} of the bales' figures are invalid; see errors", errors=found)
 
 
 def _check_count(moment: Moment, fact: SampleDrawn | Dispatched | Delivered, at: str) -> None:
@@ -116,7 +124,7 @@ def _check_count(moment: Moment, fact: SampleDrawn | Dispatched | Delivered, at:
         needed = -(-bales // BALES_PER_SAMPLE)
         if fact.samples < needed:
             raise _invalid(
-                f"{at}/samples", "samples", f"A lot of {bales} bales needs {needed} samples, one of each 20 bales"
+                f"{at}/samples", "samples", f"A lot of {bales} bales needs {needed} samples, one for every 20 bales"
             )
     elif fact.bales > bales:
         raise _invalid(f"{at}/bales", "bales", f"The lot has {bales} bales")

@@ -103,34 +103,32 @@ def check(event_type: str, trade: Trade, party: Party, now: datetime) -> None:
     step = STEPS[event_type]
     if trade.status not in step.edges:
         raise Conflict(
-            f"{event_type} is possible when a trade is {' or '.join(step.edges)}; this one is {trade.status}"
+            f"{event_type} is not possible while the trade is {trade.status}, only in {' or '.join(step.edges)}"
         )
     if party not in step.parties:
-        raise Forbidden(f"This is the step of the {' or the '.join(step.parties)}")
+        raise Forbidden(f"Only the {' or the '.join(step.parties)} may take this step")
     due = trade.due_at is not None and trade.due_at <= now
     if event_type in DEADLINES.values():
         if not due:
-            raise Conflict("The trade is not due")
+            raise Conflict("The deadline of the trade has not passed")
     elif due and trade.status != "PAYMENT_PENDING":
         # Whatever has not expired yet does so in the next minutes; a payment may still come late.
-        raise Conflict("The time for this step is over")
+        raise Conflict("The deadline for this step has passed")
     if trade.signed_by == party and event_type in ("contract_signed", "contract_declined"):
-        raise Forbidden("Accepting was your signature; the other party signs now")
+        raise Forbidden("You signed by accepting; only the other party can sign now")
     if event_type == "quality_accepted" and trade.status == "QUALITY_FAILED" and party != "buyer":
-        raise Forbidden("A lot that failed is taken by the buyer")
+        raise Forbidden("Only the buyer may take a failed lot as it is")
     if event_type == "cancellation_requested" and trade.cancellation_by is not None:
-        raise Conflict(f"The {trade.cancellation_by} has asked for it already")
+        raise Conflict(f"The {trade.cancellation_by} has already requested cancellation")
     if event_type == "cancellation_agreed" and trade.cancellation_by in (None, party):
-        raise Conflict("The other party has not asked for it")
+        raise Conflict("The other party has not requested cancellation")
     if event_type == "payment_defaulted" and trade.due_at is not None:
-        raise Conflict("The payment is not overdue")
+        raise Conflict("The payment is not overdue yet")
 
 
 def happened(trade: Trade, occurred_at: datetime, recorded_at: datetime, now: datetime, *, at: str) -> datetime:
     """When a step that was recorded at `recorded_at` happened, as its sender says, within what can be. Raises `Invalid`."""
     if not max(trade.created_at, recorded_at - LATEST_RECORD) - CLOCK_SKEW <= occurred_at <= now + CLOCK_SKEW:
-        message = (
-            f"A step is recorded within {LATEST_RECORD.days} days, and happens after the offer and not in the future"
-        )
+        message = f"occurred_at must be after the offer, at most {LATEST_RECORD.days} days ago and not in the future"
         raise Invalid(message, errors=[FieldError(f"{at}/occurred_at", "time", message)])
     return occurred_at

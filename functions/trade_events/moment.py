@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 Verdict = Literal["passed", "failed"]
 
-NUMBER_TAKEN = "The seller has given this invoice number in this financial year (CGST Rules 2017, rule 46(b))"
+NUMBER_TAKEN = "The seller has already used this invoice number in this financial year (CGST Rules 2017, rule 46(b))"
 
 
 class OfferExpired(Request):
@@ -130,7 +130,7 @@ class Effect:
 def there(value: T | None) -> T:
     """What a trade in this state must have. Raises `Conflict` if it has not."""
     if value is None:
-        raise Conflict("The trade has not reached that stage yet")
+        raise Conflict("The trade has not reached this stage yet")
     return value
 
 

@@ -44,7 +44,7 @@ def bid_placed(moment: Moment, body: BidPlaced) -> Effect:
 def bid_withdrawn(moment: Moment, _: BidWithdrawn) -> Effect:
     trade, bidder_id = moment.trade, there(moment.partner_id)
     if moment.history.last_word(bidder_id) is None:
-        raise Conflict("This partner has no bid that stands")
+        raise Conflict("This partner has no open bid")
     published = TradeBidWithdrawn(trade_id=trade.id, seller_id=trade.seller_id, bidder_id=bidder_id)
     return Effect(published, (trade.seller_id, bidder_id), bidder_id=bidder_id)
 
@@ -102,7 +102,7 @@ def _answered(moment: Moment, sequence: int, named: str) -> tuple[UUID, UnitPric
     bidder_id = history.bidder_of(sequence) if moment.party == "seller" else there(moment.partner_id)
     last = None if bidder_id is None else history.last_word(bidder_id)
     if bidder_id is None or last is None or last.sequence != sequence or last.party == moment.party:
-        message = "No price of the other side that still stands has that sequence"
+        message = "This sequence is not the other side's current price; read the timeline again"
         raise Invalid(message, errors=[FieldError(f"/event/{named}", "bid", message)])
     return bidder_id, UnitPrice.model_validate(last.data["price"])
 
@@ -110,12 +110,12 @@ def _answered(moment: Moment, sequence: int, named: str) -> tuple[UUID, UnitPric
 def _check_price(trade: Trade, price: UnitPrice) -> None:
     """Raises `Invalid` for another unit than the ask's, and for a price at which the lot comes to more than a sum can be."""
     if price.unit != trade.ask.unit:
-        message = f"This lot is quoted per {trade.ask.unit}"
+        message = f"Quote the price per {trade.ask.unit}, as the ask"
         raise Invalid(message, errors=[FieldError("/event/price/unit", "unit", message)])
     lot = trade.lot
     heaviest = max(count(lot.net_weight.quantity(), Unit(price.unit)), count(_pressed(lot.bales), Unit(price.unit)))
     if price.paise * heaviest * WITH_PREMIUM_AND_TAX > MAX_PAISE:
-        message = "At this price the lot comes to more than can be settled"
+        message = "The price is too high: the amount of the lot would exceed the maximum"
         raise Invalid(message, errors=[FieldError("/event/price/paise", "amount", message)])
 
 

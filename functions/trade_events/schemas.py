@@ -22,28 +22,28 @@ Grade = Literal["A", "B", "C", "D"]
 
 
 class Lot(Request):
-    """What is for sale."""
+    """The lot for sale."""
 
     variety: str = Field(min_length=2, max_length=60, description="For example Shankar-6")
     crop_year: str = Field(pattern=r"^20[0-9]{2}-[0-9]{2}$", description="For example 2026-27")
-    station: str = Field(min_length=2, max_length=60, description="Where the bales lie")
+    station: str = Field(min_length=2, max_length=60, description="Where the bales are stored")
     bales: int = Field(gt=0, le=100_000)
-    net_weight: Weight = Field(description="The weight that is paid for, until the bales are weighed")
+    net_weight: Weight = Field(description="The weight used for the settlement until the bales are weighed")
     quality: FibreQuality
 
 
 class LotOffer(Request):
-    """A seller puts a lot on the market."""
+    """An offer of a lot by its seller."""
 
     lot: Lot
     ask: UnitPrice
-    expires_at: AwareDatetime | None = Field(None, description="7 days from now by default, 90 at most")
+    expires_at: AwareDatetime | None = Field(None, description="Default: 7 days from now; at most 90 days")
     quality_terms: QualityTerms = "none"
-    minimum_grade: Grade = Field("C", description="The platform's grade that the lot must have to be as contracted")
+    minimum_grade: Grade = Field("C", description="The lowest platform grade with which the lot meets the contract")
 
 
 class Trade(Resource):
-    """A trade as it stands: the fold of its events."""
+    """The current state of a trade: the fold of its events."""
 
     id: UUID
     version: int
@@ -54,19 +54,19 @@ class Trade(Resource):
     ask: UnitPrice
     quality_terms: QualityTerms
     minimum_grade: Grade
-    price: UnitPrice | None = Field(description="What was agreed, from the match on")
+    price: UnitPrice | None = Field(description="The agreed price, from the match on")
     signed_by: Literal["seller", "buyer"] | None = Field(
-        description="Who signed by accepting; the other party signs next"
+        description="The party that signed by accepting; the other party signs next"
     )
-    cancellation_by: Literal["seller", "buyer"] | None = Field(description="Who asks to let go of the contract")
+    cancellation_by: Literal["seller", "buyer"] | None = Field(description="The party that requested cancellation")
     due_at: AwareDatetime | None = Field(
-        description="When the offer expires, the signature or the payment is due; null once that has passed"
+        description="Deadline of the offer, the signature or the payment; null when there is none"
     )
-    payable: Amount | None = Field(description="What was invoiced, or awarded, taxes included")
+    payable: Amount | None = Field(description="The invoiced or awarded amount, including taxes")
     created_at: AwareDatetime
     updated_at: AwareDatetime
 
-    @computed_field(description="Net weight as offered at the agreed price, before tax")
+    @computed_field(description="Offered net weight times the agreed price, before tax")
     @property
     def amount(self) -> Amount | None:
         if self.price is None:
@@ -79,32 +79,32 @@ class TradePage(Page[Trade]):
 
 
 class TradeQuery(PageQuery):
-    """Which trades to list: those that fit all that is given."""
+    """Filters for trades; all given filters must match."""
 
     status: TradeStatus | None = None
-    party: Literal["seller", "buyer"] | None = Field(None, description="What the caller's partner is in the trade")
+    party: Literal["seller", "buyer"] | None = Field(None, description="The role of the caller's partner in the trade")
     variety: str | None = Field(None, min_length=2, max_length=60)
     crop_year: str | None = Field(None, pattern=r"^20[0-9]{2}-[0-9]{2}$")
 
 
 class TradeEvent(Resource):
-    """One step that a trade took."""
+    """One step of a trade."""
 
     sequence: int
     type: str
     party: Party
-    partner_id: UUID | None = Field(description="Null for a step of the platform's staff or the platform itself")
+    partner_id: UUID | None = Field(description="Null for a step of the platform's staff or of the platform")
     data: dict[str, object]
-    occurred_at: AwareDatetime = Field(description="When it happened, as its sender says")
+    occurred_at: AwareDatetime = Field(description="When it happened, according to its sender")
     recorded_at: AwareDatetime = Field(description="When the platform recorded it")
     client: ClientReference | None = None
 
 
 class TimelineQuery(Query):
-    """Which part of a timeline to answer."""
+    """The part of a timeline to return."""
 
-    limit: int = Field(100, ge=1, le=100, description="How many steps at most")
-    after: int = Field(0, ge=0, description="The sequence that the last page ended with")
+    limit: int = Field(100, ge=1, le=100, description="Maximum number of steps")
+    after: int = Field(0, ge=0, description="The last sequence of the previous page")
 
 
 class TradeEventPage(Resource):
@@ -112,19 +112,19 @@ class TradeEventPage(Resource):
 
     data: list[TradeEvent]
     has_more: bool
-    next: int | None = Field(None, description="Send as `after` to read on")
+    next: int | None = Field(None, description="Send as `after` to get the next page")
 
 
 class BatchError(Resource):
-    """One fault of a step of a batch."""
+    """One error in a step of a batch."""
 
-    pointer: str = Field(description="Into the batch as it was sent")
+    pointer: str = Field(description="JSON pointer into the batch as sent")
     code: str
     message: str
 
 
 class BatchProblem(Resource):
-    """Why a step was not recorded: the `code`, `detail` and `errors` that it would have been refused with alone."""
+    """Why a step was refused: the same `code`, `detail` and `errors` as for a single request."""
 
     code: str
     detail: str
@@ -132,23 +132,23 @@ class BatchProblem(Resource):
 
 
 class BatchOutcome(Resource):
-    """What became of one step of a batch."""
+    """The outcome of one step of a batch."""
 
     event_id: UUID
     outcome: Literal["recorded", "duplicate", "refused"]
-    sequence: int | None = Field(description="Where it is in the trade, unless it was refused")
+    sequence: int | None = Field(description="Its sequence in the trade, unless it was refused")
     problem: BatchProblem | None = None
 
 
 class TradeEventBatchResult(Resource):
-    """What became of each step, in the order they were sent, and the trade after them."""
+    """The outcome of each step, in the order of the request, and the trade after them."""
 
     outcomes: list[BatchOutcome]
     trade: Trade
 
 
 class SettlementWeight(Resource):
-    """The weight that is paid for, in kilograms."""
+    """The chargeable weight, in kilograms."""
 
     source: Literal["offered", "weighed"]
     bales: int
@@ -169,17 +169,17 @@ class SettlementLine(Resource):
 
 
 class TaxLiability(Resource):
-    """Tax that the buyer pays to the government itself (reverse charge), and how it is rounded when it is paid."""
+    """Tax that the buyer pays to the government directly (reverse charge), and the rounded amount."""
 
     tax: Literal["cgst", "sgst", "igst"]
     paise: int
-    payable_paise: int = Field(description="To the nearest rupee, halves up (CGST Act 2017, section 170)")
+    payable_paise: int = Field(description="To the nearest rupee, half up (CGST Act 2017, section 170)")
     rule: str
     source: str
 
 
 class Settlement(Resource):
-    """What the buyer owes the seller. The lines sum to the total."""
+    """The settlement statement: what the buyer owes the seller. The lines add up to the total."""
 
     # Kept with each invoice and read again for years: a new field needs a default.
     trade_id: UUID
@@ -192,6 +192,6 @@ class Settlement(Resource):
     lines: list[SettlementLine]
     total: Amount
     liabilities: list[TaxLiability]
-    tax_note: str | None = Field(None, description="What else there is to know of the tax, or why none is stated")
+    tax_note: str | None = Field(None, description="A note on the tax, or why none is stated")
     rounding: str
-    tables: dict[str, str] = Field(description="The version of each table that was applied")
+    tables: dict[str, str] = Field(description="The version of each applied table")

@@ -45,7 +45,7 @@ from .step_schemas import (
 OFFERED_FOR = timedelta(days=7)
 LONGEST_OFFER = timedelta(days=90)
 
-_HIDDEN = "There is no such trade, or it is between others"
+_HIDDEN = "Trade not found, or it is between other parties"
 
 _SENT = {"type", "expected_version", "occurred_at"}
 """What of a step's body is not its data."""
@@ -88,11 +88,11 @@ def offer(db: Session, caller: Identity, offer: LotOffer) -> Outcome:
     """
     seller_id = _own_partner(caller)
     seller_type = store.partner_type(db, seller_id)
-    require(seller_type is not None, "The partner is not active, or is being erased")
+    require(seller_type is not None, "The partner cannot trade: it is not active, or its erasure was requested")
     now = clock.now()
     expires_at = offer.expires_at or now + OFFERED_FOR
     if not now < expires_at <= now + LONGEST_OFFER:
-        message = f"An offer expires within {LONGEST_OFFER.days} days"
+        message = f"An offer must expire in the future, within {LONGEST_OFFER.days} days"
         raise Invalid(message, errors=[FieldError("/expires_at", "expiry", message)])
     data: dict[str, Any] = offer.model_dump(mode="json")
     first = TradeEvent(
@@ -172,7 +172,7 @@ def take(history: History, trade: Trade, actor: Actor, body: Body, client: Clien
     """The step as a change to write, guarded by the version that `trade` has. Raises as `append`."""
     expected = getattr(body, "expected_version", None)
     if expected is not None and expected != trade.version:
-        raise VersionConflict(f"The trade is at version {trade.version}, not {expected}")
+        raise VersionConflict(f"The trade is now at version {trade.version}, not {expected}; read it again")
     now, party = clock.now(), actor.party(trade)
     lifecycle.check(body.type, trade, party, now)
     moment = Moment(trade, party, actor.partner_id, actor.partner_type, now, history)
@@ -236,7 +236,7 @@ def _told(problem: Problem, at: str) -> BatchProblem:
 def _actor(caller: Identity, partner_id: UUID | None, partner_type: PartnerType | None) -> Actor:
     if partner_id is None:
         return Actor(staff="inspector" if caller.role is Role.INSPECTOR else "ops")
-    require(partner_type is not None, "The partner is not active, or is being erased")
+    require(partner_type is not None, "The partner cannot trade: it is not active, or its erasure was requested")
     return Actor(partner_id, partner_type)
 
 
@@ -249,7 +249,7 @@ def _acting_partner(caller: Identity) -> UUID | None:
 
 def _own_partner(caller: Identity) -> UUID:
     if caller.partner_id is None or caller.role not in (Role.OWNER, Role.MEMBER):
-        raise Forbidden("Only an owner or a member of a partner trades")
+        raise Forbidden("Only an owner or a member of a partner may trade")
     return caller.partner_id
 
 
@@ -261,11 +261,11 @@ def _require_counterparty(
         return
     if actor.party(trade) != "seller":
         if not seller_trades:
-            raise Conflict("The seller of this lot does not trade at present")
+            raise Conflict("The seller of this lot cannot trade at present")
         return
     bidder_id = _bidder(history, trade, body)
     if bidder_id is not None and store.partner_type(history.db, bidder_id) is None:
-        raise Conflict("The bidder does not trade at present")
+        raise Conflict("The bidder cannot trade at present")
 
 
 def _bidder(history: History, trade: Trade, body: Body) -> UUID | None:
@@ -283,5 +283,5 @@ def _require_found(db: Session, trade_id: UUID, found: store.Found | None) -> st
     if found is not None:
         return found
     if store.events(db, trade_id, limit=1):  # it has bid: of a hidden trade that is all that a session may see
-        raise Conflict("The lot is no longer on the market, and did not become the caller's")
+        raise Conflict("The lot is no longer on the market; another bidder got it")
     raise NotFound(_HIDDEN)

@@ -26,12 +26,9 @@ ROUNDING = (
     "Each line is exact and rounded once, half up to the paisa. Only tax payable to the government is rounded to the "
     "rupee (CGST Act 2017, section 170)."
 )
-NOT_INVOICED = (
-    "The dispute ended before the cotton was invoiced: the award says nothing of tax, and what is due on it is for a tax "
-    "adviser to say."
-)
+NOT_INVOICED = "The dispute ended before the invoice. The award states no tax; ask a tax adviser what tax is due on it."
 INVOICED_BEFORE = (
-    "The tax is the invoice's. Where the award changes the value of the supply, a credit or debit note changes the tax "
+    "The tax is as invoiced. If the award changes the value of the supply, correct the tax with a credit or debit note "
     "(CGST Act 2017, section 34)."
 )
 TaxCode = Literal["cgst", "sgst", "igst"]
@@ -81,7 +78,7 @@ def _computed(
     difference to; its quality is not priced, nor is it taxed."""
     price = trade.price
     if price is None:
-        raise Conflict("Nothing is agreed yet: there is no settlement before the match")
+        raise Conflict("There is no settlement before the match")
     weight, quantity_paid = _weight(trade, facts, rules)
     lines = [
         SettlementLine(
@@ -199,11 +196,11 @@ def _quality(terms: QualityTable, figures: Mapping[str, Decimal], cotton: int) -
     """Premium or discount for Rd and for trash by weight, each on the cotton's own line."""
     rd, trash = figures.get("rd"), figures.get("trash_weight_pct")
     if rd is None:
-        raise Conflict(f"The settlement by {terms.version} needs Rd, which was not measured")
+        raise Conflict(f"Settling by {terms.version} needs Rd, which was not measured; have the lot graded again")
     band = next((band for band in terms.rd if band.holds(rd)), None)
     excess = max(Decimal(0), (trash or terms.trash_basis) - terms.trash_basis)
     if band is None or figures.get("plus_b", terms.plus_b_max) > terms.plus_b_max or excess > terms.trash_excess_max:
-        raise Conflict(f"The quality is outside the table {terms.version}, which has no price for it")
+        raise Conflict(f"The table {terms.version} has no price for this quality; agree on a price or raise a dispute")
     lines = [_adjustment("rd", f"Rd {rd}", band.percent, cotton, terms.rd_rule, terms.source)]
     if trash is not None:
         lines.append(
@@ -250,9 +247,9 @@ def _award(award: TradeEvent, owed: int) -> SettlementLine:
     number = data["award_number"]
     return SettlementLine(
         code="award",
-        description="Difference to what was agreed" if number is None else f"Difference to award {number}",
+        description="Difference to the agreed amount" if number is None else f"Difference to award {number}",
         paise=int(data["amount"]["paise"]) - owed,
-        rule="What the parties agreed or the arbitrators awarded takes the place of the statement",
+        rule="What the parties agreed or the arbitrators awarded replaces the statement",
         source="Arbitration and Conciliation Act 1996, sections 30 and 35",
     )
 

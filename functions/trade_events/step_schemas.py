@@ -46,31 +46,31 @@ class FibreQuality(Request):
 
 
 class Decision(Request):
-    """A step that is taken on what the client last read."""
+    """A step based on the version that the client last read."""
 
     expected_version: int = Field(gt=0, description="The trade's version as last read")
-    occurred_at: AwareDatetime | None = Field(None, description="When it was decided, if that was not just now")
+    occurred_at: AwareDatetime | None = Field(None, description="When it was decided; default: now")
 
 
 class Fact(Request):
     """A step that records what happened; it may be recorded late."""
 
-    expected_version: int | None = Field(None, gt=0, description="The trade's version as last read, if that matters")
-    occurred_at: AwareDatetime | None = Field(None, description="When it happened, if that was not just now")
+    expected_version: int | None = Field(None, gt=0, description="The trade's version as last read; optional")
+    occurred_at: AwareDatetime | None = Field(None, description="When it happened; default: now")
 
 
 # On the market
 
 
 class BidPlaced(Decision):
-    """A partner bids for an open lot, in the unit of the ask. A later bid of its own takes the place of this one."""
+    """A bid for an open lot, in the unit of the ask. A later bid by the same partner replaces it."""
 
     type: Literal["bid_placed"]
     price: UnitPrice
 
 
 class BidWithdrawn(Decision):
-    """A partner takes its bid back before it is accepted (Indian Contract Act 1872, section 5)."""
+    """A partner withdraws its bid before it is accepted (Indian Contract Act 1872, section 5)."""
 
     type: Literal["bid_withdrawn"]
 
@@ -84,21 +84,21 @@ class PriceCountered(Decision):
 
 
 class BidAccepted(Decision):
-    """The seller takes a bidder's last price, named by its sequence in the trade. Who accepts, signs."""
+    """The seller accepts a bidder's last price, named by its sequence in the trade. Accepting is signing."""
 
     type: Literal["bid_accepted"]
     bid_sequence: Sequence
 
 
 class CounterAccepted(Decision):
-    """A bidder takes the seller's counter-offer, named by its sequence in the trade. Who accepts, signs."""
+    """A bidder accepts the seller's counter-offer, named by its sequence in the trade. Accepting is signing."""
 
     type: Literal["counter_accepted"]
     counter_sequence: Sequence
 
 
 class OfferWithdrawn(Decision):
-    """The seller takes the lot off the market."""
+    """The seller withdraws the lot."""
 
     type: Literal["offer_withdrawn"]
 
@@ -107,25 +107,25 @@ class OfferWithdrawn(Decision):
 
 
 class ContractSigned(Decision):
-    """The party that has not signed yet signs what was matched."""
+    """The party that has not signed yet signs the contract."""
 
     type: Literal["contract_signed"]
 
 
 class ContractDeclined(Decision):
-    """The party that has not signed yet will not."""
+    """The party that has not signed yet declines the contract."""
 
     type: Literal["contract_declined"]
 
 
 class CancellationRequested(Decision):
-    """A party asks the other to let go of the contract."""
+    """A party asks the other to cancel the contract."""
 
     type: Literal["cancellation_requested"]
 
 
 class CancellationAgreed(Decision):
-    """The other party agrees to that."""
+    """The other party agrees to the cancellation."""
 
     type: Literal["cancellation_agreed"]
 
@@ -134,11 +134,11 @@ class CancellationAgreed(Decision):
 
 
 class BaleWeight(Request):
-    """One pressed bale on the scale."""
+    """The weighing of one pressed bale."""
 
     mark: str = Field(pattern=r"^[A-Z0-9/-]{1,20}$", description="Press running number, as on the bale")
     gross_kg: Kilograms
-    tare_kg: Decimal = Field(ge=0, le=20, decimal_places=3, description="Hoops and wrapping")
+    tare_kg: Decimal = Field(ge=0, le=20, decimal_places=3, description="Straps and wrapping")
     moisture_pct: Decimal = Field(ge=0, le=30, decimal_places=1)
 
 
@@ -157,30 +157,30 @@ class SampleDrawn(Fact):
 
 
 class QualityPassed(Fact):
-    """An inspector found the lot to be as contracted."""
+    """An inspector found that the lot meets the contract."""
 
     type: Literal["quality_passed"]
     grade: str | None = Field(None, pattern=r"^[A-D]$")
-    quality: FibreQuality | None = Field(None, description="Measured figures, which the settlement then goes by")
+    quality: FibreQuality | None = Field(None, description="Measured figures, used for the settlement")
 
 
 class QualityFailed(Fact):
-    """An inspector found the lot not to be as contracted."""
+    """An inspector found that the lot does not meet the contract."""
 
     type: Literal["quality_failed"]
     grade: str | None = Field(None, pattern=r"^[A-D]$")
-    quality: FibreQuality | None = Field(None, description="Measured figures, which the settlement then goes by")
+    quality: FibreQuality | None = Field(None, description="Measured figures, used for the settlement")
 
 
 class QualityAccepted(Decision):
-    """A party takes the other's claim that the lot passed, by the figures of its grading; or the buyer takes a lot that
-    failed, as it is."""
+    """A party accepts the other's claim that the lot passed, with the figures of its grading; or the buyer takes a
+    failed lot as it is."""
 
     type: Literal["quality_accepted"]
 
 
 class FailureAccepted(Decision):
-    """The seller takes the buyer's claim that the lot failed."""
+    """The seller accepts the buyer's claim that the lot failed."""
 
     type: Literal["failure_accepted"]
 
@@ -195,20 +195,22 @@ class LotRejected(Decision):
 
 
 class PaymentRequested(Decision):
-    """The seller invoices what the settlement statement says."""
+    """The seller invoices the settlement statement."""
 
     type: Literal["payment_requested"]
     due_at: AwareDatetime = Field(description="At most 45 days ahead (MSMED Act 2006, section 15)")
     invoice_number: str = Field(
         pattern=r"^[A-Za-z1-9][A-Za-z0-9/-]{0,15}$",
-        description="Of the seller's own, given once in a financial year (CGST Rules 2017, rule 46(b))",
+        description="The seller's own number, unique in a financial year (CGST Rules 2017, rule 46(b))",
     )
     supplier_state: StateCode
-    place_of_supply: StateCode = Field(description="Where the movement of the goods ends (IGST Act 2017, section 10)")
+    place_of_supply: StateCode = Field(
+        description="State in which the movement of the goods ends (IGST Act 2017, section 10)"
+    )
 
 
 class PaymentConfirmed(Decision):
-    """The seller has the money."""
+    """The seller confirms the payment."""
 
     type: Literal["payment_confirmed"]
 
@@ -220,7 +222,7 @@ class PaymentDefaulted(Decision):
 
 
 class Dispatched(Fact):
-    """The seller sent the bales off."""
+    """The seller dispatched the bales."""
 
     type: Literal["dispatched"]
     bales: int = Field(gt=0, le=100_000)
@@ -234,7 +236,7 @@ class Delivered(Fact):
 
 
 class SettlementAccepted(Decision):
-    """The buyer has nothing to claim: the trade is settled."""
+    """The buyer accepts the settlement without a claim."""
 
     type: Literal["settlement_accepted"]
 
@@ -257,15 +259,17 @@ class ArbitrationReferred(Decision):
 
 
 class DisputeSettled(Decision):
-    """Operations record what the parties agreed or the arbitrators awarded."""
+    """Operations records what the parties agreed or the arbitrators awarded."""
 
     type: Literal["dispute_settled"]
-    amount: Amount = Field(description="What the buyer pays the seller in all")
-    award_number: str | None = Field(None, pattern=r"^[A-Za-z0-9/-]{1,32}$", description="Of the arbitrators' award")
+    amount: Amount = Field(description="The total that the buyer pays the seller")
+    award_number: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9/-]{1,32}$", description="The number of the arbitrators' award"
+    )
 
 
 class DisputeCancelled(Decision):
-    """Operations record that the dispute ended the trade without payment."""
+    """Operations records that the dispute ended the trade without payment."""
 
     type: Literal["dispute_cancelled"]
 
@@ -276,12 +280,12 @@ Correctable = Annotated[BalesWeighed | SampleDrawn | Dispatched | Delivered, Fie
 
 
 class EventCorrected(Fact):
-    """Who recorded a fact says that it was wrong (EPCIS 2.0, errorDeclaration). Both stay in the timeline."""
+    """A party corrects a fact that it recorded (EPCIS 2.0, errorDeclaration). Both stay in the timeline."""
 
     type: Literal["event_corrected"]
-    corrects: int = Field(gt=0, description="The sequence of the fact; of the first one if it was corrected before")
+    corrects: int = Field(gt=0, description="The sequence of the fact; if it was corrected before, of the first one")
     reason: CorrectionReason
-    replacement: Correctable | None = Field(None, description="The fact as it was, unless it did not occur")
+    replacement: Correctable | None = Field(None, description="The correct fact; omit if it did not occur")
 
 
 TradeEventBody = Annotated[
@@ -318,10 +322,10 @@ TradeEventBody = Annotated[
 
 
 class ClientReference(Request):
-    """What a device calls an event of its own, so that sending it again records it once."""
+    """The id that a device gives an event, so that a repeated event is recorded once."""
 
     device_id: str = Field(
-        pattern=r"^[A-Za-z0-9_-]{8,64}$", description="Made up by the installation; no hardware number"
+        pattern=r"^[A-Za-z0-9_-]{8,64}$", description="Generated by the installation; never a hardware number"
     )
     event_id: UUID
 
@@ -334,16 +338,16 @@ class TradeEventAppend(Request):
 
 
 class BatchItem(Request):
-    """One step that a device kept while it was offline."""
+    """One step that a device stored while it was offline."""
 
     event_id: UUID
     event: TradeEventBody
 
 
 class TradeEventBatch(Request):
-    """Steps that a device kept while it was offline, in its own order."""
+    """Steps that a device stored while it was offline, in its order."""
 
     device_id: str = Field(
-        pattern=r"^[A-Za-z0-9_-]{8,64}$", description="Made up by the installation; no hardware number"
+        pattern=r"^[A-Za-z0-9_-]{8,64}$", description="Generated by the installation; never a hardware number"
     )
     events: list[BatchItem] = Field(min_length=1, max_length=MAX_BATCH)

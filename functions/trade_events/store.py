@@ -122,7 +122,7 @@ def append(trade: Trade, appended: TradeEvent, bidder_id: UUID | None, event: Ev
         events=(event,),
         also=(_APPEND,),
         conflicts={
-            "trade_events_client": Conflict("The device's event is recorded already"),
+            "trade_events_client": Conflict("This event of the device is already recorded"),
             "trade_events_invoice": Conflict(NUMBER_TAKEN),
         },
     )

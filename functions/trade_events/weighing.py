@@ -55,12 +55,12 @@ def faults(bales: Iterable[BaleWeight], moisture: Moisture) -> list[tuple[int, s
     marks: set[str] = set()
     for index, bale in enumerate(bales):
         if bale.tare_kg >= bale.gross_kg:
-            found.append((index, "tare_kg", "A bale weighs more than its wrapping"))
+            found.append((index, "tare_kg", "The tare must be less than the gross weight"))
         if bale.moisture_pct > moisture.refuse_above:
             found.append(
-                (index, "moisture_pct", f"Bales above {moisture.refuse_above} % moisture are not bought: dry it")
+                (index, "moisture_pct", f"A bale above {moisture.refuse_above} % moisture cannot be sold; dry it")
             )
         if bale.mark in marks:
-            found.append((index, "mark", "The mark stands on another bale of this weighing"))
+            found.append((index, "mark", "Another bale of this weighing has the same mark"))
         marks.add(bale.mark)
     return found

@@ -102,25 +102,25 @@ def check(url: str, allowed: frozenset[str]) -> Target:
             or characters beyond visible ASCII; unless its `host:port` is in `allowed`.
     """
     if not _URL.match(url):
-        raise Refused("A URL has visible ASCII characters only; write an international name in its xn-- form")
+        raise Refused("A URL may contain visible ASCII characters only; write an international name in its xn-- form")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise Refused("This is not a URL") from None
+        raise Refused("This is not a valid URL") from None
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
     port = port if port is not None else {"https": 443, "http": 80}.get(scheme, 0)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if "@" in parts.netloc:
-        raise Refused("A URL must not hold a user name or password; deliveries are signed instead")
+        raise Refused("A URL must not contain a user name or password; deliveries are signed instead")
     if "#" in url:
-        raise Refused("A URL with a fragment cannot be requested")
+        raise Refused("A URL must not have a fragment")
     if f"{host}:{port}" in allowed and scheme in ("http", "https"):
         return Target(scheme, host, port, path, trusted=True)
     if scheme != "https":
         raise Refused("Webhooks are sent to https addresses only")
     if not _HOST.match(host):
-        raise Refused("The host must be a full domain name, not an address")
+        raise Refused("The host must be a full domain name, not an IP address")
     if port != 443 and not 1024 <= port <= 65535:
         raise Refused("The port must be 443, or 1024 and above")
     return Target(scheme, host, port, path)
@@ -136,7 +136,7 @@ def address(target: Target, resolve: Resolve) -> str:
     # A final dot keeps the resolver from trying the name inside our own domains.
     answers = resolve(target.host if target.trusted else target.host + ".", target.port)
     if not target.trusted and not all(is_public(answer) for answer in answers):
-        raise AddressRefused("The host has an address that is not on the public internet")
+        raise AddressRefused("The host resolves to an address that is not on the public internet")
     return answers[0]
 
 

@@ -72,10 +72,10 @@ def redeliver(db: Session, caller: Identity, message_id: UUID) -> Outcome:
         raise Conflict("The webhook endpoint was deleted")
     _may_be_sent_to(db, endpoint)
     if len(message.payload.encode()) > service.MAX_PAYLOAD:
-        raise Conflict(f"A webhook has at most {service.MAX_PAYLOAD} bytes")
+        raise Conflict(f"A webhook may have at most {service.MAX_PAYLOAD} bytes")
     now = clock.now()
     if store.is_leased(db, message_id, now):
-        raise Conflict("The message is being sent; read it in a minute")
+        raise Conflict("The message is being sent; read it again in a minute")
     told: dict[str, Any] = message.model_dump(include=set(WebhookMessage.model_fields))
     told |= {"status": "pending", "next_attempt_at": now}
     return Outcome(store.send_anew(message_id, now), WebhookMessage(**told), message.attempt_count + 1)

@@ -57,14 +57,14 @@ class EventTypePath(Model):
 
 @app.post("/v1/webhook-endpoints", responses={201: WebhookEndpointCreated})
 def create_endpoint(body: WebhookEndpointCreate) -> Response:
-    """Register a URL that receives events. The answer holds the signing secret; it is shown once."""
+    """Register a URL that receives events. The answer contains the signing secret, which is shown only once."""
     with app.session() as db:
         return app.commit(db, service.create(db, function.keyring, app.caller, body, allowed_hosts()), status=201)
 
 
 @app.get("/v1/webhook-endpoints/<uuid:endpoint_id>", responses={200: WebhookEndpoint})
 def read_endpoint(path: EndpointPath) -> Response:
-    """One endpoint of the caller's partner."""
+    """Return one endpoint of the caller's partner."""
     with app.session() as db:
         endpoint = service.read(db, app.caller, path.endpoint_id)
         return app.answer(endpoint, version=endpoint.version)
@@ -72,14 +72,14 @@ def read_endpoint(path: EndpointPath) -> Response:
 
 @app.get("/v1/webhook-endpoints", responses={200: WebhookEndpointPage})
 def list_endpoints(query: PageQuery) -> Response:
-    """The endpoints of the caller's partner, newest first."""
+    """List the endpoints of the caller's partner, newest first."""
     with app.session() as db:
         return app.answer(service.list_page(db, app.caller, query))
 
 
 @app.patch("/v1/webhook-endpoints/<uuid:endpoint_id>", responses={200: WebhookEndpoint})
 def change_endpoint(path: EndpointPath, body: WebhookEndpointChange) -> Response:
-    """Change the URL, the event types or the status; needs If-Match. What it misses while disabled can be recovered."""
+    """Change the URL, the event types or the status; requires If-Match. Events missed while disabled can be recovered."""
     with app.session() as db:
         outcome = service.change(db, app.caller, path.endpoint_id, app.if_match(), body, allowed_hosts())
         return app.commit(db, outcome)
@@ -87,7 +87,7 @@ def change_endpoint(path: EndpointPath, body: WebhookEndpointChange) -> Response
 
 @app.delete("/v1/webhook-endpoints/<uuid:endpoint_id>", responses={204: None})
 def delete_endpoint(path: EndpointPath) -> Response:
-    """Delete an endpoint and its secret. Its messages can still be read."""
+    """Delete an endpoint and its secret. Its messages remain readable."""
     with app.session() as db:
         service.delete(db, app.caller, path.endpoint_id)
         return Response(status=204)
@@ -95,9 +95,9 @@ def delete_endpoint(path: EndpointPath) -> Response:
 
 @app.post("/v1/webhook-endpoints/<uuid:endpoint_id>/rotate-secret", responses={200: WebhookSecretRotated})
 def rotate_webhook_secret(path: EndpointPath, body: WebhookRotation) -> Response:
-    """Replace the signing secret. For 24 hours every delivery carries a signature of each, separated by a space.
+    """Replace the signing secret. For 24 hours every delivery carries a signature with each secret, separated by a space.
 
-    One that leaked is ended at once by `end_previous`.
+    Use `end_previous` to revoke a leaked secret at once.
     """
     with app.session() as db:
         return app.commit(db, service.rotate_secret(db, function.keyring, app.caller, path.endpoint_id, body))
@@ -105,7 +105,7 @@ def rotate_webhook_secret(path: EndpointPath, body: WebhookRotation) -> Response
 
 @app.post("/v1/webhook-endpoints/<uuid:endpoint_id>/test", responses={202: WebhookMessage})
 def send_test_webhook(path: EndpointPath, body: WebhookTest) -> Response:
-    """Send a message of the type `webhook.test`, or an example of an event, whatever the endpoint subscribes to."""
+    """Send a message of the type `webhook.test`, or an example of an event, regardless of subscriptions."""
     with app.session() as db:
         outcome = resend.test(db, app.caller, path.endpoint_id, body)
         answer = app.commit(db, outcome, status=202)
@@ -115,9 +115,9 @@ def send_test_webhook(path: EndpointPath, body: WebhookTest) -> Response:
 
 @app.post("/v1/webhook-endpoints/<uuid:endpoint_id>/recover", responses={202: WebhookRecovery})
 def recover_webhook_messages(path: EndpointPath, body: WebhookRecover) -> Response:
-    """Send anew what failed or was missed since a time: exhausted, discarded, or waiting for another attempt.
+    """Resend messages that failed or were missed since a time: exhausted, discarded, or waiting for another attempt.
 
-    It takes a minute or two. Operations may ask for it too.
+    This takes a minute or two. Operations may call it, too.
     """
     with app.session() as db, db.transaction():
         return app.commit(db, resend.recover(db, app.caller, path.endpoint_id, body), status=202)
@@ -125,34 +125,34 @@ def recover_webhook_messages(path: EndpointPath, body: WebhookRecover) -> Respon
 
 @app.get("/v1/webhook-event-types", responses={200: WebhookEventTypes})
 def list_webhook_event_types() -> Response:
-    """The types of event that an endpoint can subscribe to, with the JSON Schema of each."""
+    """List the event types that an endpoint can subscribe to, with the JSON Schema of each."""
     return app.answer(subscribable.event_types())
 
 
 @app.get("/v1/webhook-event-types/<string:event_type>/schema", responses={200: None})
 def read_webhook_event_schema(path: EventTypePath) -> Response:
-    """The JSON Schema of what is sent of an event of this type, as application/schema+json."""
+    """Return the JSON Schema of the webhook body for this event type, as application/schema+json."""
     schema = subscribable.event_schema(path.event_type)
     return Response(json.dumps(schema, ensure_ascii=False), content_type="application/schema+json")
 
 
 @app.get("/v1/webhook-messages", responses={200: WebhookMessagePage})
 def list_messages(query: MessageQuery) -> Response:
-    """The messages of one endpoint, newest first; by status, type and time."""
+    """List the messages of one endpoint, newest first. Filters: status, type and time."""
     with app.session() as db:
         return app.answer(service.list_messages(db, app.caller, query))
 
 
 @app.get("/v1/webhook-messages/<uuid:message_id>", responses={200: WebhookMessageDetail})
 def read_message(path: MessagePath) -> Response:
-    """One message with its body and every attempt to deliver it."""
+    """Return one message with its body and all delivery attempts."""
     with app.session() as db:
         return app.answer(service.read_message(db, app.caller, path.message_id))
 
 
 @app.post("/v1/webhook-messages/<uuid:message_id>/redeliver", responses={202: WebhookMessage})
 def redeliver_webhook_message(path: MessagePath) -> Response:
-    """Send a message once more, with the same webhook-id, also one that was delivered. Operations may ask for it too."""
+    """Resend a message with the same webhook-id, even if it was delivered. Operations may call it, too."""
     with app.session() as db:
         outcome = resend.redeliver(db, app.caller, path.message_id)
         answer = app.commit(db, outcome, status=202)

@@ -40,7 +40,8 @@ MessageType = Annotated[
     WithJsonSchema({"type": "string", "enum": [TEST_TYPE, *EVENT_TYPES]}),
 ]
 EventTypes = Annotated[
-    list[EventType], Field(min_length=1, max_length=100, description="Which events to send; * sends all, also new ones")
+    list[EventType],
+    Field(min_length=1, max_length=100, description="Event types to send; * sends all, including future ones"),
 ]
 Url = Annotated[
     str, Field(max_length=2048, description="An https address on the public internet, port 443 or 1024 and above")
@@ -48,14 +49,14 @@ Url = Annotated[
 
 
 class WebhookEndpointCreate(Request):
-    """Where a partner wants to be told of events."""
+    """A webhook endpoint to register."""
 
     url: Url
     event_types: EventTypes
 
 
 class WebhookEndpointChange(Request):
-    """What to change of an endpoint; what is left out stays."""
+    """Changes to an endpoint; omitted members stay."""
 
     url: Url | None = None
     event_types: EventTypes | None = None
@@ -69,35 +70,35 @@ class WebhookEndpointChange(Request):
 
 
 class EndpointDisabled(Resource):
-    """Why nothing is sent to an endpoint."""
+    """Why an endpoint is disabled."""
 
     reason: DisabledReason = Field(
-        description="requested: its partner did; gone: it answered 410; failing: nothing succeeded for five days"
+        description="requested: by its partner; gone: it answered 410; failing: no success for five days"
     )
     since: AwareDatetime
 
 
 class WebhookEndpoint(Resource):
-    """Where a partner is told of events. Its secret is shown once, when it is created."""
+    """A URL that receives events of a partner. Its secret is shown only once, on creation."""
 
     id: UUID
     version: int
     url: str
     event_types: list[str]
     status: EndpointStatus = Field(description="An endpoint that answers 410 Gone, or fails for days, becomes disabled")
-    disabled: EndpointDisabled | None = Field(description="While disabled")
+    disabled: EndpointDisabled | None = Field(description="Set while the endpoint is disabled")
     failing_since: AwareDatetime | None = Field(
-        description="While attempts fail: since when none has succeeded; a failure five days later disables it"
+        description="While attempts fail: since when none has succeeded; after five days the next failure disables it"
     )
     spared_until: AwareDatetime | None = Field(
-        description="While most attempts fail: nothing is sent before then, when one attempt finds out if it is back"
+        description="While the circuit breaker is open: nothing is sent before this time, then one probe"
     )
     created_at: AwareDatetime
     updated_at: AwareDatetime
 
 
 class WebhookEndpointCreated(WebhookEndpoint):
-    """A new endpoint, with what its deliveries are signed with."""
+    """A new endpoint with its signing secret."""
 
     secret: str = Field(description="whsec_ and base64 (Standard Webhooks). It is not shown again")
 
@@ -107,11 +108,11 @@ class WebhookEndpointPage(Page[WebhookEndpoint]):
 
 
 class WebhookRotation(OptionalRequest):
-    """How to rotate a secret. Without a body as with an empty one."""
+    """Options of a rotation. No body counts as an empty one."""
 
     end_previous: bool = Field(
         False,
-        description="For one that leaked: sign with the new secret alone from now on, also within 24 hours of a rotation",
+        description="For a leaked secret: sign with the new secret only, at once, even within 24 hours of a rotation",
     )
 
 
@@ -121,54 +122,54 @@ class WebhookSecretRotated(Resource):
     id: UUID = Field(description="The endpoint")
     version: int
     secret: str = Field(description="whsec_ and base64 (Standard Webhooks). It is not shown again")
-    previous_until: AwareDatetime = Field(description="When the secret before it is no longer signed with")
+    previous_until: AwareDatetime = Field(description="When the previous secret stops signing")
 
 
 class WebhookTest(OptionalRequest):
-    """What to send as a test. Without a body as with an empty one."""
+    """Options of a test message. No body counts as an empty one."""
 
     event_type: EventExample | None = Field(
         None,
-        description="Send an example of this type, with `test` true in its body; else a message of the type webhook.test",
+        description="Send an example of this type, with `test` true in its body; default: a message of the type webhook.test",
     )
 
 
 class WebhookRecover(Request):
-    """Which messages to send anew."""
+    """The messages to resend."""
 
-    since: AwareDatetime = Field(description="Those created at this time or later")
+    since: AwareDatetime = Field(description="Messages created at this time or later")
 
 
 class WebhookRecovery(Resource):
-    """How much will be sent anew."""
+    """The number of messages that will be resent."""
 
     messages: int
-    has_more: bool = Field(description="Whether there are more: ask again, with another Idempotency-Key")
+    has_more: bool = Field(description="Whether there are more; if so, call again with another Idempotency-Key")
 
 
 class WebhookEventType(Resource):
     """A type of event that an endpoint can subscribe to."""
 
     type: str
-    json_schema: str = Field(description="Where this API serves the JSON Schema of what is sent of such an event")
+    json_schema: str = Field(description="Path of the JSON Schema of the webhook body, in this API")
 
 
 class WebhookEventTypes(Page[WebhookEventType]):
-    """All of them on one page, by name."""
+    """All event types on one page, sorted by name."""
 
 
 class MessageQuery(PageQuery):
-    """The messages of one endpoint, all or those that fit."""
+    """Filters for the messages of one endpoint."""
 
     endpoint_id: UUID
     status: MessageStatus | None = None
     event_type: MessageType | None = None
-    since: AwareDatetime | None = Field(None, description="Those created at this time or later")
-    until: AwareDatetime | None = Field(None, description="Those created before this time")
+    since: AwareDatetime | None = Field(None, description="Messages created at this time or later")
+    until: AwareDatetime | None = Field(None, description="Messages created before this time")
 
 
 class WebhookMessage(Resource):
-    """One event on its way to one endpoint."""
+    """One event for one endpoint."""
 
     id: UUID = Field(description="The webhook-id header of every attempt")
     endpoint_id: UUID
@@ -178,8 +179,10 @@ class WebhookMessage(Resource):
         description="exhausted: ten attempts failed; discarded: the endpoint was gone, disabled or deleted"
     )
     attempt_count: int
-    next_attempt_at: AwareDatetime | None = Field(description="While pending; later if the endpoint is being spared")
-    last_status_code: int | None = Field(description="What the endpoint answered to the last attempt, if it did")
+    next_attempt_at: AwareDatetime | None = Field(
+        description="While pending; may be later if the circuit breaker is open"
+    )
+    last_status_code: int | None = Field(description="Status of the endpoint's answer to the last attempt, if any")
     last_failure: AttemptFailure | None = Field(description="Why the last attempt has no complete answer")
     created_at: AwareDatetime
 
@@ -194,7 +197,7 @@ class WebhookAttempt(Resource):
     number: int
     started_at: AwareDatetime
     milliseconds: int
-    status_code: int | None = Field(description="What the endpoint answered; 200 to 299 is success")
+    status_code: int | None = Field(description="Status of the endpoint's answer; 200 to 299 is success")
     failure: AttemptFailure | None = Field(description="Why there is no complete answer")
     response: str = Field(description="The beginning of the answer's body, at most 16 KiB")
 

@@ -71,7 +71,7 @@ def create(
     restrictions.refuse(db, partner_id)
     _check_url(body.url, allowed)
     if endpoint_store.count(db, partner_id) >= MAX_ENDPOINTS:
-        raise Conflict(f"A partner has at most {MAX_ENDPOINTS} webhook endpoints")
+        raise Conflict(f"A partner may have at most {MAX_ENDPOINTS} webhook endpoints")
     now = clock.now()
     endpoint = WebhookEndpointCreated(
         id=ids.uuid7(),
@@ -104,7 +104,7 @@ def find(db: Session, endpoint_id: UUID) -> WebhookEndpoint:
     """An endpoint that the session may see. Raises `NotFound`."""
     endpoint = endpoint_store.find(db, endpoint_id)
     if endpoint is None:
-        raise NotFound("There is no such webhook endpoint")
+        raise NotFound("Webhook endpoint not found; a partner sees its own only")
     return endpoint
 
 
@@ -134,7 +134,7 @@ def change(
     endpoint = read(db, caller, endpoint_id)
     restrictions.refuse(db, partner_of(caller))
     if endpoint.version != version:
-        raise PreconditionFailed(f"The webhook endpoint is at version {endpoint.version}")
+        raise PreconditionFailed(f"The webhook endpoint is now at version {endpoint.version}")
     if body.url is not None:
         _check_url(body.url, allowed)
     now = clock.now()
@@ -161,14 +161,14 @@ def rotate_secret(db: Session, keyring: Keyring, caller: Identity, endpoint_id: 
     partner_id, field = partner_of(caller), endpoint_store.secret_field(endpoint_id)
     found = endpoint_store.secrets(db, endpoint_id)
     if found is None:
-        raise NotFound("There is no such webhook endpoint")
+        raise NotFound("Webhook endpoint not found; a partner sees its own only")
     restrictions.refuse(db, partner_id)
     version, sealed = found
     now, keys = clock.now(), SqlKeyStore(db)
     secrets = Secrets.load(keyring.decrypt(keys, partner_id, field, sealed))
     if secrets.previous_until is not None and secrets.overlapping(now) and not body.end_previous:
         raise Conflict(
-            f"The secret was rotated; the one before it is valid until {clock.rfc3339(secrets.previous_until)}."
+            f"The secret was rotated recently; the previous one is valid until {clock.rfc3339(secrets.previous_until)}."
             " To end both, send end_previous"
         )
     until = now if body.end_previous else now + signatures.OVERLAP
@@ -185,7 +185,7 @@ def delete(db: Session, caller: Identity, endpoint_id: UUID) -> None:
     """
     partner_of(caller)
     if not endpoint_store.delete(db, endpoint_id, clock.now()):
-        raise NotFound("There is no such webhook endpoint")
+        raise NotFound("Webhook endpoint not found; a partner sees its own only")
 
 
 def list_messages(db: Session, caller: Identity, query: MessageQuery) -> WebhookMessagePage:
@@ -193,7 +193,7 @@ def list_messages(db: Session, caller: Identity, query: MessageQuery) -> Webhook
     partner_of(caller)
     messages = message_store.page(db, query, query.limit + 1)
     if not messages and endpoint_store.owner(db, query.endpoint_id) is None:
-        raise NotFound("There is no such webhook endpoint")
+        raise NotFound("Webhook endpoint not found; a partner sees its own only")
     return WebhookMessagePage.of(messages, query.limit)
 
 
@@ -207,7 +207,7 @@ def find_message(db: Session, message_id: UUID) -> WebhookMessageDetail:
     """A message that the session may see. Raises `NotFound`."""
     message = message_store.find(db, message_id)
     if message is None:
-        raise NotFound("There is no such webhook message")
+        raise NotFound("Webhook message not found; a partner sees its own only")
     return message
 
 
@@ -215,7 +215,7 @@ def partner_of(caller: Identity) -> UUID:
     """The partner whose webhooks the caller manages. Raises `Forbidden`."""
     partner_id = caller.partner_id
     if partner_id is None or caller.role not in (Role.OWNER, Role.MEMBER):
-        raise Forbidden("Only an owner or a member of a partner manages its webhooks")
+        raise Forbidden("Only an owner or a member of a partner may manage its webhooks")
     return partner_id
 
 

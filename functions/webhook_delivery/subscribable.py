@@ -17,7 +17,7 @@ def event_types() -> WebhookEventTypes:
 def event_schema(event_type: str) -> dict[str, Any]:
     """The JSON Schema of what is sent of such an event. Raises `NotFound`."""
     if event_type not in EVENT_TYPES:
-        raise NotFound("There is no such type of event; see /v1/webhook-event-types")
+        raise NotFound("Unknown event type; GET /v1/webhook-event-types lists them")
     return delivered_schema(event_type, _schema_address(event_type))
 
 

@@ -1,4 +1,4 @@
-"""Problems a caller is told about, as RFC 9457 problem details.
+"""Errors reported to callers as RFC 9457 problem details.
 
 Raise one anywhere in a use case; `kapas.http.app` answers it as `application/problem+json`. The `detail` and the messages are
 read by people outside: no personal data, no identifier, no stack.
@@ -25,7 +25,7 @@ class Problem(Exception):
 
     status = 500
     code = "internal"
-    title = "Something went wrong on our side"
+    title = "Internal server error"
 
     def __init__(
         self, detail: str = "", *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
@@ -54,23 +54,23 @@ class BadRequest(Problem):
 
 
 class UnsupportedVersion(Problem):
-    status, code, title = 400, "unsupported-version", "This version of the API is not served"
+    status, code, title = 400, "unsupported-version", "This API version is not supported"
 
 
 class Unauthenticated(Problem):
-    status, code, title = 401, "unauthenticated", "Who is calling could not be established"
+    status, code, title = 401, "unauthenticated", "The caller could not be authenticated"
 
 
 class Forbidden(Problem):
-    status, code, title = 403, "forbidden", "The caller may not do this"
+    status, code, title = 403, "forbidden", "The caller is not allowed to do this"
 
 
 class NotFound(Problem):
-    status, code, title = 404, "not-found", "There is nothing here, or nothing the caller may see"
+    status, code, title = 404, "not-found", "The resource does not exist, or the caller may not see it"
 
 
 class MethodNotAllowed(Problem):
-    status, code, title = 405, "method-not-allowed", "This method is not served here"
+    status, code, title = 405, "method-not-allowed", "This resource does not support the method"
 
 
 class Conflict(Problem):
@@ -78,24 +78,26 @@ class Conflict(Problem):
 
 
 class VersionConflict(Problem):
-    status, code, title = 409, "version-conflict", "Somebody else changed the resource first"
+    status, code, title = 409, "version-conflict", "Another request changed the resource first; read it again"
 
 
 class StillRunning(Problem):
-    status, code, title = 409, "still-running", "What this request needs is held by another one that is still running"
+    status, code, title = 409, "still-running", "Another request that is still running blocks this one"
 
     def __init__(self) -> None:
-        super().__init__(
-            "Repeat the request, with the same Idempotency-Key if it had one", headers={"Retry-After": "1"}
-        )
+        super().__init__("Retry the request, with the same Idempotency-Key if it had one", headers={"Retry-After": "1"})
 
 
 class Erased(Problem):
-    status, code, title = 410, "erased", "What was asked for has been erased"
+    status, code, title = 410, "erased", "The requested data has been erased"
 
 
 class PreconditionFailed(Problem):
-    status, code, title = 412, "precondition-failed", "The resource is no longer what If-Match says"
+    status, code, title = (
+        412,
+        "precondition-failed",
+        "The resource has changed since the version in If-Match; read it again",
+    )
 
 
 class TooLarge(Problem):
@@ -111,22 +113,26 @@ class Invalid(Problem):
 
 
 class IdempotencyKeyReused(Problem):
-    status, code, title = 422, "idempotency-key-reused", "This Idempotency-Key came with another request before"
+    status, code, title = (
+        422,
+        "idempotency-key-reused",
+        "This Idempotency-Key was already used for a different request; use a new one",
+    )
 
 
 class PreconditionRequired(Problem):
-    status, code, title = 428, "precondition-required", "This change needs If-Match"
+    status, code, title = 428, "precondition-required", "This change requires If-Match"
 
 
 class RateLimited(Problem):
-    status, code, title = 429, "rate-limited", "The caller has used what it may use for now"
+    status, code, title = 429, "rate-limited", "The caller has reached its limit; retry later"
 
     def __init__(self, detail: str = "", *, retry_after: int) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
 class Unavailable(Problem):
-    status, code, title = 503, "unavailable", "The service is busy or a part of it does not answer"
+    status, code, title = 503, "unavailable", "The service is temporarily unavailable; retry later"
 
     def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})

@@ -129,14 +129,14 @@ def started(folder: Path, name: str) -> Iterator[tuple[int, "subprocess.Popen[by
         yield port, process
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def first_answer(method: str, url: str, process: "subprocess.Popen[bytes]") -> urllib3.BaseHTTPResponse:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         try:
-            return urllib3.request(method, url, retries=False, timeout=5)
+            return urllib3.request(method, url, retries=False, timeout=30)
         except urllib3.exceptions.HTTPError:
             assert process.poll() is None, process.communicate()[1].decode()[-2000:]
             assert time.monotonic() < deadline

@@ -15,7 +15,7 @@ from tools.bundle import capabilities
 from tools.catalog import ROOT, catalog
 from tools.deliver import audit, sbom, smoke
 
-AT_ONCE = urllib3.PoolManager(retries=False, timeout=5.0)
+AT_ONCE = urllib3.PoolManager(retries=False, timeout=60.0)
 
 
 def test_the_system_answers(client: Client) -> None:

@@ -23,8 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         with Connection("postgres", host="127.0.0.1", port=server.port, database="postgres") as connection:
             connection.run("CREATE DATABASE schema")
         with Connection("postgres", host="127.0.0.1", port=server.port, database="schema") as connection:
-            migrate(connection, ROOT / "migrations")
-            grants.apply(connection)
+            migrate(connection, ROOT / "migrations", finish=grants.apply)
             for role in {f.database.role for f in catalog().functions.values() if f.database}:
                 connection.run(f"ALTER ROLE {role} LOGIN")
         yield server

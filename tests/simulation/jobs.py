@@ -22,5 +22,5 @@ def tell(name: str) -> tuple[int, int, list[str]]:
     here = bench.here()
     with mutated(here, next(mutant for mutant in MUTANTS if mutant.name == name)):
         failed = next(result for result in map(here.run, range(100)) if result.violations)
-        shrunk, _ = shrink(here, failed)
+        shrunk, _ = shrink(here, failed, most=40)
         return len(failed.faults), len(shrunk.faults), list(story(shrunk))

@@ -7,12 +7,15 @@ from tests.simulation.world import Result
 MAX_RUNS = 120
 
 
-def shrink(bench: Bench, failed: Result) -> tuple[Result, int]:
-    """The run of `failed`'s seed with the fewest faults found that breaks the same rule, and how many runs it took."""
+def shrink(bench: Bench, failed: Result, most: int = MAX_RUNS) -> tuple[Result, int]:
+    """The run of `failed`'s seed with the fewest faults found that breaks the same rule, and how many runs it took.
+
+    After `most` runs it takes what it has.
+    """
     rule = _rule(failed)
     left_out: set[Fault] = set()
     best, runs, parts = failed, 0, 2
-    while best.faults and runs < MAX_RUNS:
+    while best.faults and runs < most:
         size = max(1, len(best.faults) // parts)
         for start in range(0, len(best.faults), size):
             tried = left_out | set(best.faults[start : start + size])
@@ -21,7 +24,7 @@ def shrink(bench: Bench, failed: Result) -> tuple[Result, int]:
             if _rule(result) == rule:
                 left_out, best = tried, result
                 break
-            if runs >= MAX_RUNS:
+            if runs >= most:
                 break
         else:
             if size == 1:

@@ -16,7 +16,8 @@ def found(port: int) -> Mapping[str, tuple[int, str] | None]:
     """Every mutant in processes of their own: what is patched there is patched nowhere else."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(2, bench.start, (port, context.Value("i", 0))) as pool:
-        return dict(zip(NAMES, pool.map(jobs.find, NAMES, chunksize=1), strict=True))
+        longest_first = [mutant.name for mutant in sorted(MUTANTS, key=lambda mutant: -mutant.seeds)]
+        return dict(zip(longest_first, pool.map(jobs.find, longest_first, chunksize=1), strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)

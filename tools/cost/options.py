@@ -29,9 +29,9 @@ def purchases(catalog: Catalog, prices: Prices, set_to: Production) -> list[Opti
         (
             "1 GiB more memory of the database",
             replace(SEED, memory_gib=SEED.memory_gib + 1),
-            "more of the tables in its cache",
+            "a larger share of the tables in its cache",
         ),
-        ("a second vCPU of the database", replace(SEED, vcpus=2), "twice the statements before they queue"),
+        ("a second vCPU of the database", replace(SEED, vcpus=2), "twice as many statements before they queue"),
     )
     now = total(bill(catalog, SEED, prices, set_to))
     bought = [
@@ -40,17 +40,21 @@ def purchases(catalog: Catalog, prices: Prices, set_to: Production) -> list[Opti
     ]
     zones = total(bill(catalog, SEED, prices, replace(set_to, regional=True))) - now
     bought.append(
-        Option("a second zone of the database", prices.inr(zones), "a failed zone costs a minute, not a restore")
+        Option("a second zone of the database", prices.inr(zones), "a zone failure costs a minute instead of a restore")
     )
     rule = prices.usd("armor_rule")
     bought.append(
-        Option("one more managed rule of Cloud Armor", prices.inr(rule), "another of OWASP's classes of attack")
+        Option("one more managed Cloud Armor rule", prices.inr(rule), "protection against another OWASP attack class")
     )
     warm = SECONDS * (prices.usd("run_idle_cpu_second") + 0.5 * prices.usd("run_memory_second"))
-    bought.append(Option("one more function kept warm", prices.inr(warm), "no cold start of its first instance"))
+    bought.append(Option("one more function kept warm", prices.inr(warm), "no cold start on its first instance"))
     nat = HOURS * (prices.usd("nat_instance_hour") + prices.usd("nat_address_hour"))
     bought.append(
-        Option("a second address for webhooks", prices.inr(nat), "partners who allow by address keep one in a change")
+        Option(
+            "a second address for webhooks",
+            prices.inr(nat),
+            "partners with address allow-lists keep one during a change",
+        )
     )
     return sorted(bought, key=lambda option: option.inr)
 
@@ -62,4 +66,4 @@ def savings(catalog: Catalog, prices: Prices, set_to: Production) -> Iterator[Op
         if set_to.warm.get(name, function.min_instances):
             cold = replace(set_to, warm=set_to.warm | {name: 0})
             inr = prices.inr(total(bill(catalog, SEED, prices, cold)) - now)
-            yield Option(f"`min_instances` 0 for {name}", inr, "a cold start after a quarter of an hour without a call")
+            yield Option(f"`min_instances` 0 for {name}", inr, "a cold start after 15 minutes without a call")

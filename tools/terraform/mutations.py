@@ -27,7 +27,7 @@ _CHANNEL = "terraform/modules/event_channel/main.tf"
 
 MUTATIONS = (
     Mutation(
-        "A push has Pub/Sub's default deadline, shorter than its function's time",
+        "A push has Pub/Sub's default deadline, shorter than its function's timeout",
         _CHANNEL,
         "  ack_deadline_seconds       = max(10, each.value.timeout_seconds)\n",
         "  ack_deadline_seconds       = 10\n",
@@ -45,32 +45,32 @@ MUTATIONS = (
         "",
     ),
     Mutation(
-        "Messages may be kept anywhere in the world",
+        "Messages may be stored in any region",
         _CHANNEL,
         "  message_storage_policy {\n    allowed_persistence_regions = var.regions\n"
         "    enforce_in_transit          = true\n  }\n",
         "",
     ),
     Mutation(
-        "Pub/Sub may not acknowledge what it moved to a dead-letter topic",
+        "Pub/Sub may not acknowledge messages that it moved to a dead-letter topic",
         _CHANNEL,
         "  subscription = google_pubsub_subscription.push[each.key].name\n",
         "  subscription = google_pubsub_subscription.dead_letter[each.key].name\n",
     ),
     Mutation(
-        "Everybody may call every function",
+        "Anyone may call every function",
         "terraform/functions.tf",
         'each.value.kind == "routes" ? { everybody = "allUsers" } : {},',
         '{ everybody = "allUsers" },',
     ),
     Mutation(
-        "Functions take traffic past the load balancer",
+        "Functions accept traffic that bypasses the load balancer",
         _FUNCTION,
         '"ALLOW_INTERNAL_AND_GCLB"',
         '"ALLOW_ALL"',
     ),
     Mutation(
-        "Grants are lost when a function is made anew",
+        "Grants are lost when a function is recreated",
         _FUNCTION,
         "    replace_triggered_by = [google_cloudfunctions2_function.this.id]\n",
         "",
@@ -100,7 +100,7 @@ MUTATIONS = (
         'pubsub    = ["storage"]',
     ),
     Mutation(
-        "What is encrypted does not wait for the grants on its key",
+        "An encrypted resource does not wait for the grants on its key",
         "terraform/modules/cmek_key/outputs.tf",
         "  depends_on  = [terraform_data.granted]\n",
         "",
@@ -137,7 +137,7 @@ MUTATIONS = (
         "ipv4_enabled    = true",
     ),
     Mutation(
-        "The database is made before its network is connected",
+        "The database is created before its network is connected",
         "terraform/database.tf",
         "  depends_on = [google_service_networking_connection.private_services]\n",
         "",
@@ -149,43 +149,43 @@ MUTATIONS = (
         "",
     ),
     Mutation(
-        "Schedules run by UTC",
+        "Schedules run in UTC",
         "terraform/schedules.tf",
         '"Asia/Kolkata"',
         '"Etc/UTC"',
     ),
     Mutation(
-        "Who creates tasks may not act as the account that they carry",
+        "Functions that create tasks may not act as the tasks' account",
         "terraform/identities.tf",
         "toset([for name, f in local.functions : name if length(f.enqueues) > 0])",
         "toset([])",
     ),
     Mutation(
-        "A function is told of a variable by another name",
+        "A function gets a variable under another name",
         "terraform/environment.tf",
         "TOKEN_AUDIENCE = local.sign_in.audience",
         "AUDIENCE       = local.sign_in.audience",
     ),
     Mutation(
-        "Requests queue up behind the framework's own number of threads",
+        "Requests queue behind the framework's default number of threads",
         "terraform/environment.tf",
         "        THREADS = tostring(f.concurrency)\n",
         "",
     ),
     Mutation(
-        "Cloud Armor is not before the functions",
+        "Cloud Armor does not protect the functions",
         "terraform/edge.tf",
         "  security_policy       = google_compute_region_security_policy.edge.self_link\n",
         "",
     ),
     Mutation(
-        "The rate limit lets requests pass before attacks are looked for",
+        "The rate limit admits requests before the attack rules run",
         "terraform/edge.tf",
         "    priority    = 2000\n",
         "    priority    = 500\n",
     ),
     Mutation(
-        "Webhooks leave from any address of Google's",
+        "Webhooks leave from any of Google's addresses",
         "terraform/functions.tf",
         "    all_traffic = each.value.fixed_egress\n",
         "    all_traffic = false\n",
@@ -197,13 +197,13 @@ MUTATIONS = (
         "resource.data.open != null",
     ),
     Mutation(
-        "A query of clients has no index",
+        "A client query has no index",
         "terraform/firestore.tf",
         '    trades   = { contains = ["partner_ids"], equals = ["open"] }\n',
         '    trades   = { contains = ["partner_ids"], equals = ["status"] }\n',
     ),
     Mutation(
-        "Nobody is told of dead letters",
+        "No alert fires for dead letters",
         "terraform/alerts.tf",
         'ends_with(\\".dead-letter\\")"\n        aligner  = "ALIGN_MAX", reducer',
         'ends_with(\\".dead-letters\\")"\n        aligner  = "ALIGN_MAX", reducer',

@@ -95,7 +95,9 @@ class Mark:
 
 def no_card(why: str) -> Unreadable:
     """What to tell a photographer whose picture does not show the frame."""
-    return Unreadable("card_not_found", f"There is no colour without the card, and {why}: photograph the whole frame")
+    return Unreadable(
+        "card_not_found", f"Without the card no colour can be measured, and {why}. Photograph the whole board"
+    )
 
 
 def marks(grey: NDArray[np.uint8]) -> list[Mark]:
@@ -165,7 +167,7 @@ def _crossings(dark: Mask) -> Floats:
         found.append(strip)
         count += len(strip)
         if count > MOST_CROSSINGS:
-            raise no_card("what can be seen looks like its corner marks all over")
+            raise no_card("the whole image resembles corner marks")
     return np.concatenate(found)
 
 

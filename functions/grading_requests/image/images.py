@@ -35,7 +35,7 @@ def decode(data: bytes) -> Image.Image:
     except Image.DecompressionBombError:
         raise _too_large() from None
     except (OSError, SyntaxError, ValueError, EOFError):  # what Pillow's decoders raise for broken files
-        detail = "The file is not a whole JPEG or PNG image: take the photograph again"
+        detail = "The file is not a complete JPEG or PNG image. Take the photograph again"
         raise Unreadable("image_unreadable", detail) from None
     factor = max(image.size) // LONG_SIDE
     return image.reduce(factor) if factor > 1 else image
@@ -50,4 +50,4 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _too_large() -> Unreadable:
-    return Unreadable("image_too_large", f"An image has at most {MAX_PIXELS // 1_000_000} million pixels")
+    return Unreadable("image_too_large", f"An image may have at most {MAX_PIXELS // 1_000_000} million pixels")

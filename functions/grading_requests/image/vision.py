@@ -50,13 +50,13 @@ def _find(
     """Where the frame lies and what its card says: of all ways to lay it on four marks, the one that fits the card best."""
     marks = frame.marks(grey)
     if len(marks) < 4:
-        raise frame.no_card(f"{len(marks)} of the four corner marks of the sampling frame can be seen")
+        raise frame.no_card(f"{len(marks)} of the four corner marks of the sampling board are visible")
     fits = [(fit, at) for at in frame.placements(marks) if (fit := calibrate(pixels, at, layout)) is not None]
     if not fits:
-        raise frame.no_card("the corner marks do not lie as those of a sampling frame")
+        raise frame.no_card("the corner marks are not placed as on a sampling board")
     calibration, placement = min(fits, key=lambda fit: fit[0].residual)
     if calibration.residual > limits.largest_card_residual and calibration.brightest < limits.over_exposed_from:
-        detail = "The colour card is covered, shaded or not the 24-patch card: colours would be wrong"
+        detail = "The colour card is covered, shaded or not the 24-patch card. Uncover and light the card evenly"
         raise Unreadable("card_unreadable", detail)
     return placement, calibration
 
@@ -82,9 +82,11 @@ def _check_exposure(square: NDArray[np.uint8], calibration: Calibration, limits:
     brightest: NDArray[np.uint8] = square.max(axis=2)
     clipped = np.count_nonzero(brightest >= limits.over_exposed_from) / brightest.size
     if calibration.brightest >= limits.over_exposed_from or clipped > limits.over_exposed_share:
-        raise Unreadable("over_exposed", "The lint or the white patch is too bright: less light or a shorter exposure")
+        raise Unreadable(
+            "over_exposed", "The lint or the white patch is too bright. Use less light or a shorter exposure"
+        )
     if calibration.brightest < limits.under_exposed_white:
-        raise Unreadable("under_exposed", "The white patch is too dark: more light or a longer exposure")
+        raise Unreadable("under_exposed", "The white patch is too dark. Use more light or a longer exposure")
 
 
 def _check_sharpness(grey: NDArray[np.uint8], placement: Floats, layout: Layout, limits: ImageLimits) -> None:
@@ -105,13 +107,13 @@ def _check_sharpness(grey: NDArray[np.uint8], placement: Floats, layout: Layout,
         steps = np.concatenate([np.abs(np.diff(mark, axis=0)).ravel(), np.abs(np.diff(mark, axis=1)).ravel()])
         steepest.append(float(np.quantile(steps, 0.98)) / contrast)
     if float(np.median(steepest)) < limits.least_sharpness:
-        raise Unreadable("blurred", "The photograph is blurred: hold the camera still and let it focus on the lint")
+        raise Unreadable("blurred", "The photograph is blurred. Hold the camera still and let it focus on the lint")
 
 
 def _check_lint(figures: Figures, limits: ImageLimits) -> None:
     low, high = limits.lint_y
     if float(figures.trash_area.mean()) > limits.largest_trash_area or not low <= figures.rd <= high:
-        raise Unreadable("no_lint", "What lies in the window does not look like lint: fill the window with it")
+        raise Unreadable("no_lint", "The window does not show lint. Fill the window with lint")
 
 
 def _decimal(value: float) -> Decimal:

@@ -64,7 +64,7 @@ def parse(line: str) -> ClassingRecord:
         raise _invalid("length", f"A classing record has {length} columns, this one {len(text)}")
     found = {column.name: text[column.first - 1 : column.last] for column in fields}
     if found["growth"] != UPLAND:
-        raise _invalid("growth", "Column 60 must be 1: only upland is graded, other tables hold for Pima")
+        raise _invalid("growth", "Column 60 must be 1: only upland cotton can be graded")
     classed = _date(found["date_classed"])
     figures: dict[str, Any] = {}
     for column in fields:

@@ -91,7 +91,7 @@ def grade(measurements: Iterable[Measurement], extraneous: ClassingCode | None =
             grade=None,
             confidence=Decimal(0),
             policy=rules.version,
-            reasons=["nothing that the policy grades was measured", *_told(extraneous)],
+            reasons=["no property graded by the policy was measured", *_told(extraneous)],
         )
     labels: dict[AxisName, PlatformGradeLabel] = {axis: _label(rules, axis, one.value) for axis, one in graded.items()}
     cap = rules.caps.get(extraneous.code, LABELS[0]) if extraneous else LABELS[0]

@@ -14,8 +14,8 @@ from stdnum import verhoeff
 from kapas.errors import FieldError, Invalid
 
 MESSAGE = (
-    "This is, or looks like, an Aadhaar number, which Kapas does not take: send a PAN, GSTIN or Udyam number. "
-    "A bank account's number that happens to look like one is sent with a leading zero"
+    "This is, or looks like, an Aadhaar number, which Kapas does not accept. Send a PAN, GSTIN or Udyam number. "
+    "A bank account's number that only looks like one: send it with a leading zero"
 )
 
 # Twelve digits in any script's notation, apart from a longer run and however they are grouped; from every start, for the

@@ -42,7 +42,7 @@ def faults(profile: PartnerProfile) -> list[FieldError]:
         FieldError(f"/identifiers/{name}", "malformed", message) for name, message in _malformed(profile.identifiers)
     ]
     if profile.address is not None and profile.address.state_code not in states().successors:
-        found.append(FieldError("/address/state_code", "unknown", "There is no GST state code of this number"))
+        found.append(FieldError("/address/state_code", "unknown", "Unknown GST state code"))
     return found
 
 
@@ -50,14 +50,14 @@ def _malformed(identifiers: Identifiers) -> Iterator[tuple[str, str]]:
     if identifiers.gstin is not None and (message := _gstin_fault(identifiers.gstin)):
         yield "gstin", message
     if identifiers.cin is not None and not _CIN.fullmatch(identifiers.cin):
-        yield "cin", "A CIN is L or U, the industry, state, year, class and number of the company"
+        yield "cin", "A CIN consists of L or U, then industry, state, year, class and number of the company"
     if identifiers.iec is not None and not (
         _IEC_OF_PAN.fullmatch(identifiers.iec) or _IEC_LEGACY.fullmatch(identifiers.iec)
     ):
-        yield "iec", "An IEC is the holder's PAN, or ten digits where it is from before 2017"
+        yield "iec", "An IEC is the holder's PAN, or ten digits if issued before 2017"
     # The pattern of the schema has the length, which stdnum does not look at.
     if identifiers.lei is not None and not lei.is_valid(identifiers.lei):
-        yield "lei", "The check digits of the LEI do not fit (ISO 17442)"
+        yield "lei", "The check digits of the LEI are wrong (ISO 17442); correct the mistyped character"
 
 
 def _gstin_fault(gstin: str) -> str | None:
@@ -67,13 +67,13 @@ def _gstin_fault(gstin: str) -> str | None:
     """
     match = _GSTIN.fullmatch(gstin)
     if match is None:
-        return "A GSTIN is the state, the holder's PAN, an entity number, Z and a check character"
+        return "A GSTIN consists of the state, the holder's PAN, an entity number, Z and a check character"
     if match[1] not in states().successors:
-        return "The first two digits of the GSTIN are no state's"
+        return "The first two digits of the GSTIN are not a state code"
     try:
         luhn.validate(gstin, _GSTIN_ALPHABET)
     except ValidationError:
-        return "The check character of the GSTIN does not fit: one of the others is mistyped"
+        return "The check character of the GSTIN is wrong; one of the characters is mistyped"
     return None
 
 

@@ -138,10 +138,10 @@ def still_asked(asked: Sequence[Asked], changed: Sequence[str]) -> list[Asked]:
 def confirmed(asked: Sequence[Asked], fields: Sequence[str]) -> tuple[Asked, ...]:
     """What is still asked when the partner says that these fields hold as they are. Raises `Invalid` for any other."""
     open_ = {one.field for one in asked if not one.field.startswith("documents.")}
-    message = "Nothing is asked about this field, or it is a document, which is uploaded anew"
+    message = "There is no open question about this field, or it is a document: upload that again"
     faults = [FieldError(f"/confirmed/{n}", "unknown", message) for n, field in enumerate(fields) if field not in open_]
     if faults:
-        raise Invalid("What is confirmed is not asked about", errors=faults)
+        raise Invalid("confirmed names a field without an open question; see errors", errors=faults)
     return tuple(one for one in asked if one.field not in fields)
 
 

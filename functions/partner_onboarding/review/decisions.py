@@ -49,7 +49,7 @@ def activate(
         Invalid: checks are accepted without a reason.
     """
     if body.accepted_checks and body.reason_code is None:
-        message = "Say why these checks are accepted"
+        message = "Give a reason for accepting these checks"
         raise Invalid(message, errors=[FieldError("/reason_code", "missing", message)])
     case = _case(db, keyring, caller, partner_id, version, "activate")
     unsettled = [c.kind for c in case.checks if c.result != "clear" and c.kind not in body.accepted_checks]
@@ -85,7 +85,7 @@ def request_clarification(
     """Ask a partner to mend something. Raises as every decision does, and `Invalid` for an unknown field or reason."""
     faults = [fault for n, one in enumerate(body.clarifications) for fault in _faults(n, one)]
     if faults:
-        raise Invalid("The request for clarification names a field or a reason that does not exist", errors=faults)
+        raise Invalid("The clarification names an unknown field or reason; see errors", errors=faults)
     case = _case(db, keyring, caller, partner_id, version, "request_clarification")
     decision = case.decision(caller, clarifications=body.clarifications)
     return _move(case, decision, clarifications=body.clarifications)
@@ -104,7 +104,7 @@ def recheck(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, v
         documents = document_store.list_all(db, partner_id)
         unmet = requirements.unmet(requirements.compute(unasked, case.profile, documents, [], clock.now()))
         if unmet:
-            raise Conflict(f"Before it can be checked, this has to be mended: {', '.join(unmet)}")
+            raise Conflict(f"The partner cannot be checked before this is corrected: {', '.join(unmet)}")
     after, change = service.submission(case.account, case.profile, "recheck", decision=case.decision(caller))
     return Outcome(change, service.summary(after), after.version)
 
@@ -129,7 +129,7 @@ def reclassify(
     )
     changed = [name for name in ("constitution", "type") if getattr(after, name) != getattr(account, name)]
     if not changed:
-        raise Conflict("The partner is of this type and constitution already")
+        raise Conflict("The partner already has this type and constitution")
     data = PartnerChanged(partner_id=partner_id, partner_type=after.type, fields=changed)
     change = store.reclassify(after, service.event(after, data), decision)
     return Outcome(change, service.summary(after), after.version)
@@ -178,7 +178,7 @@ def _case(
         PreconditionFailed: it is not at `version`.
         Conflict: it is in another state.
     """
-    require(caller.role is Role.OPS, "Only operations decides on a partner")
+    require(caller.role is Role.OPS, "Only operations staff may decide on a partner")
     stored = service.find(db, partner_id, version)
     account = stored.account
     lifecycle.require(action, account.status)
@@ -207,7 +207,7 @@ def _move(
 
 def _faults(number: int, one: Clarification) -> Iterator[FieldError]:
     if one.field not in _MENDABLE:
-        message = "A partner has no such field or document"
+        message = "Unknown field or document of a partner"
         yield FieldError(f"/clarifications/{number}/field", "unknown", message)
     yield from _unknown_reason(one.reason_code, f"/clarifications/{number}/reason_code")
 
@@ -216,9 +216,9 @@ def _check_reason(code: str) -> None:
     """The partner reads why: of a reason that is not in the table nobody could tell it more."""
     faults = list(_unknown_reason(code, "/reason_code"))
     if faults:
-        raise Invalid("There is no such reason", errors=faults)
+        raise Invalid("Unknown reason", errors=faults)
 
 
 def _unknown_reason(code: str, pointer: str) -> Iterator[FieldError]:
     if code not in requirements.reasons():
-        yield FieldError(pointer, "unknown", f"The reason is one of {', '.join(requirements.reasons())}")
+        yield FieldError(pointer, "unknown", f"The reason must be one of {', '.join(requirements.reasons())}")

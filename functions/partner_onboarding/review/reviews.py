@@ -28,7 +28,7 @@ def review(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID) ->
         Forbidden: the caller is not of the platform's staff.
         NotFound: there is no such partner.
     """
-    require(caller.role in _STAFF, "Reviews are for the platform's staff")
+    require(caller.role in _STAFF, "Only the platform's staff may read reviews")
     stored = service.find(db, partner_id)
     account = stored.account
     profile = service.open_profile(db, keyring, stored)

@@ -141,10 +141,10 @@ class App(OpenAPI):
         """
         value = request.headers.get("If-Match")
         if value is None:
-            raise PreconditionRequired("Read the resource and send its ETag as If-Match")
+            raise PreconditionRequired("Read the resource and send its ETag in If-Match")
         version = _ETAG.fullmatch(value)
         if version is None:
-            raise PreconditionFailed("If-Match must be the ETag of the resource as last read")
+            raise PreconditionFailed("If-Match must be the ETag from the last read of the resource")
         g.if_match = True
         return int(version[1])
 
@@ -199,7 +199,7 @@ class App(OpenAPI):
             raise request.routing_exception
         bodies.refuse_nul((f"query:{name}", value) for name, value in request.args.items(multi=True))
         if (request.content_length or 0) > MAX_BODY:
-            raise TooLarge(f"A request body has at most {MAX_BODY} bytes")
+            raise TooLarge(f"A request body may have at most {MAX_BODY} bytes")
         g.version = request.headers.get("X-API-Version", next(reversed(VERSIONS)))
         if g.version not in VERSIONS:
             raise UnsupportedVersion(f"X-API-Version must be one of {', '.join(VERSIONS)}")
@@ -230,7 +230,9 @@ class App(OpenAPI):
     def _ticket(self, body: bytes) -> Ticket:
         key = request.headers.get("Idempotency-Key")
         if key is None:
-            message = "Every POST carries an Idempotency-Key, so that it can be repeated safely; a UUID is a good one"
+            message = (
+                "Send an Idempotency-Key with every POST, so that it can be retried safely; a UUID is a good choice"
+            )
             raise BadRequest(message, errors=[FieldError("header:Idempotency-Key", "missing", message)])
         caller = self.caller
         principal = f"{caller.partner_id or ''}/{caller.subject}"

@@ -27,9 +27,9 @@ def _number(text: str) -> Decimal:
     try:
         number = Decimal(text)
     except InvalidOperation:  # an exponent of twenty digits
-        raise ValueError("a number is out of all proportion") from None
+        raise ValueError("a number has too many digits") from None
     if number and abs(number.adjusted()) > MAX_EXPONENT:
-        raise ValueError("a number is out of all proportion")
+        raise ValueError("a number has too many digits")
     return number
 
 

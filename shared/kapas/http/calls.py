@@ -86,7 +86,7 @@ def authenticate(request: Request, settings: CallerSettings) -> str:
         verifier = _verifier(settings.service_jwks_url, settings.service_audience, settings.allowed_callers)
         return verifier.verify(bearer(request.headers.get("Authorization")))
     except InvalidToken as error:
-        raise Unauthenticated(f"The caller's token is not accepted: {error.reason}") from None
+        raise Unauthenticated(f"The caller's token was not accepted: {error.reason}") from None
 
 
 def follow(traceparent: str | None, settings: Settings) -> AbstractContextManager[None]:

@@ -254,4 +254,4 @@ def _event(request: Request) -> CloudEvent:
         envelope: Any = json.loads(request.get_data())
         return CloudEvent.model_validate_json(base64.b64decode(envelope["message"]["data"], validate=True))
     except (ValueError, KeyError, TypeError, binascii.Error, ValidationError):
-        raise Invalid("The message holds no CloudEvent") from None
+        raise Invalid("The message does not contain a valid CloudEvent") from None

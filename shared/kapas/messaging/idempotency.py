@@ -46,7 +46,7 @@ def ticket(principal: str, key: str, method: str, path: str, body: bytes) -> Tic
         BadRequest: the key is shorter than 16 or longer than 255 characters; 16 is what makes it hard to guess.
     """
     if not MIN_LENGTH <= len(key) <= MAX_LENGTH:
-        message = f"An Idempotency-Key has {MIN_LENGTH} to {MAX_LENGTH} characters; a UUID is a good one"
+        message = f"An Idempotency-Key must have {MIN_LENGTH} to {MAX_LENGTH} characters; a UUID is a good choice"
         raise BadRequest(message, errors=[FieldError("header:Idempotency-Key", "length", message)])
     secret = f"{principal}\n{key}".encode()
     request = hashlib.sha256(f"{method} {path}\n".encode() + body).digest()

@@ -8,7 +8,7 @@ because a function that needs the map reads it at its start: YAML would be a fur
 
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
@@ -253,8 +253,8 @@ BUNDLED = Path(__file__).with_name("data_maps")
 
 @functools.cache
 def data_map() -> DataMap:
-    """The data map, read at the first use."""
-    return parse(union(json.loads(path.read_text("utf-8")) for path in parts()))
+    """The data map, read at the first use. Raises `InvalidDataMap`."""
+    return parse(union({"/".join(path.parts[-2:]): _read(path) for path in parts()}))
 
 
 def parts() -> list[Path]:
@@ -264,23 +264,46 @@ def parts() -> list[Path]:
     return [*sorted(of_capabilities), OWN]
 
 
-def union(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """One map of several. Raises `InvalidDataMap` for what two of them describe."""
+def union(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One map of several, each by the name of its file. Raises `InvalidDataMap` for what two of them describe."""
     whole: dict[str, Any] = {"recipients": [], "tables": {}, "collections": {}, "buckets": {}}
-    for part in parts:
+    owners: dict[str, str] = {}
+
+    def add(entries: dict[str, Any], more: Mapping[str, Any], where: str, file: str) -> None:
+        for name, entry in more.items():
+            if name in entries:
+                first = owners[f"{where}.{name}"]
+                raise InvalidDataMap(f"{file} describes {where}.{name}, which {first} describes already")
+            entries[name] = entry
+            owners[f"{where}.{name}"] = file
+
+    for file, part in parts.items():
+        if unknown := sorted(part.keys() - {*whole, "version", "region"}):
+            raise InvalidDataMap(f"{file} has {unknown[0]}, which is no part of a data map")
         whole |= {name: part[name] for name in ("version", "region") if name in part}
         whole["recipients"] += part.get("recipients", [])
-        _add(whole["tables"], part.get("tables", {}), "tables")
-        _add(whole["collections"], part.get("collections", {}), "collections")
+        add(whole["tables"], part.get("tables", {}), "tables", file)
+        add(whole["collections"], part.get("collections", {}), "collections", file)
         for bucket, prefixes in part.get("buckets", {}).items():
-            _add(whole["buckets"].setdefault(bucket, {}), prefixes, f"buckets.{bucket}")
+            add(whole["buckets"].setdefault(bucket, {}), prefixes, f"buckets.{bucket}", file)
     return whole
 
 
-def _add(entries: dict[str, Any], more: Mapping[str, Any], where: str) -> None:
-    if twice := sorted(entries.keys() & more.keys()):
-        raise InvalidDataMap(f"{where}.{twice[0]} is in the data map of two capabilities")
-    entries.update(more)
+def _read(path: Path) -> dict[str, Any]:
+    """One file of the map, without repeated names, of which `json` keeps the last."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        entry = dict(pairs)
+        if len(entry) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidDataMap(f"{path}: {twice} stands twice in one object")
+        return entry
+
+    try:
+        return json.loads(path.read_text("utf-8"), object_pairs_hook=unique)
+    except ValueError as error:
+        raise InvalidDataMap(f"{path}: {error}") from None
 
 
 def parse(data: Mapping[str, Any]) -> DataMap:
@@ -307,7 +330,17 @@ def parse(data: Mapping[str, Any]) -> DataMap:
     )
 
 
+_REQUIRED = {"title", "purpose", "subject", "erase", "columns"}
+_OPTIONAL = {"region", "key", "because", "anchor", "retention", "follows", "counted", "files", "withheld", "export"}
+_OPTIONAL |= {"sweep", "never_swept"}
+"""What an entry of a table says."""
+
+
 def _table(name: str, region: str, entry: Mapping[str, Any]) -> Table:
+    if missing := sorted(_REQUIRED - entry.keys()):
+        raise InvalidDataMap(f"tables.{name} lacks {', '.join(missing)}")
+    if unknown := sorted(entry.keys() - _REQUIRED - _OPTIONAL):
+        raise InvalidDataMap(f"tables.{name} has {', '.join(unknown)}, which no table has")
     retention: str | list[dict[str, Any]] = entry.get("retention", [])
     rules = [{"policy": retention}] if isinstance(retention, str) else retention
     return Table(

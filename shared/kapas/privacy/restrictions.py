@@ -25,4 +25,4 @@ def restricted(db: Session, subject_id: UUID) -> bool:
 def refuse(db: Session, subject_id: UUID) -> None:
     """Raise `Conflict` if the processing of a partner's data is restricted."""
     if restricted(db, subject_id):
-        raise Conflict("The data of this partner is erased, or being erased; its erasure says what stays")
+        raise Conflict("This partner's data has been or is being erased; GET /v1/erasures shows what stays")

@@ -7,7 +7,7 @@ from kapas.messaging.events import EventData
 
 
 class DataAccessed(EventData):
-    """Somebody read personal data. The subject of the event is the access itself."""
+    """A user read personal data. The subject of the event is the access itself."""
 
     type: ClassVar[str] = "audit.data_accessed.v1"
     topic: ClassVar[str] = "audit-events"
@@ -21,6 +21,6 @@ class DataAccessed(EventData):
 
 
 class ConsentsAccessed(DataAccessed):
-    """The same event, of what a partner decided on its consents."""
+    """The same event, for a read of a partner's consents."""
 
     source: ClassVar[str] = "/consent_updates"

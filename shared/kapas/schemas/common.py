@@ -21,19 +21,19 @@ StateCode = Annotated[str, Field(pattern=r"^[0-9]{2}$", description="GST state c
 
 
 class Resource(BaseModel):
-    """What the API answers."""
+    """An object in an answer of the API."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Request(BaseModel):
-    """What a client sends. Unknown fields are refused: a misspelt one would be lost without a word."""
+    """An object in a request. Unknown fields are refused, because a misspelt one would be lost silently."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True)
 
 
 class OptionalRequest(Request):
-    """What a client may send or leave out: no body is an empty one."""
+    """A request body that may be omitted; a missing body counts as an empty one."""
 
     @model_validator(mode="before")
     @classmethod
@@ -42,7 +42,7 @@ class OptionalRequest(Request):
 
 
 class Query(Request):
-    """What a request says after its `?`."""
+    """The query parameters of a request."""
 
     @classmethod
     def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -56,10 +56,10 @@ def _schema(query: type[Query]) -> dict[str, Any]:
 
 
 class PageQuery(Query):
-    """Which part of a list to answer."""
+    """The part of a list to return."""
 
-    limit: int = Field(20, ge=1, le=MAX_PAGE, description="How many items at most")
-    after: str | None = Field(None, description="`next` of the page before")
+    limit: int = Field(20, ge=1, le=MAX_PAGE, description="Maximum number of items")
+    after: str | None = Field(None, description="`next` of the previous page")
 
     def after_id(self) -> UUID | None:
         """The id that `after` names. Raises `Invalid` if it is no cursor of this API."""
@@ -71,7 +71,7 @@ class Page(Resource, Generic[T]):
 
     data: list[T]
     has_more: bool
-    next: str | None = Field(None, description="Send as `after` to read on")
+    next: str | None = Field(None, description="Send as `after` to get the next page")
 
     @classmethod
     def of(cls, found: Sequence[T], limit: int) -> Self:
@@ -94,16 +94,16 @@ class Amount(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    paise: int = Field(ge=-MAX_PAISE, le=MAX_PAISE, description="Indian rupees in paise: 61,500 rupees are 6150000")
+    paise: int = Field(ge=-MAX_PAISE, le=MAX_PAISE, description="Indian rupees in paise: INR 61,500 is 6150000")
     currency: Literal["INR"] = "INR"
 
 
 class UnitPrice(BaseModel):
-    """A price per unit of weight, as cotton is quoted."""
+    """A price per unit of weight."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    paise: int = Field(gt=0, le=MAX_PAISE, description="Paise per unit: 61,500 rupees a candy are 6150000")
+    paise: int = Field(gt=0, le=MAX_PAISE, description="Paise per unit: INR 61,500 per candy is 6150000")
     currency: Literal["INR"] = "INR"
     unit: Literal["candy_trade", "candy_mcx", "quintal", "kg"] = Field(
         description="candy_trade is 355.62 kg, candy_mcx 355.56 kg, quintal 100 kg"
@@ -114,13 +114,13 @@ class UnitPrice(BaseModel):
 
 
 class Weight(BaseModel):
-    """A quantity of cotton in a unit of known weight."""
+    """A quantity of cotton, in a unit with a defined weight."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: Decimal
     unit: str = Field(description="kg, quintal, bale, candy_trade or candy_mcx")
-    kg_per_unit: Decimal | None = Field(None, description="Only for bales: what one weighs; nominally 170 kg")
+    kg_per_unit: Decimal | None = Field(None, description="For bales only: the weight of one, nominally 170 kg")
 
     @model_validator(mode="after")
     def _known_and_exact(self) -> Self:
@@ -141,5 +141,5 @@ def _id_of(cursor: str) -> UUID:
     try:
         return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
     except (ValueError, binascii.Error):
-        message = "Send `next` of the page before, as it is"
+        message = "Send `next` of the previous page unchanged"
         raise Invalid(message, errors=[FieldError("query:after", "cursor", message)]) from None

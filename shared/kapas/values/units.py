@@ -107,7 +107,7 @@ def quantity(value: Decimal | int | str, unit: str, kg_per_unit: Decimal | int |
     defined = table().kg_per_unit[known]
     weight = defined if kg_per_unit is None else _decimal("kg_per_unit", kg_per_unit)
     if known is not Unit.BALE and weight != defined:
-        raise ValueError(f"a {known} is {defined} kg: leave kg_per_unit out or send that")
+        raise ValueError(f"a {known} is {defined} kg: omit kg_per_unit or send that value")
     return Quantity(_decimal("value", value), known, weight)
 
 
@@ -136,7 +136,7 @@ class Price:
 
     def __post_init__(self) -> None:
         if self.unit is Unit.BALE:
-            raise ValueError("a bale has no fixed weight: quote per candy_trade, candy_mcx, quintal or kg")
+            raise ValueError("a bale has no fixed weight; quote per candy_trade, candy_mcx, quintal or kg")
         if Money(self.paise_per_unit).paise < 1:
             raise ValueError("a price must be at least one paisa")
 

@@ -125,7 +125,7 @@ def test_an_upload_that_came_too_late_gets_another_link(client: Client, partner:
     grading = partner.owner.get(path).body
     assert (grading["status"], grading["version"]) == ("completed", 3)
     assert sql.run("SELECT used FROM grading_budgets WHERE partner_id = :id", id=str(partner.id)) == [[1]]
-    assert "awaits no image" in partner.owner.post(f"{path}/upload-link", expect=409).body["detail"]
+    assert "does not wait for an image" in partner.owner.post(f"{path}/upload-link", expect=409).body["detail"]
 
 
 def test_another_link_is_asked_for_as_an_image_is_announced(client: Client, partner: Partner) -> None:

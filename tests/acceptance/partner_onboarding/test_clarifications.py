@@ -110,7 +110,7 @@ def test_operations_does_not_have_an_incomplete_partner_checked(client: Client, 
     operations.post(path(partner, "/recheck"), if_match='"1"', expect=409)  # it was never submitted
     assert again(partner, 1).body["status"] == "requirements_due"
     refused = operations.post(path(partner, "/recheck"), if_match='"2"', expect=409)
-    assert refused.body["detail"] == "Before it can be checked, this has to be mended: bank_account"
+    assert refused.body["detail"] == "The partner cannot be checked before this is corrected: bank_account"
 
 
 def test_who_lets_a_deadline_pass_is_told_of_it_and_listed(client: Client, sql: Connection) -> None:

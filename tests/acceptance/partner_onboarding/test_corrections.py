@@ -65,7 +65,7 @@ def test_a_bank_account_changes_once_the_new_one_is_checked(client: Client) -> N
     due = partner.owner.get(path).body["requirements"]
     assert (due["currently_due"], due["errors"][0]["how_to_mend"]) == (
         ["bank_account"],
-        "Give what holds now, and submit it to be checked",
+        "Enter the current value and submit it for checking",
     )
     assert partner.owner.post(f"{path}/submit", if_match='"7"').body["status"] == "requirements_due"
     correct(partner, 8, {"bank_account": registration()["bank_account"]})
@@ -90,7 +90,7 @@ def test_a_bank_account_changes_once_the_new_one_is_checked(client: Client) -> N
 def test_what_a_partner_was_checked_for_stays(client: Client, change: dict[str, Any], field: str) -> None:
     partner = active_partner(client)
     problem = correct(partner, 5, {"contact": CONTACT} | change, expect=409).body
-    assert problem["detail"].startswith(f"What was checked stays as it is: {field}. ")
+    assert problem["detail"].startswith(f"Checked details cannot be changed here: {field}. ")
     assert "operations" in problem["detail"]
     unchanged = partner.owner.get(f"/v1/partners/{partner.id}").body
     assert (unchanged["version"], unchanged["contact"]["email"]) == (5, None)

@@ -21,8 +21,8 @@ def test_a_suspended_partner_reads_why_since_when_and_what_to_do(client: Client,
     viewer = client.as_user("viewer", partner.id, "viewer")
     for reader in (partner.owner, viewer, operations):
         told = reader.get(path(partner)).body["disabled"]
-        assert (told["reason_code"], told["message"]) == ("payment_defaulted", "What was bought was not paid for")
-        assert told["how_to_mend"].startswith("Pay what is due")
+        assert (told["reason_code"], told["message"]) == ("payment_defaulted", "A purchase was not paid")
+        assert told["how_to_mend"].startswith("Pay the amount due")
         assert datetime.fromisoformat(told["since"]).tzinfo is not None
     operations.post(path(partner, "/reinstate"), if_match='"6"')
     assert partner.owner.get(path(partner)).body["disabled"] is None
@@ -54,7 +54,7 @@ def test_who_is_rejected_for_a_hit_reads_nothing_of_it(cloud: LocalCloud, client
     operations.post(path(partner, "/reject"), {"reason_code": "listed_name"}, if_match=f'"{version}"', expect=422)
     operations.post(path(partner, "/reject"), {"reason_code": "platform_decision"}, if_match=f'"{version}"')
     told = partner.owner.get(path(partner)).body
-    assert told["disabled"]["message"] == "The platform has decided so after its own review"
+    assert told["disabled"]["message"] == "The platform decided this after its own review"
     assert not any(word in str(told) for word in ("listed", "screening"))
 
 

@@ -79,7 +79,7 @@ def test_what_is_checked_or_was_decided_on_stays(client: Client) -> None:
     document_id = upload(partner)
     partner = later(client, partner)
     version = submit(partner)
-    assert withdraw(partner, document_id, expect=409)["detail"].endswith("this one is under_review")
+    assert "while the partner is under_review" in withdraw(partner, document_id, expect=409)["detail"]
     operations = client.as_user("operations", None, "ops")
     operations.post(path(partner, "/activate"), if_match=f'"{version}"')
     withdraw(partner, document_id, expect=409)
@@ -87,7 +87,7 @@ def test_what_is_checked_or_was_decided_on_stays(client: Client) -> None:
     asked = {"clarifications": [{"field": "bank_account", "reason_code": "details_changed"}]}
     operations.post(path(partner, "/clarifications"), asked, if_match=f'"{version + 2}"')
     kept = withdraw(partner, document_id, expect=409)  # it was admitted by it
-    assert kept["detail"] == "This document has to be kept"
+    assert kept["detail"] == "This document must be kept and cannot be withdrawn"
 
 
 @pytest.mark.parametrize("about", ["partner", "row"])
@@ -100,7 +100,7 @@ def test_a_legal_hold_keeps_it_and_is_not_told_of(client: Client, about: str) ->
     if about == "row":
         named = {"row": {"table": "partner_documents", "id": document_id}}
     hold = officer.post("/v1/legal-holds", named | {"reason": "an inquiry"}, expect=201).body
-    assert withdraw(partner, document_id, expect=409)["detail"] == "This document has to be kept"
+    assert withdraw(partner, document_id, expect=409)["detail"] == "This document must be kept and cannot be withdrawn"
     officer.call("DELETE", f"/v1/legal-holds/{hold['id']}", expect=204)
     withdraw(partner, document_id)
 

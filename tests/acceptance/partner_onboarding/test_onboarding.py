@@ -329,10 +329,10 @@ def test_details_change_only_while_nobody_checks_them(client: Client) -> None:
     assert missing.body["errors"][0]["pointer"] == "/legal_name"
     reviewed, _ = register(client)
     waits = patch(reviewed, submit(reviewed), {"contact": {"email": "asha@example.com"}}, expect=409)
-    assert waits.body["detail"].endswith("this one is under_review")
+    assert waits.body["detail"].startswith("A partner that is under_review cannot change")
     active = active_partner(client)
     fixed = patch(active, 5, {"legal_name": "Another Example Limited"}, expect=409)
-    assert fixed.body["detail"].startswith("What was checked stays as it is: legal_name. ")
+    assert fixed.body["detail"].startswith("Checked details cannot be changed here: legal_name. ")
 
 
 def test_a_file_that_is_not_the_announced_one_is_not_taken(client: Client) -> None:

@@ -66,10 +66,10 @@ def test_the_kind_is_corrected_by_operations_while_nobody_checks_it(client: Clie
     reclassify(operations, partner, 1, expect=422, type="weaver")
     reclassify(operations, partner, 2, expect=412, type="trader")
     same = reclassify(operations, partner, 1, expect=409, type="ginner", constitution="trust")
-    assert same["detail"] == "The partner is of this type and constitution already"
+    assert same["detail"] == "The partner already has this type and constitution"
     active = active_partner(client)
     refused = reclassify(operations, active, 5, expect=409, type="trader")
-    assert refused["detail"].endswith("this one is active")
+    assert "while the partner is active" in refused["detail"]
     assert partner.owner.get(path(partner)).body["version"] == 1
 
 

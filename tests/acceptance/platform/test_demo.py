@@ -17,7 +17,7 @@ from tools.demo.screen import Screen, StepFailed
 
 ROOT = Path(__file__).resolve().parents[3]
 SHOWN = (
-    "held: The GST registry has another name for this GSTIN",
+    "held: The GST registry has a different name for this GSTIN",
     "notice in Gujarati: ai_processing granted",
     "not measured, because no image shows it: micronaire",
     "grade A would pass, says the ginner's laboratory; the trade is SAMPLED still",
@@ -27,7 +27,7 @@ SHOWN = (
     "trade.settled.v1 verified, attempt",
     "told to stop: product-analytics",
     "signature, hashes and counts verified",
-    "at least by Companies Act 2013: your trades",
+    "at least by Companies Act 2013: your gradings",
     "table webhook_messages:",
     "Done: 26 steps",
 )

@@ -73,7 +73,7 @@ def database(open_as: Callable[[str], Database]) -> Database:
     return open_as("webhook_delivery")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deliveries)
 def test_the_inbox_takes_each_event_once_and_in_turn(database: Database, plan: list[tuple[int, int, bool]]) -> None:
     subjects = [ids.uuid7() for _ in range(3)]
@@ -106,7 +106,7 @@ def test_the_inbox_takes_each_event_once_and_in_turn(database: Database, plan: l
         assert taken[subject] == [1, 2, 3, 4, 5]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(deliveries)
 def test_a_live_document_is_the_fold_of_its_events(plan: list[tuple[int, int, bool]]) -> None:
     subjects = [ids.uuid7() for _ in range(3)]

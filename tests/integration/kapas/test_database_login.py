@@ -173,12 +173,15 @@ def test_a_token_is_never_sent_in_the_clear(settings: Callable[..., DatabaseSett
 def test_a_server_that_falls_silent_is_given_up(
     settings: Callable[..., DatabaseSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect_module, "SILENCE", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("127.0.0.1", 0)) as silent, monkeypatch.context() as impatient:
+        impatient.setattr(connect_module, "SILENCE", 0.2)
         url = f"postgresql://somebody@127.0.0.1:{silent.getsockname()[1]}/postgres?sslmode=verify-ca"
         refused(settings(DATABASE_URL=url))
-    with opened(settings()) as database, database.session(None) as db, pytest.raises(ConnectionLost):
-        db.run("SELECT pg_sleep(5)")
+    with opened(settings()) as database, database.session(None) as db:
+        used: Any = db
+        used._connection._usock.settimeout(0.2)
+        with pytest.raises(ConnectionLost):
+            db.run("SELECT pg_sleep(60)")
 
 
 def test_the_end_of_an_idle_connection_is_noticed(settings: Callable[..., DatabaseSettings]) -> None:

@@ -185,8 +185,7 @@ def test_two_side_by_side(server: Postgres, tmp_path: Path) -> None:
         assert connect(server).run("SELECT to_regclass('only_here')") == [[None]]
 
 
-def test_a_second_start_refuses(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "_GRACE_SECONDS", 0.1)
+def test_a_second_start_refuses(server: Postgres) -> None:
     with pytest.raises(PostgresError, match=f"^PostgreSQL already runs on {server.folder}: stop the other one first$"):
         Postgres(server.folder).start()
     with pytest.raises(PostgresError, match="already runs"):

@@ -259,6 +259,37 @@ def test_two_runs_at_once(server: Postgres, database: str, tmp_path: Path) -> No
         assert sorted(run.result() for run in runs) == [[], [1, 2, 3]]
 
 
+def test_finishes_within_its_turn_also_when_nothing_was_to_apply(
+    server: Postgres, database: str, db: Connection, tmp_path: Path
+) -> None:
+    other = open_connection(server, database)
+    free: list[bool] = []
+
+    def finish(connection: migrate.Connection) -> None:
+        assert connection.run("SELECT current_setting('lock_timeout')") == [["5s"]]
+        [[taken]] = other.run("SELECT pg_try_advisory_lock(:key)", key=migrate._ADVISORY_KEY)
+        free.append(taken)
+
+    write(tmp_path, m0001_lots=LOTS)
+    for _ in range(2):
+        migrate.migrate(db, tmp_path, finish=finish)
+    assert free == [False, False]
+    other.close()
+
+
+def test_grants_of_a_table_that_no_migration_made(
+    server: Postgres, database: str, db: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is granted, the migrations stay, and the next run is not locked out."""
+    write(tmp_path, m0001_lots="CREATE TABLE audit_log (event_id uuid)")
+    for _ in range(2):
+        assert command.main({"DATABASE_URL": server.dsn(database=database)}, tmp_path) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("migration failed: the grants of the data map: ")
+        assert error.count("\n") == 1
+    assert tables(db) == ["audit_log", "schema_migrations"]
+
+
 def test_gives_up_on_another_run(server: Postgres, database: str, db: Connection, tmp_path: Path) -> None:
     other = open_connection(server, database)
     other.run("SELECT pg_advisory_lock(:key)", key=migrate._ADVISORY_KEY)
@@ -273,10 +304,11 @@ def test_gives_up_on_another_run(server: Postgres, database: str, db: Connection
 def test_command(server: Postgres, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     environment = {"DATABASE_URL": server.dsn(database=database)}
     write(tmp_path, m0001_lots=LOTS)
-    assert command.main(environment, tmp_path) == 0
-    assert command.main(environment, tmp_path) == 0
+    grant = lambda connection: connection.run("GRANT SELECT ON lots TO public")  # noqa: E731
+    assert command.main(environment, tmp_path, grant) == 0
+    assert command.main(environment, tmp_path, grant) == 0
     write(tmp_path, m0002_bales="nonsense")
-    assert command.main(environment, tmp_path) == 1
+    assert command.main(environment, tmp_path, grant) == 1
     captured = capsys.readouterr()
     assert captured.out == "applied 0001_lots.sql\nnothing to apply\n"
     assert captured.err == 'migration failed: 0002_bales.sql:1: syntax error at or near "nonsense"\n'

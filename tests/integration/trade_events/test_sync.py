@@ -253,7 +253,7 @@ def test_a_devices_event_that_is_posted_after_its_sync_conflicts(market: Market)
     trade_id, event_id = market.contracted(), uuid4()
     market.sync(INSPECTOR, trade_id, (event_id, {"type": "bales_weighed", "bales": scale(1)}))
     client = {"device_id": DEVICE, "event_id": event_id}
-    with pytest.raises(Conflict, match="recorded already"):
+    with pytest.raises(Conflict, match="already recorded"):
         market.take(INSPECTOR, trade_id, "bales_weighed", client=client, bales=scale(1, first=2))
     # Another partner's device of the same name is another device.
     market.take(market.seller, trade_id, "bales_weighed", client=client, bales=scale(1, first=2))

@@ -44,13 +44,13 @@ def of_years(day: date, years: int) -> date:
 
 
 @given(ANY_DAY)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_books_go_after_eight_financial_years(day: date) -> None:
     assert due_on(BOOKS, day, date(2200, 1, 1)) == of_books(day)
 
 
 @given(ANY_DAY, st.sampled_from(YEARLY))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_years_are_those_of_the_calendar(day: date, name: str) -> None:
     policy = policies()[name]
     assert due_on(policy, day, date(2200, 1, 1)) == of_years(day, policy.keep.years)

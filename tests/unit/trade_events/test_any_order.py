@@ -169,5 +169,5 @@ class AnyOrder(RuleBasedStateMachine):
         assert trade.due_at is None or trade.status in lifecycle.DEADLINES
 
 
-AnyOrder.TestCase.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=80, stateful_step_count=25)
 TestAnyOrder = AnyOrder.TestCase

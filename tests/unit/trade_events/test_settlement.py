@@ -137,7 +137,7 @@ def test_a_lot_that_an_inspector_weighed_by_other_marks_is_weighed() -> None:
         desk.invoiced()
     desk.take(desk.inspector, "bales_weighed", bales=scale(7, first=104))
     assert (stated(desk).weight.source, stated(desk).weight.gross) == ("weighed", Decimal("1654.000"))
-    with pytest.raises(Invalid, match="are impossible"):
+    with pytest.raises(Invalid, match="are invalid"):
         desk.take(desk.inspector, "bales_weighed", bales=scale(1, first=111))
 
 
@@ -178,7 +178,7 @@ def test_what_is_outside_the_table_has_no_price(outside: dict[str, str]) -> None
     desk.contracted()
     desk.weighed()
     desk.passed(quality=figures(**outside))
-    with pytest.raises(Conflict, match="outside the table"):
+    with pytest.raises(Conflict, match="has no price"):
         desk.invoiced()
 
 
@@ -190,7 +190,7 @@ def test_without_terms_quality_changes_no_price() -> None:
 
 
 def test_before_the_match_there_is_nothing_to_settle() -> None:
-    with pytest.raises(Conflict, match="Nothing is agreed"):
+    with pytest.raises(Conflict, match="before the match"):
         stated(Desk())
 
 
@@ -199,7 +199,7 @@ def test_an_invoice_needs_every_bale_weighed() -> None:
     desk.contracted()
     desk.weighed(scale(9))
     desk.passed()
-    with pytest.raises(Conflict, match="10 bales, and 9 are weighed"):
+    with pytest.raises(Conflict, match="10 bales, but 9 are weighed"):
         desk.invoiced()
 
 
@@ -234,7 +234,7 @@ def test_an_award_takes_the_place_of_the_statement() -> None:
     assert result.total.paise == 1_00_000_00
     assert [line.code for line in result.lines] == ["cotton", "award"]
     assert result.tax_note
-    assert "before the cotton was invoiced" in result.tax_note
+    assert "before the invoice" in result.tax_note
 
 
 def test_an_award_needs_no_price_for_the_quality() -> None:
@@ -243,7 +243,7 @@ def test_an_award_needs_no_price_for_the_quality() -> None:
     desk.contracted()
     desk.weighed()
     desk.passed(quality=figures(rd="72.0"))
-    with pytest.raises(Conflict, match="outside the table"):
+    with pytest.raises(Conflict, match="has no price"):
         desk.invoiced()
     desk.take(desk.buyer, "dispute_raised", reason="quality")
     desk.take(desk.operations, "dispute_settled", amount={"paise": 25_000_00})
@@ -283,7 +283,7 @@ moistures = st.decimals(min_value=0, max_value=12, places=1)
 bale_lists = st.lists(st.tuples(weights, st.decimals(0, 3, places=3), moistures), min_size=10, max_size=10)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     paise=st.integers(1, 99_999_999),
     measured=bale_lists,
@@ -322,7 +322,7 @@ def test_the_statement_agrees_with_fractions(
     assert [liability.paise for liability in result.liabilities] == (taxes if farmer else [])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(low=st.integers(1, 99_999_998), more=st.integers(1, 1_000_000))
 def test_a_higher_price_never_costs_less(low: int, more: int) -> None:
     totals: list[int] = []
