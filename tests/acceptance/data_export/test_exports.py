@@ -109,7 +109,7 @@ def test_what_the_screening_found_is_not_in_the_archive(client: Client, tmp_path
     assert sorted(check["kind"] for check in checks) == ["bank_account", "gst_registry"]
     assert all(check["evidence"] for check in checks)
     assert (decision["action"], decision.keys() & {"risk", "accepted_checks", "reason_code"}) == ("activate", set())
-    assert "for the platform&#x27;s staff alone" in page
+    assert "for the platform&#x27;s staff only" in page
 
 
 def test_nobody_else_gets_the_link(client: Client) -> None:

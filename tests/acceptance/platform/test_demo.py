@@ -27,7 +27,7 @@ SHOWN = (
     "trade.settled.v1 verified, attempt",
     "told to stop: product-analytics",
     "signature, hashes and counts verified",
-    "at least by Companies Act 2013: your trades",
+    "at least by Companies Act 2013: your gradings",
     "table webhook_messages:",
     "Done: 26 steps",
 )

@@ -288,4 +288,4 @@ def test_the_platforms_own_map_makes_a_page() -> None:
     manifest: dict[str, Any] = {"subject": "s", "generated_at": "now", "tables": [], "attachments": []}
     page = index_page.render(data_map(), manifest)
     assert "Companies Act 2013, s.128(5)" in page
-    assert "It is shown once, when the endpoint is created" in page
+    assert "It is shown only once, when the endpoint is created" in page
