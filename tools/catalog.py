@@ -115,6 +115,8 @@ class Catalog(Entry):
     topics: list[Name]
     queues: dict[Name, Queue]
     functions: dict[Name, Function]
+    imports: dict[str, list[str]]
+    """Capability -> the third-party packages that it imports before its first request, besides those of every function."""
 
     def buckets(self) -> list[str]:
         """Every bucket that a function keeps files in."""
@@ -139,6 +141,8 @@ class _Capability(Entry):
     topics: list[Name] = []
     queues: dict[Name, Queue] = {}
     functions: dict[Name, Function]
+    imports: list[str] = []
+    """Third-party packages, by the name they are imported by. Every other one is imported at its first use."""
 
 
 @cache
@@ -156,6 +160,7 @@ def catalog(folder: Path = ROOT / "functions") -> Catalog:
         topics=sorted([*common.topics, *(topic for own in capabilities.values() for topic in own.topics)]),
         queues={name: queue for own in capabilities.values() for name, queue in own.queues.items()},
         functions={name: function for own in capabilities.values() for name, function in own.functions.items()},
+        imports={name: own.imports for name, own in capabilities.items()},
     )
     for capability, own in capabilities.items():
         _refuse_unknown(capability, own, found)

@@ -18,7 +18,9 @@ print(json.dumps(sorted({name.partition(".")[0] for name, file in files.items() 
 
 
 def test_what_migrates_needs_no_more_than_the_build_installs() -> None:
-    [requirements] = re.findall(r"^  _REQUIREMENTS: (\S+)$", (ROOT / "terraform/migrate.yaml").read_text(), re.MULTILINE)
+    [requirements] = re.findall(
+        r"^  _REQUIREMENTS: (\S+)$", (ROOT / "terraform/migrate.yaml").read_text(), re.MULTILINE
+    )
     installed = set(re.findall(r"^([\w.-]+)==", (ROOT / requirements).read_text(), re.MULTILINE))
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, cwd=ROOT)
     of_package = packages_distributions()
