@@ -73,11 +73,17 @@ def submit(partner: Partner, version: int = 1, until: str = "under_review") -> i
 
 
 def wait_until(partner: Partner, status: str) -> int:
-    """Let the system settle, and expect this status; the partner's version. The list is read: reading one is audited."""
-    partner.owner.settle()
-    (listed,) = partner.owner.get("/v1/partners").body["data"]
-    assert listed["status"] == status
-    return listed["version"]
+    """The partner's version at this status. The list is read: reading one is audited.
+
+    A provider that a busy machine keeps from answering in time is asked again, a few seconds of the clock later.
+    """
+    for _ in range(10):
+        partner.owner.settle()
+        (listed,) = partner.owner.get("/v1/partners").body["data"]
+        if listed["status"] == status:
+            return listed["version"]
+        partner.owner.post("/_local/clock", {"advance": "PT10S"})
+    raise AssertionError(f"the partner is {listed['status']}, not {status}")
 
 
 def active_partner(client: Client, **changes: Any) -> Partner:
