@@ -331,8 +331,10 @@ def parse(data: Mapping[str, Any]) -> DataMap:
 
 
 _REQUIRED = {"title", "purpose", "subject", "erase", "columns"}
-_OPTIONAL = {"region", "key", "because", "anchor", "retention", "follows", "counted", "files", "withheld", "export"}
-_OPTIONAL |= {"sweep", "never_swept"}
+_OPTIONAL = {"region", "key", "because", "anchor", "retention", "follows", "counted", "files", "withheld", "export"} | {
+    "sweep",
+    "never_swept",
+}
 """What an entry of a table says."""
 
 
