@@ -41,6 +41,8 @@ EXPLAINED = (
     | {"ConnectionLost", "SequenceGap"}
 )
 """The exceptions that faults give rise to, by name: the class of a function's own module is loaded once for each."""
+REFUSED_LOGIN = ("database_connect_failed", "InterfaceError")
+"""What is logged of a new connection while PostgreSQL restarts."""
 
 
 @dataclass(eq=False)
@@ -149,7 +151,8 @@ class Functions:
         exception = str(fields.get("exception", ""))
         if severity != "INFO":
             kernel.log(kernel.alive().key, f"logs {event} {exception} {fields.get('detail', '')}")
-        if severity == "ERROR" and exception and exception not in EXPLAINED:
+        explained = exception in EXPLAINED or (event, exception) == REFUSED_LOGIN
+        if severity == "ERROR" and exception and not explained:
             kernel.violation(f"{event}: {exception} at {fields['raised_at']}")
 
 
