@@ -81,9 +81,9 @@ class Driver:
                         return False
                     self._core.changed.wait(left)
 
-    def _move_to(self, moment: datetime) -> None:
+    def _move_to(self, at: datetime) -> None:
         with self._core.lock:
-            ahead = moment - self._core.now()
+            ahead = at - self._core.now()
             if ahead > timedelta(0):
                 self._core.clock.advance(ahead)
             self._core.wake()

@@ -178,8 +178,8 @@ class _Page:
             if "oneOf" in whole:
                 chosen = self._resolved(option)
                 kind = next(p["const"] for p in chosen["properties"].values() if "const" in p)
-                told = f"<b>{escape(str(kind))}</b>: {escape(chosen.get('description', ''))}"
-                yield f'<tr class="option"><td colspan="2">{told}</td></tr>'
+                text = f"<b>{escape(str(kind))}</b>: {escape(chosen.get('description', ''))}"
+                yield f'<tr class="option"><td colspan="2">{text}</td></tr>'
             yield from self._nested(option, name, inside)
         yield from self._rows(whole, f"{name}.", inside)
 
@@ -223,7 +223,7 @@ class _Page:
         found: Any = self._openapi
         for part in value["$ref"].removeprefix("#/").split("/"):
             found = found[part]
-        return self._resolved(found) | {name: told for name, told in value.items() if name != "$ref"}
+        return self._resolved(found) | {name: text for name, text in value.items() if name != "$ref"}
 
 
 def _method(method: str) -> str:

@@ -79,7 +79,7 @@ class Providers:
             self._behaviours[name][:] = behaviours
             self._save(name)
 
-    def asked(self, name: str) -> dict[str, int]:
+    def requests_by_key(self, name: str) -> dict[str, int]:
         """Idempotency-Key -> how often a request came with it."""
         with self._lock:
             return dict(self._asked[name])
@@ -104,7 +104,7 @@ class Providers:
             self.behave(name, *(Behaviour(**one) for one in json.loads(body or b"{}").get("behaviours", [])))
             return 200, {}
         if method == "GET" and not operation:
-            return 200, {"asked": self.asked(name)}
+            return 200, {"asked": self.requests_by_key(name)}
         expected, answer = _SERVICES[name]
         if method != "POST" or operation != expected:
             return 405, {"detail": f"POST to {PREFIX}/{name}/{expected}"}
@@ -114,17 +114,17 @@ class Providers:
         with self._lock:
             self._asked[name][key] += 1
             behaviour = self._next(name, json.dumps(question, ensure_ascii=False))
-            told = self._answers.get(key) if name == _PAID else None
-            if told is None and behaviour.kind != "down":
-                told = {"reference": f"{name}-{self._asked[name].total():06d}"} | answer(self, behaviour, question)
+            reply = self._answers.get(key) if name == _PAID else None
+            if reply is None and behaviour.kind != "down":
+                reply = {"reference": f"{name}-{self._asked[name].total():06d}"} | answer(self, behaviour, question)
                 if name == _PAID:
-                    self._answers[key] = told
-                    self._state.put(_ANSWERS, key, json.dumps(told).encode())
+                    self._answers[key] = reply
+                    self._state.put(_ANSWERS, key, json.dumps(reply).encode())
         if behaviour.kind == "slow":
             self._released.wait(behaviour.delay)
         if behaviour.kind == "down":
             return 503, {"detail": "down for maintenance"}
-        return 200, told
+        return 200, reply
 
     def _next(self, name: str, question: str) -> Behaviour:
         """The first behaviour that fits, one use of it taken."""

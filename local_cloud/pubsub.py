@@ -156,8 +156,8 @@ class PubSub:
         if pb.WhichOneof("target") != "time":
             raise exceptions.MethodNotImplemented("Seek takes a time here: there are no snapshots.")
         with self._core.lock:
-            moment = pb.time.ToDatetime(self._core.now().tzinfo)
-            self._broker.seek(self._subscription(pb.subscription), moment)
+            at = pb.time.ToDatetime(self._core.now().tzinfo)
+            self._broker.seek(self._subscription(pb.subscription), at)
         return types.SeekResponse()
 
     def Pull(self, request: types.PullRequest, context: Context) -> types.PullResponse:

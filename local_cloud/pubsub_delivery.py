@@ -172,17 +172,17 @@ class Broker:
         self._settle(subscription)
         return [ack_id for ack_id, delivery in found.items() if delivery is None]
 
-    def seek(self, subscription: Subscription, moment: datetime) -> None:
+    def seek(self, subscription: Subscription, at: datetime) -> None:
         """Acknowledge what was published before `moment`; deliver again what was published since and is retained."""
         held = subscription.queue.clear()
         failures = {delivery.message: delivery.failures for delivery in held}
         messages = sorted([*failures, *subscription.retained], key=lambda message: message.number)
-        subscription.retained = [message for message in subscription.retained if message.published < moment]
-        again = [message for message in messages if message.published >= moment]
+        subscription.retained = [message for message in subscription.retained if message.published < at]
+        again = [message for message in messages if message.published >= at]
         for message in again:
             subscription.queue.add(message, failures.get(message, 0))
         self._state.put_many(_DELIVERY, ((_delivery_key(subscription, m), b"%d" % failures.get(m, 0)) for m in again))
-        subscription.queue.finished += [delivery for delivery in held if delivery.message.published < moment]
+        subscription.queue.finished += [delivery for delivery in held if delivery.message.published < at]
         self._settle(subscription)
 
     def pending(self) -> list[dict[str, object]]:

@@ -76,5 +76,5 @@ def _envelope(spec: Pb, delivery: Delivery) -> bytes:
 
 
 def _publish_time(delivery: Delivery) -> str:
-    moment = delivery.message.published.astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = delivery.message.published.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

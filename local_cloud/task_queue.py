@@ -235,8 +235,10 @@ def _retry_after(answer: Answer) -> timedelta:
     """
     if answer.status not in (429, 503):
         return timedelta(0)
-    asked = next((value for name, value in answer.headers.items() if name.lower() == "retry-after"), "")
-    return timedelta(seconds=min(int(asked), RETENTION.total_seconds())) if asked.isdecimal() else timedelta(0)
+    retry_after = next((value for name, value in answer.headers.items() if name.lower() == "retry-after"), "")
+    return (
+        timedelta(seconds=min(int(retry_after), RETENTION.total_seconds())) if retry_after.isdecimal() else timedelta(0)
+    )
 
 
 def _task_headers(queue: str, queued: QueuedTask) -> dict[str, str]:

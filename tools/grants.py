@@ -104,10 +104,15 @@ def _of_sweeps() -> Grants:
 
 def _read_of(place: Place) -> set[str]:
     """The columns of a table that finding its due rows reads."""
-    named = {*place.table.key, *_own_subjects(place.table), place.rule.column, *(rule.column for rule in place.before)}
-    named |= set(_COLUMN.findall(f"{place.only} {place.anchor}"))
-    named |= set(place.file.columns) if place.file else set()
-    return named - {""}
+    columns = {
+        *place.table.key,
+        *_own_subjects(place.table),
+        place.rule.column,
+        *(rule.column for rule in place.before),
+    }
+    columns |= set(_COLUMN.findall(f"{place.only} {place.anchor}"))
+    columns |= set(place.file.columns) if place.file else set()
+    return columns - {""}
 
 
 def _own_subjects(table: Table) -> set[str]:

@@ -84,14 +84,14 @@ def _seed(output: Path, sources: Iterable[Path]) -> None:
 
 
 def _compile(root: Path, groups: Iterable[str], output: Path, *options: str, offline: bool) -> str:
-    named = list(groups)
+    group_names = list(groups)
     command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"]
     command += ["--no-header", "--no-annotate", *options, "-o", str(output)]
-    command += [word for group in named for word in ("--group", f"{root / 'pyproject.toml'}:{group}")]
+    command += [word for group in group_names for word in ("--group", f"{root / 'pyproject.toml'}:{group}")]
     command += ["--offline"] if offline else []
     result = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
     if result.returncode:
-        raise ValueError(f"could not lock {', '.join(named)}: {result.stderr.strip()}")
+        raise ValueError(f"could not lock {', '.join(group_names)}: {result.stderr.strip()}")
     return output.read_text()
 
 

@@ -54,7 +54,7 @@ def main(
         return 1
     try:
         applied = migrate.migrate(
-            connection, folder, finish=finish, tell=lambda migration: print(f"applied {migration.name}")
+            connection, folder, finish=finish, on_applied=lambda migration: print(f"applied {migration.name}")
         )
         if ahead := migrate.ahead(connection, folder):
             print(f"ahead by {', '.join(ahead)}, of a release that was reverted; what it added stays")

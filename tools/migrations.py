@@ -111,16 +111,16 @@ def migrate(
     folder: Path,
     *,
     finish: Callable[[Connection], None] = lambda _: None,
-    tell: Callable[[Migration], None] = lambda _: None,
+    on_applied: Callable[[Migration], None] = lambda _: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> list[Migration]:
     """Apply what `folder` has and the database has not; what was applied now, in order.
 
-    `tell` hears of each migration as it is done. `finish` runs after the last one, and also when there was none to apply.
+    `on_applied` is called after each migration. `finish` runs after the last one, and also when there was none to apply.
     Safe to run twice and at the same time: the second run waits, up to `TURN_SECONDS`. Session settings of the connection
     are reset.
 
-    Raises `MigrationError`: a file is unfit or changed, or a statement failed; everything told of stays applied,
+    Raises `MigrationError`: a file is unfit or changed, or a statement failed; everything reported stays applied,
     nothing else does.
     """
     migrations = load(folder)
@@ -131,7 +131,7 @@ def migrate(
             for migration in _pending(connection, migrations):
                 _apply(connection, migration)
                 applied.append(migration)
-                tell(migration)
+                on_applied(migration)
             _settings(connection, LOCK_TIMEOUT, STATEMENT_TIMEOUT)
             finish(connection)
     except DatabaseError as error:

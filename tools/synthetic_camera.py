@@ -230,9 +230,9 @@ def main() -> None:
     parser.add_argument("--plus-b", type=float, default=8.8)
     parser.add_argument("--specks", type=int, default=24)
     parser.add_argument("--seed", type=int, default=1)
-    told = parser.parse_args()
-    photo = photograph(Scene(told.rd, told.plus_b, told.specks, seed=told.seed))
-    told.file.write_bytes(photo.data)
+    arguments = parser.parse_args()
+    photo = photograph(Scene(arguments.rd, arguments.plus_b, arguments.specks, seed=arguments.seed))
+    arguments.file.write_bytes(photo.data)
     print(photo.truth)
 
 

@@ -34,7 +34,7 @@ _RECEIPTS = """SELECT decision_id, first_sequence, last_sequence, key_id, signat
   WHERE subject_id = :subject_id ORDER BY first_sequence, decision_id"""
 
 # What left the ledger: an event of a record is kept in two tables that the ledger's role cannot change.
-_TOLD = """SELECT sequence, data->>'record_hash' FROM outbox WHERE subject = :ledger_id
+_EVENTS = """SELECT sequence, data->>'record_hash' FROM outbox WHERE subject = :ledger_id
   UNION SELECT sequence, data->>'record_hash' FROM audit_log WHERE subject = :ledger_id ORDER BY 1, 2"""
 
 _STATES = """SELECT purpose, sequence, state, valid_until FROM consent_states WHERE subject_id = :subject_id
@@ -79,7 +79,7 @@ def verify_one(db: Session, head: Head, keys: Mapping[str, str]) -> Broken | Hea
     found = [
         broken,
         _unsigned(sound, db.run(_RECEIPTS, subject_id=head.subject_id), keys),
-        _untold(entries, db.run(_TOLD, ledger_id=head.ledger_id)),
+        _unlike_its_event(entries, db.run(_EVENTS, ledger_id=head.ledger_id)),
         None if broken else _misstated(entries, db.run(_STATES, subject_id=head.subject_id)),
     ]
     first = min((fault for fault in found if fault is not None), key=lambda fault: fault.sequence, default=None)
@@ -108,9 +108,9 @@ def _unsigned(entries: Sequence[Entry], kept: Iterable[Row], keys: Mapping[str, 
     return Fault(signed + 1, "inserted", "no receipt is over it") if signed < len(entries) else None
 
 
-def _untold(entries: Sequence[Entry], told: Iterable[Row]) -> Fault | None:
+def _unlike_its_event(entries: Sequence[Entry], events: Iterable[Row]) -> Fault | None:
     """The first record that is not the one an event told of. Events may be gone already, their retention being shorter."""
-    for sequence, record_hash in told:
+    for sequence, record_hash in events:
         if sequence > len(entries):
             return Fault(sequence, "deleted", "an event tells of it, and it is gone")
         if entries[sequence - 1].hash.hex() != record_hash:

@@ -106,19 +106,19 @@ def dispatches(entry: Entry, known: Sequence[Processor], reason: EndReason, at: 
 def event(entry: Entry) -> Event:
     """What is published of a record. Its sequence is the record's in the ledger."""
     if entry.state == "granted":
-        data = ConsentGranted.model_validate({**_told(entry), "valid_until": entry.valid_until})
+        data = ConsentGranted.model_validate({**_event_data(entry), "valid_until": entry.valid_until})
     else:
-        data = {"denied": ConsentDenied, "withdrawn": ConsentWithdrawn}[entry.state].model_validate(_told(entry))
+        data = {"denied": ConsentDenied, "withdrawn": ConsentWithdrawn}[entry.state].model_validate(_event_data(entry))
     return Event(entry.ledger_id, entry.sequence, data, (entry.subject_id,), time=entry.decided_at)
 
 
 def expiry(entry: Entry, at: datetime) -> Event:
     """What is published of a grant whose year is over. It is no record: the grant itself is what it is about."""
-    data = ConsentExpired.model_validate({**_told(entry), "valid_until": entry.valid_until})
+    data = ConsentExpired.model_validate({**_event_data(entry), "valid_until": entry.valid_until})
     return Event(entry.id, 1, data, (entry.subject_id,), time=at)
 
 
-def _told(entry: Entry) -> dict[str, Any]:
+def _event_data(entry: Entry) -> dict[str, Any]:
     return {
         "partner_id": entry.subject_id,
         "record_id": entry.id,

@@ -42,8 +42,8 @@ def published() -> notices.Notices:
     return function.keep("notices", notices.load)
 
 
-def desk() -> service.Desk:
-    return service.Desk(function.keyring, function.signer, published(), processors.load())
+def dependencies() -> service.Dependencies:
+    return service.Dependencies(function.keyring, function.signer, published(), processors.load())
 
 
 class NoticePath(Model):
@@ -76,7 +76,7 @@ def decide_consents(body: ConsentsDecide) -> Response:
     refused one does not block the others. If none can be recorded, the answer is 422. For the partner's owner. The data
     protection officer records refusals and withdrawals made by other means, such as e-mail."""
     with app.session() as db, db.transaction():
-        return app.commit(db, service.decide(db, desk(), app.caller, body), status=201)
+        return app.commit(db, service.decide(db, dependencies(), app.caller, body), status=201)
 
 
 @app.get("/v1/consents/current", responses={200: ConsentStates})
@@ -109,9 +109,9 @@ def read_receipt(path: DecisionPath, query: ConsentQuery) -> Response:
         return app.answer(service.receipt(db, _reading(db, query.partner_id, "receipt"), path.decision_id))
 
 
-def _reading(db: Session, named: UUID | None, field: str) -> UUID:
+def _reading(db: Session, requested_id: UUID | None, field: str) -> UUID:
     """The partner whose consents the caller may read. Reads by the platform's staff are recorded in the audit trail."""
-    subject_id = service.subject(app.caller, named)
+    subject_id = service.subject(app.caller, requested_id)
     if not app.caller.role.of_partner:
         app.publish(db, service.access(app.caller, subject_id, field))
     return subject_id

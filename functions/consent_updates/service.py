@@ -43,7 +43,7 @@ from .schemas import (
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Dependencies:
     """What deciding needs besides the database: keys to seal and to sign with, and the published data."""
 
     keyring: Keyring
@@ -81,7 +81,7 @@ def _in(version: Version, language: Language) -> ConsentNotice:
 # Decisions
 
 
-def decide(db: Session, desk: Desk, caller: Identity, body: ConsentsDecide) -> Outcome:
+def decide(db: Session, dependencies: Dependencies, caller: Identity, body: ConsentsDecide) -> Outcome:
     """Record what a partner decided: its owner, or, what it said elsewhere, the data protection officer. To be called in a
     transaction: it locks the ledger's head.
 
@@ -109,23 +109,23 @@ def decide(db: Session, desk: Desk, caller: Identity, body: ConsentsDecide) -> O
     at = max(clock.now(), head.updated_at)
     last: dict[Purpose, Decision] = {entry.purpose: entry.state for entry in store.latest(db, head.subject_id)}
     refusals: list[Refusal | None] = [
-        lifecycle.refusal(desk.notices, one, last.get(one.purpose), at) for one in body.decisions
+        lifecycle.refusal(dependencies.notices, one, last.get(one.purpose), at) for one in body.decisions
     ]
     accepted = [one for one, refusal in zip(body.decisions, refusals, strict=True) if refusal is None]
     if not accepted:
         errors = [_error(n, refusal) for n, refusal in enumerate(refusals) if refusal is not None]
         raise Invalid("None of the decisions could be recorded; see errors", errors=errors)
 
-    entries = records.seal(db, desk.keyring, desk.notices, head, caller, accepted, at)
-    kept, receipt = records.sign(desk.signer, entries)
-    told = store.told(db, head.subject_id)
+    entries = records.seal(db, dependencies.keyring, dependencies.notices, head, caller, accepted, at)
+    kept, receipt = records.sign(dependencies.signer, entries)
+    notified = store.notified_purposes(db, head.subject_id)
     ended = [
         entry
         for entry in entries
-        if entry.purpose not in told and lifecycle.ends_processing(entry.state, last.get(entry.purpose))
+        if entry.purpose not in notified and lifecycle.ends_processing(entry.state, last.get(entry.purpose))
     ]
     dispatches = [
-        dispatch for entry in ended for dispatch in records.dispatches(entry, desk.processors, "decision", at)
+        dispatch for entry in ended for dispatch in records.dispatches(entry, dependencies.processors, "decision", at)
     ]
     events = tuple(records.event(entry) for entry in entries)
     recorded = {entry.purpose: entry for entry in entries}
@@ -183,7 +183,7 @@ def _error(number: int, refusal: Refusal) -> FieldError:
 # Reading
 
 
-def subject(caller: Identity, named: UUID | None, pointer: str = "query:partner_id") -> UUID:
+def subject(caller: Identity, requested_id: UUID | None, pointer: str = "query:partner_id") -> UUID:
     """Whose consents it is about: the caller's own, or, for the data protection officer, the partner's that is named.
 
     Raises:
@@ -191,11 +191,11 @@ def subject(caller: Identity, named: UUID | None, pointer: str = "query:partner_
         Invalid: the officer names none.
     """
     if caller.role is Role.DPO:
-        if named is None:
+        if requested_id is None:
             message = "Name the partner in partner_id"
             raise Invalid(message, errors=[FieldError(pointer, "missing", message)])
-        return named
-    if caller.partner_id is None or not caller.role.of_partner or named not in (None, caller.partner_id):
+        return requested_id
+    if caller.partner_id is None or not caller.role.of_partner or requested_id not in (None, caller.partner_id):
         raise Forbidden("Only the partner's users and the data protection officer may read its consents")
     return caller.partner_id
 

@@ -139,8 +139,8 @@ def latest(db: Session, subject_id: UUID) -> list[Entry]:
     return [_entry(row) for row in rows]
 
 
-def told(db: Session, subject_id: UUID) -> set[Purpose]:
-    """The purposes whose last grant ended without a decision, and whose processors know."""
+def notified_purposes(db: Session, subject_id: UUID) -> set[Purpose]:
+    """The purposes whose last grant ended without a decision: their processors are notified already."""
     rows = db.run(
         "SELECT purpose FROM consent_states WHERE subject_id = :subject_id AND ended_at IS NOT NULL ORDER BY purpose",
         subject_id=subject_id,

@@ -45,10 +45,10 @@ class ErasureTask(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class Dependencies:
     """What an erasure needs beside what exports are made with."""
 
-    export: preparing.Means
+    export: preparing.Dependencies
     documents: Documents
 
 
@@ -69,9 +69,9 @@ def watch(database: Database, tasks: Tasks) -> int:
     return len(late)
 
 
-def erase(means: Means, work: ErasureTask) -> None:
+def erase(dependencies: Dependencies, work: ErasureTask) -> None:
     """Carry an erasure out; nothing if it is done, and nothing more once a legal hold names the partner or a row about it."""
-    database = means.export.database
+    database = dependencies.export.database
     with database.session(PLATFORM) as db:
         erasure = erasure_store.find(db, work.erasure_id)
     if erasure is None or erasure.status == "completed":
@@ -79,7 +79,7 @@ def erase(means: Means, work: ErasureTask) -> None:
         return
     try:
         with database.session(erasure.partner_id) as db:
-            _erase(db, means, erasure)
+            _erase(db, dependencies, erasure)
     except holds.Held:
         # The watchdog comes back to it: the erasure goes on when the hold is released. Processing stays restricted.
         log.warning("erasure_held", erasure_id=erasure.id)
@@ -90,23 +90,23 @@ def erase(means: Means, work: ErasureTask) -> None:
         log.info("erasure_completed", erasure_id=erasure.id)
 
 
-def _erase(db: Session, means: Means, erasure: Erasure) -> None:
+def _erase(db: Session, dependencies: Dependencies, erasure: Erasure) -> None:
     """Take every step. Raises `holds.Held` at the first that may not be taken."""
     subject, today = erasure.partner_id, day_of(clock.now())
     if holds.is_held(db, subject):  # then nothing is counted either: it is what there is when the hold is released
         raise holds.Held
-    archives = _end_exports(db, means.export, subject)
+    archives = _end_exports(db, dependencies.export, subject)
     counted = erasure_store.keep_plan(db, erasure.id, _count(db, subject, today, archives), clock.now())
-    _redact_documents(db, means.documents, subject)
-    _delete_files(db, means.export, subject, today)
+    _redact_documents(db, dependencies.documents, subject)
+    _delete_files(db, dependencies.export, subject, today)
     for table in _children_first(data_map()):
         _delete_rows(db, table, subject, today)
     for table in data_map().of_partners():
         _overwrite(db, table, subject)
-    completing.complete(db, means.export.keyring, means.export.signer, erasure, counted)
+    completing.complete(db, dependencies.export.keyring, dependencies.export.signer, erasure, counted)
 
 
-def _end_exports(db: Session, means: preparing.Means, subject: UUID) -> int:
+def _end_exports(db: Session, dependencies: preparing.Dependencies, subject: UUID) -> int:
     """Stop the exports of the subject and delete their archives and parts; how many archives there may have been."""
     for export in store.all_exports(db, subject):
         with holds.step(db, subject):
@@ -115,7 +115,7 @@ def _end_exports(db: Session, means: preparing.Means, subject: UUID) -> int:
             store.expire(db, export.id, clock.now())
         # Once that is committed: a shard that writes its part meanwhile finds its export over, and deletes it.
         with holds.step(db, subject):
-            preparing.clear(db, means.archives, export.model_copy(update={"status": "expired"}))
+            preparing.clear(db, dependencies.archives, export.model_copy(update={"status": "expired"}))
     return sum(export.sha256 is not None for export in store.all_exports(db, subject))
 
 
@@ -152,7 +152,7 @@ def _redact_documents(db: Session, documents: Documents, subject: UUID) -> None:
                     )
 
 
-def _delete_files(db: Session, means: preparing.Means, subject: UUID, today: date) -> None:
+def _delete_files(db: Session, dependencies: preparing.Dependencies, subject: UUID, today: date) -> None:
     """Delete the files that no statute in force forbids to delete, also of rows that stay: a photograph goes, and the grade
     that a trade was settled by does not. Rows that go go after them, so that a kill leaves none behind."""
     for table in data_map().of_partners():
@@ -162,7 +162,7 @@ def _delete_files(db: Session, means: preparing.Means, subject: UUID, today: dat
         for batch in _batches(paths):
             with holds.step(db, subject):
                 for path in batch:
-                    means.bucket(table.files.bucket).delete(path)
+                    dependencies.bucket(table.files.bucket).delete(path)
 
 
 def _batches(things: Iterable[T]) -> Iterator[list[T]]:

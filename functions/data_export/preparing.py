@@ -53,7 +53,7 @@ class ExportTask(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class Dependencies:
     """What the work needs. `archives` is the bucket of exports, `bucket` answers any other by its name."""
 
     database: Database
@@ -64,24 +64,24 @@ class Means:
     signer: Signer
 
 
-def work(means: Means, task: ExportTask) -> None:
+def work(dependencies: Dependencies, task: ExportTask) -> None:
     """Take one step of an export; nothing if it is over, but to clear away what is left of it."""
-    with means.database.session(PLATFORM) as db:
+    with dependencies.database.session(PLATFORM) as db:
         export = store.find_export(db, task.export_id)
     if export is None:
         log.error("export_unknown", export_id=task.export_id)
     elif export.status != "preparing":
-        _clear(means, export, task)
+        _clear(dependencies, export, task)
     else:
         try:
-            _take(means, export, task)
+            _take(dependencies, export, task)
         except FileNotFoundError as gone:
             # Whoever ends the export clears its files away: it is over, or will be when an erasure that is under way says so.
-            with means.database.session(PLATFORM) as db:
+            with dependencies.database.session(PLATFORM) as db:
                 after = store.find_export(db, export.id)
             if after is None or after.status == "preparing":
                 raise Unavailable("A part of the export is gone") from gone
-            _clear(means, after, task)
+            _clear(dependencies, after, task)
 
 
 def task(export_id: UUID, step: Step, *, shard: int = 0, attempt: int = 0) -> Task:
@@ -103,13 +103,13 @@ def clear(db: Session, archives: Files, export: Export) -> None:
         archives.delete(archive_path(export.id))
 
 
-def _clear(means: Means, export: Export, task: ExportTask) -> None:
+def _clear(dependencies: Dependencies, export: Export, task: ExportTask) -> None:
     """Clear away what is left of an export that is over, and the part of this task: an erasure has deleted the plan that
     leads to it, and may have done so before the part was written."""
-    with means.database.session(export.partner_id) as db:
-        clear(db, means.archives, export)
+    with dependencies.database.session(export.partner_id) as db:
+        clear(db, dependencies.archives, export)
     if task.step == "shard":
-        means.archives.delete(shards.path(export.id, task.shard))
+        dependencies.archives.delete(shards.path(export.id, task.shard))
 
 
 def fail(db: Session, export: Export, failure: ExportFailure) -> None:
@@ -129,7 +129,7 @@ def watch(database: Database, tasks: Tasks, archives: Files) -> int:
     now = clock.now()
     with database.session(PLATFORM) as db:
         stuck = store.stuck(db, now - STUCK, WATCH_LIMIT)
-        over = store.over(db, now, WATCH_LIMIT)
+        expired = store.list_expired(db, now, WATCH_LIMIT)
     for export_id, attempt, partner_id in stuck:
         with database.session(partner_id) as db:
             export = store.find_export(db, export_id)
@@ -143,27 +143,27 @@ def watch(database: Database, tasks: Tasks, archives: Files) -> int:
         if started:
             tasks.enqueue(task(export_id, "plan", attempt=attempt + 1))
             log.warning("export_started_over", export_id=export_id, attempt=attempt + 1)
-    for export_id, partner_id in over:
+    for export_id, partner_id in expired:
         with database.session(partner_id) as db, db.transaction():
             # A hold that was placed meanwhile counts; one that comes now waits for this archive.
             legal_holds.share(db)
             if not store.is_held(db, export_id):
                 archives.delete(archive_path(export_id))
                 store.expire(db, export_id, now)
-    return len(stuck) + len(over)
+    return len(stuck) + len(expired)
 
 
-def _take(means: Means, export: Export, task: ExportTask) -> None:
+def _take(dependencies: Dependencies, export: Export, task: ExportTask) -> None:
     if task.step == "plan":
-        _plan(means, export, task.attempt)
+        _plan(dependencies, export, task.attempt)
     elif task.step == "shard":
-        _shard(means, export, task)
+        _shard(dependencies, export, task)
     else:
-        _assemble(means, export)
+        _assemble(dependencies, export)
 
 
-def _plan(means: Means, export: Export, attempt: int) -> None:
-    with means.database.session(export.partner_id) as db:
+def _plan(dependencies: Dependencies, export: Export, attempt: int) -> None:
+    with dependencies.database.session(export.partner_id) as db:
         planned = store.shards(db, export.id)
         if not planned:
             ranges = shards.plan(db, data_map(), export.partner_id)
@@ -171,54 +171,56 @@ def _plan(means: Means, export: Export, attempt: int) -> None:
             planned = store.shards(db, export.id)
     for shard in planned:
         if shard.part is None:
-            means.tasks.enqueue(task(export.id, "shard", shard=shard.number, attempt=attempt))
+            dependencies.tasks.enqueue(task(export.id, "shard", shard=shard.number, attempt=attempt))
     if all(shard.part for shard in planned):
-        means.tasks.enqueue(task(export.id, "assemble", attempt=attempt))
+        dependencies.tasks.enqueue(task(export.id, "assemble", attempt=attempt))
     log.info("export_planned", export_id=export.id, shards=len(planned), rows=sum(s.rows.planned for s in planned))
 
 
-def _shard(means: Means, export: Export, work: ExportTask) -> None:
-    with means.database.session(export.partner_id) as db:
+def _shard(dependencies: Dependencies, export: Export, work: ExportTask) -> None:
+    with dependencies.database.session(export.partner_id) as db:
         shard = next((one for one in store.shards(db, export.id) if one.number == work.shard), None)
         if shard is None:
             log.error("export_shard_unknown", export_id=export.id, shard=work.shard)
             return
         if shard.part is None:
             part = shards.path(export.id, shard.number)
-            written = shards.write(db, means.keyring, means.archives, data_map(), part, export.partner_id, shard.rows)
+            written = shards.write(
+                db, dependencies.keyring, dependencies.archives, data_map(), part, export.partner_id, shard.rows
+            )
             store.finish_shard(db, export.id, shard.number, written, clock.now())
         # Whoever finishes last sees all done: the update of each is committed before it looks.
         done = all(one.part for one in store.shards(db, export.id))
         after = store.find_export(db, export.id)
     if after is not None and after.status != "preparing":
-        _clear(means, after, work)
+        _clear(dependencies, after, work)
     elif done:
-        means.tasks.enqueue(task(export.id, "assemble", attempt=work.attempt))
+        dependencies.tasks.enqueue(task(export.id, "assemble", attempt=work.attempt))
 
 
-def _assemble(means: Means, export: Export) -> None:
-    with means.database.session(export.partner_id) as db:
+def _assemble(dependencies: Dependencies, export: Export) -> None:
+    with dependencies.database.session(export.partner_id) as db:
         planned = store.shards(db, export.id)
     if not planned or not all(shard.part for shard in planned):
         log.error("export_assembled_early", export_id=export.id)
         return
     path = archive_path(export.id)
     try:
-        if means.archives.stat(path) is None:
-            with means.archives.create(path, archive.CONTENT_TYPE) as stream:
-                archive.build(stream, data_map(), means.signer, _contents(means, export, planned))
+        if dependencies.archives.stat(path) is None:
+            with dependencies.archives.create(path, archive.CONTENT_TYPE) as stream:
+                archive.build(stream, data_map(), dependencies.signer, _contents(dependencies, export, planned))
     except FileExistsError:
         log.info("export_assembled_twice", export_id=export.id)
     except archive.Incomplete as incomplete:
         log.error("export_incomplete", incomplete, export_id=export.id)
-        with means.database.session(export.partner_id) as db:
+        with dependencies.database.session(export.partner_id) as db:
             fail(db, export, "incomplete")
-            clear(db, means.archives, export.model_copy(update={"status": "failed"}))
+            clear(db, dependencies.archives, export.model_copy(update={"status": "failed"}))
         return
-    _finish(means, export, sum(shard.part.expected for shard in planned if shard.part))
+    _finish(dependencies, export, sum(shard.part.expected for shard in planned if shard.part))
 
 
-def _contents(means: Means, export: Export, planned: list[store.Shard]) -> archive.Contents:
+def _contents(dependencies: Dependencies, export: Export, planned: list[store.Shard]) -> archive.Contents:
     parts: dict[str, list[archive.Part]] = {}
     for shard in planned:
         if shard.part:
@@ -228,14 +230,14 @@ def _contents(means: Means, export: Export, planned: list[store.Shard]) -> archi
         subject=export.partner_id,
         generated_at=clock.now(),
         tables=[(data_map().tables[name], of_table) for name, of_table in parts.items()],
-        open_part=means.archives.open,
-        open_file=lambda bucket: means.bucket(bucket).open,
+        open_part=dependencies.archives.open,
+        open_file=lambda bucket: dependencies.bucket(bucket).open,
     )
 
 
-def _finish(means: Means, export: Export, records: int) -> None:
+def _finish(dependencies: Dependencies, export: Export, records: int) -> None:
     """Say that the archive is there. What is said of it is read from it: an earlier task may have written it."""
-    size, sha256 = _measure(means.archives, archive_path(export.id))
+    size, sha256 = _measure(dependencies.archives, archive_path(export.id))
     now = clock.now()
     after = export.model_copy(
         update={
@@ -251,14 +253,14 @@ def _finish(means: Means, export: Export, records: int) -> None:
     )
     data = ExportReady(export_id=export.id, partner_id=export.partner_id, expires_at=now + LIFETIME, size_bytes=size)
     event = Event(export.id, after.version, data, (export.partner_id,), time=now)
-    with means.database.session(export.partner_id) as db:
+    with dependencies.database.session(export.partner_id) as db:
         try:
             outbox.commit(db, store.ready(after, export.version, event))
             log.info("export_ready", export_id=export.id, records=records, size_bytes=size)
         except VersionConflict:
             # Somebody was faster, or the data is being erased: then the archive must not stay.
             after = store.find_export(db, export.id) or export
-        clear(db, means.archives, after)
+        clear(db, dependencies.archives, after)
 
 
 def _measure(archives: Files, path: str) -> tuple[int, str]:

@@ -166,8 +166,8 @@ def holdings() -> DataMapSummary:
 
 def _as_of_now(export: Export) -> Export:
     """The watchdog deletes an archive a little after its time; it is over on time."""
-    over = export.status == "ready" and export.expires_at is not None and export.expires_at <= clock.now()
-    return export.model_copy(update={"status": "expired"}) if over else export
+    is_expired = export.status == "ready" and export.expires_at is not None and export.expires_at <= clock.now()
+    return export.model_copy(update={"status": "expired"}) if is_expired else export
 
 
 def _require_role(caller: Identity) -> None:
@@ -175,15 +175,15 @@ def _require_role(caller: Identity) -> None:
         raise Forbidden("Only the owner of a partner and the data protection officer may access this")
 
 
-def _subject(caller: Identity, named: UUID | None) -> UUID:
+def _subject(caller: Identity, requested_id: UUID | None) -> UUID:
     """Whose data it is about: the caller's own, or, for the data protection officer, the one that is named."""
     _require_role(caller)
     if caller.role is Role.DPO:
-        if named is None:
+        if requested_id is None:
             message = "Name the partner in partner_id"
             raise Invalid(message, errors=[FieldError("/partner_id", "missing", message)])
-        return named
-    if caller.partner_id is None or named not in (None, caller.partner_id):
+        return requested_id
+    if caller.partner_id is None or requested_id not in (None, caller.partner_id):
         raise Forbidden("An owner may name its own partner only")
     return caller.partner_id
 

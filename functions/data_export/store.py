@@ -131,7 +131,7 @@ def restart(db: Session, export_id: UUID, attempt: int, at: datetime) -> bool:
     return bool(restarted)
 
 
-def over(db: Session, now: datetime, limit: int) -> list[tuple[UUID, UUID]]:
+def list_expired(db: Session, now: datetime, limit: int) -> list[tuple[UUID, UUID]]:
     """Archives past their time that no legal hold keeps: export and partner."""
     rows = db.run(
         f"""SELECT e.id, e.partner_id FROM exports e WHERE e.status = 'ready' AND e.expires_at <= :now AND NOT {_HELD}

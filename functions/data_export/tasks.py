@@ -31,19 +31,19 @@ def bucket(name: str) -> Files:
     return {"exports": lambda: function.archives, "uploads": lambda: function.uploads}[name]()
 
 
-def means() -> preparing.Means:
-    return preparing.Means(
+def dependencies() -> preparing.Dependencies:
+    return preparing.Dependencies(
         function.database, function.keyring, function.archives, bucket, function.tasks, function.signer
     )
 
 
 @function.on_task(preparing.ExportTask)
 def export_work(task: preparing.ExportTask) -> bool:
-    preparing.work(means(), task)
+    preparing.work(dependencies(), task)
     return True
 
 
 @function.on_task(erasing.ErasureTask)
 def erasure_work(task: erasing.ErasureTask) -> bool:
-    erasing.erase(erasing.Means(means(), function.documents), task)
+    erasing.erase(erasing.Dependencies(dependencies(), function.documents), task)
     return True

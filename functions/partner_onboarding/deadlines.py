@@ -1,4 +1,4 @@
-"""Deadlines that have passed: whoever was asked for something and has not submitted it in time is told once."""
+"""Passed deadlines: a partner that has not submitted what is required in time is notified once."""
 
 from dataclasses import replace
 
@@ -14,11 +14,11 @@ from .event_models import PartnerRequirementsOverdue
 LIMIT = 200
 
 
-def tell(database: Database) -> int:
-    """Say of each deadline that has passed that it has; of how many. Done twice or killed between, each is told of once."""
-    now, told = clock.now(), 0
+def notify(database: Database) -> int:
+    """Publish an event for each passed deadline; how many. Run twice or killed between, each has one event."""
+    now, notified = clock.now(), 0
     with database.session(PLATFORM) as db:
-        for account in store.untold(db, now, LIMIT):
+        for account in store.overdue_unnotified(db, now, LIMIT):
             after = replace(account, version=account.version + 1, updated_at=now)
             data = PartnerRequirementsOverdue.model_validate(
                 {
@@ -29,10 +29,10 @@ def tell(database: Database) -> int:
                 }
             )
             try:
-                outbox.commit(db, store.set_told(after, service.event(after, data)))
-            except VersionConflict:  # it was changed, submitted or told of meanwhile: the next run sees what is left
+                outbox.commit(db, store.mark_notified(after, service.event(after, data)))
+            except VersionConflict:  # changed, submitted or notified meanwhile: the next run finds what is left
                 continue
-            told += 1
-    if told:
-        log.info("partner_deadlines_passed", partners=told)
-    return told
+            notified += 1
+    if notified:
+        log.info("partner_deadlines_passed", partners=notified)
+    return notified

@@ -12,8 +12,8 @@ Document = PartnerDocument
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A field or document that the partner is asked about."""
+class OpenClarification:
+    """A field or document that the partner has to explain, correct or upload."""
 
     field: str
     reason_code: str
@@ -31,7 +31,7 @@ class Account:
     constitution: Constitution
     submission: int
     """How often it was submitted: a result of the checks of an earlier one changes nothing."""
-    clarifications: tuple[Asked, ...]
+    clarifications: tuple[OpenClarification, ...]
     due_at: datetime | None
     created_at: datetime
     updated_at: datetime

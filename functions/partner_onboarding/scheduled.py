@@ -16,5 +16,5 @@ function = Function(DatabaseSettings, CallerSettings, TaskSettings, RelaySetting
 
 @function.on_schedule
 def partner_watchdog() -> bool:
-    overdue = deadlines.tell(function.database) > 0  # first: it needs no queue, which may be down
+    overdue = deadlines.notify(function.database) > 0  # first: it needs no queue, which may be down
     return verification.watch(function.database, function.tasks) > 0 or overdue

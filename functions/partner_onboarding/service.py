@@ -129,8 +129,8 @@ def change(
             " can. For other changes, operations staff suspends the partner and requests them"
         )
     _check(profile)
-    still_asked = requirements.still_asked(account.clarifications, changed)
-    after = replace(account, version=version + 1, clarifications=tuple(still_asked), updated_at=clock.now())
+    unanswered = requirements.unanswered(account.clarifications, changed)
+    after = replace(account, version=version + 1, clarifications=tuple(unanswered), updated_at=clock.now())
     keys = SqlKeyStore(db)
     columns = profiles.reseal(keyring, keys, partner_id, profile) | profiles.indexes(keyring, keys, profile)
     data = PartnerChanged(partner_id=partner_id, partner_type=account.type, fields=changed)
@@ -150,8 +150,8 @@ def submit(db: Session, keyring: Keyring, caller: Identity, partner_id: UUID, ve
     account, profile = stored.account, open_profile(db, keyring, stored)
     step = lifecycle.step("submit", account.status)
     now = clock.now()
-    asked = requirements.confirmed(account.clarifications, body.confirmed)
-    confirmed = replace(account, clarifications=asked)
+    unconfirmed = requirements.confirmed(account.clarifications, body.confirmed)
+    confirmed = replace(account, clarifications=unconfirmed)
     fields = requirements.unmet(
         requirements.compute(confirmed, profile, document_store.list_all(db, partner_id), [], now)
     )

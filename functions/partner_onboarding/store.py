@@ -13,7 +13,7 @@ from kapas.platform.db import Row, Session
 from kapas.privacy.restrictions import UNRESTRICTED
 from kapas.values import clock
 
-from .records import Account, Asked, Check, Stored, Verdict
+from .records import Account, Check, OpenClarification, Stored, Verdict
 from .review_schemas import PartnerDecision, RejectedAlike, Risk
 from .schemas import CheckKind, PartnerQuery, PartnerSummary
 
@@ -79,10 +79,10 @@ _CONFLICTS = {
 
 # That it is asked for something, as `lifecycle.CHANGEABLE` says, and that its time is over.
 _IS_OVERDUE = "status IN ('created', 'requirements_due', 'needs_clarification') AND due_at <= :now"
-_IS_UNTOLD = f"overdue_told IS DISTINCT FROM due_at AND {UNRESTRICTED.format('partners.id')}"
+_IS_UNNOTIFIED = f"overdue_told IS DISTINCT FROM due_at AND {UNRESTRICTED.format('partners.id')}"
 
-_TOLD = f"""UPDATE partners SET version = version + 1, overdue_told = due_at, updated_at = :now
-  WHERE id = :id AND version = :version AND {_IS_OVERDUE} AND {_IS_UNTOLD} RETURNING id"""
+_MARK_NOTIFIED = f"""UPDATE partners SET version = version + 1, overdue_told = due_at, updated_at = :now
+  WHERE id = :id AND version = :version AND {_IS_OVERDUE} AND {_IS_UNNOTIFIED} RETURNING id"""
 
 # Changes
 
@@ -132,10 +132,10 @@ def reclassify(account: Account, event: Event, decision: PartnerDecision) -> Cha
     return Change(_RECLASSIFY, parameters, events=(event,), also=(_ADD_DECISION,))
 
 
-def set_told(account: Account, event: Event) -> Change:
-    """Its deadline has passed, which is told of once, provided that it is at the version before `account`'s."""
+def mark_notified(account: Account, event: Event) -> Change:
+    """The partner is notified of its passed deadline, once, provided that it is at the version before `account`'s."""
     parameters = {"id": account.id, "version": account.version - 1, "now": account.updated_at}
-    return Change(_TOLD, parameters, events=(event,))
+    return Change(_MARK_NOTIFIED, parameters, events=(event,))
 
 
 def _decided(decision: PartnerDecision) -> dict[str, Any]:
@@ -195,10 +195,10 @@ def overdue(db: Session, before: datetime, limit: int) -> list[Account]:
     return [_account(row) for row in rows]
 
 
-def untold(db: Session, now: datetime, limit: int) -> list[Account]:
-    """At most `limit` partners whose deadline has passed without anybody being told, the longest overdue first."""
+def overdue_unnotified(db: Session, now: datetime, limit: int) -> list[Account]:
+    """At most `limit` partners whose deadline has passed and that are not notified, the longest overdue first."""
     rows = db.run(
-        f"SELECT {_ACCOUNT} FROM partners WHERE {_IS_OVERDUE} AND {_IS_UNTOLD} ORDER BY due_at, id LIMIT :limit",
+        f"SELECT {_ACCOUNT} FROM partners WHERE {_IS_OVERDUE} AND {_IS_UNNOTIFIED} ORDER BY due_at, id LIMIT :limit",
         now=now,
         limit=limit,
     )
@@ -319,7 +319,7 @@ def record(db: Session, check_id: UUID, verdict: Verdict, evidence: bytes | None
 
 
 def _account(row: Row) -> Account:
-    asked = cast(Sequence[dict[str, str]], row[6])
+    clarifications = cast(Sequence[dict[str, str]], row[6])
     return Account(
         id=row[0],
         version=row[1],
@@ -328,7 +328,8 @@ def _account(row: Row) -> Account:
         constitution=row[4],
         submission=row[5],
         clarifications=tuple(
-            Asked(one["field"], one["reason_code"], datetime.fromisoformat(one["asked_at"])) for one in asked
+            OpenClarification(one["field"], one["reason_code"], datetime.fromisoformat(one["asked_at"]))
+            for one in clarifications
         ),
         due_at=row[7],
         created_at=row[8],

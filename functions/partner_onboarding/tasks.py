@@ -13,7 +13,7 @@ from .checks import providers, verification
 function = Function(DatabaseSettings, HandlerSettings, KeySettings, RelaySettings, providers.ProviderSettings)
 
 
-def asked() -> providers.Providers:
+def connected_providers() -> providers.Providers:
     return function.keep("providers", _connect)
 
 
@@ -25,4 +25,4 @@ def _connect() -> providers.Providers:
 
 @function.on_task(verification.CheckTask)
 def partner_check(task: verification.CheckTask) -> bool:
-    return verification.check(function.database, function.keyring, asked(), task)
+    return verification.check(function.database, function.keyring, connected_providers(), task)

@@ -52,7 +52,7 @@ def scan(db: Session, place: Place, cutoff: datetime, after: Position | None, li
 
 def held(db: Session, place: Place, keys: list[str]) -> set[str]:
     """Those of `keys` that a legal hold keeps."""
-    condition, parameters = _named(place, keys)
+    condition, parameters = _is_one_of(place, keys)
     rows = db.run(
         f"""SELECT {_name(place)} FROM {place.table.name} t WHERE {condition} AND {_held(place)}
             ORDER BY {_key(place)}""",
@@ -64,18 +64,18 @@ def held(db: Session, place: Place, keys: list[str]) -> set[str]:
 def delete(db: Session, place: Place, cutoff: datetime, keys: list[str]) -> int:
     """Delete those rows of `keys` that are still due and not held, with what belongs to them; how many they were."""
     condition, parameters = _due(place, cutoff)
-    named, names = _named(place, keys)
+    chosen, chosen_parameters = _is_one_of(place, keys)
     children = [
         f", of_{n} AS (DELETE FROM {table} c USING gone WHERE c.{column} = gone.{place.key})"
         for n, (table, column) in enumerate(place.children.items())
     ]
     row = db.one(
         f"""WITH gone AS (
-              DELETE FROM {place.table.name} t WHERE {named} AND {condition} AND NOT {_held(place)}
+              DELETE FROM {place.table.name} t WHERE {chosen} AND {condition} AND NOT {_held(place)}
               RETURNING t.{place.key}){"".join(children)}
             SELECT count(*) FROM gone""",
         **parameters,
-        **names,
+        **chosen_parameters,
     )
     return row[0] if row else 0
 
@@ -88,9 +88,9 @@ def _due(place: Place, cutoff: datetime) -> tuple[str, dict[str, Any]]:
 def _held(place: Place) -> str:
     """The condition that a hold that nobody released keeps the row, or all of one whom it or what goes with it is about."""
     about = " OR ".join(_is_of_hold("t", path) for path in place.table.subject) or "false"
-    named = f"EXISTS (SELECT FROM legal_holds h WHERE {of_row(place.table.name, place.table.key, 't')})"
+    names_row = f"EXISTS (SELECT FROM legal_holds h WHERE {of_row(place.table.name, place.table.key, 't')})"
     of_subject = f"EXISTS (SELECT FROM legal_holds h WHERE h.released_at IS NULL AND ({about}))"
-    return f"({' OR '.join([named, of_subject, *_held_through_children(place)])})"
+    return f"({' OR '.join([names_row, of_subject, *_held_through_children(place)])})"
 
 
 def _held_through_children(place: Place) -> list[str]:
@@ -121,7 +121,7 @@ def _key(place: Place) -> str:
     return ", ".join(f"t.{column}" for column in place.table.key)
 
 
-def _named(place: Place, keys: list[str]) -> tuple[str, dict[str, Any]]:
+def _is_one_of(place: Place, keys: list[str]) -> tuple[str, dict[str, Any]]:
     """The condition that a row is one of `keys`, with its parameters."""
     parts = [parts_of(place.table, key) for key in keys]
     parameters = {f"key_{n}": [of_row[n] for of_row in parts] for n in range(len(place.table.key))}

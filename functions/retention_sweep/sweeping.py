@@ -38,8 +38,8 @@ class BatchTask(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What a sweep works with."""
+class Dependencies:
+    """What a sweep needs."""
 
     database: Database
     documents: Callable[[], Documents]
@@ -47,7 +47,7 @@ class Means:
     """Both are made when they are needed: most pages are of rows only."""
 
 
-def run(means: Means, task: BatchTask) -> int | None:
+def run(dependencies: Dependencies, task: BatchTask) -> int | None:
     """Do pages until about `PAGE` rows were looked at; the page to enqueue next, or None if the sweep is over.
 
     Of two that do the same page one finds it done. So does a task that is tried again because it was killed before the
@@ -58,14 +58,14 @@ def run(means: Means, task: BatchTask) -> int | None:
     """
     looked_at = 0
     while True:
-        with means.database.session(PLATFORM) as db:
+        with dependencies.database.session(PLATFORM) as db:
             progress = store.progress(db, task.sweep_id)
             sweep = store.find(db, task.sweep_id) if progress else None
             if progress is None or sweep is None:
                 return None
             if progress.batch != task.batch or looked_at >= PAGE:
                 return progress.batch
-            done = _page(means, db, sweep, progress)
+            done = _page(dependencies, db, sweep, progress)
         if done is None:
             continue  # somebody else did this page: the next look says how far it is
         looked_at += done
@@ -77,7 +77,7 @@ def swept(sweep: RetentionSweep) -> Sequence[Place]:
     return [place for place in places() if sweep.policies is None or place.policy.name in sweep.policies]
 
 
-def _page(means: Means, db: Session, sweep: RetentionSweep, progress: Progress) -> int | None:
+def _page(dependencies: Dependencies, db: Session, sweep: RetentionSweep, progress: Progress) -> int | None:
     """Do the next page; how many rows were looked at, or None if somebody else did it."""
     todo = _remaining(sweep, progress.place)
     left = None if sweep.limit is None else sweep.limit - progress.looked_at
@@ -89,13 +89,13 @@ def _page(means: Means, db: Session, sweep: RetentionSweep, progress: Progress) 
     size = size if left is None else min(size, left)
     rows = due_store.scan(db, place, periods.end_of(due_until), progress.after, size)
     after = rows[-1].position if len(rows) == size else None
-    there = _there(means, place, rows)
+    present = _with_file(dependencies, place, rows)
     with db.transaction():
         # A place that is done is left behind: the page after it begins at the start of the next one.
         marked = _mark(place) if after else _done(place)
         if not store.advance(db, sweep.id, progress.batch, marked, after, clock.now()):
             return None
-        found = _remove(means, db, sweep, place, there, due_until)
+        found = _remove(dependencies, db, sweep, place, present, due_until)
         store.add(db, sweep.id, place, due_until, found)
     return len(rows)
 
@@ -119,16 +119,18 @@ def _done(place: Place) -> str:
     return f"{_mark(place)}, done"
 
 
-def _there(means: Means, place: Place, rows: Sequence[Due]) -> Sequence[Due]:
+def _with_file(dependencies: Dependencies, place: Place, rows: Sequence[Due]) -> Sequence[Due]:
     """The rows that have something to delete: where files are swept and their rows stay, those whose file is there."""
     file = place.file
     if file is None or not place.rows_stay:
         return rows
-    return [row for row in rows if row.path is not None and means.bucket(file.bucket)().stat(row.path) is not None]
+    return [
+        row for row in rows if row.path is not None and dependencies.bucket(file.bucket)().stat(row.path) is not None
+    ]
 
 
 def _remove(
-    means: Means, db: Session, sweep: RetentionSweep, place: Place, rows: Sequence[Due], due_until: date
+    dependencies: Dependencies, db: Session, sweep: RetentionSweep, place: Place, rows: Sequence[Due], due_until: date
 ) -> Found:
     """What becomes of a page's rows, in the transaction of the page."""
     if not rows:
@@ -141,14 +143,14 @@ def _remove(
     keys = [row.position.key for row in rows]
     held_keys = due_store.held(db, place, keys)
     free = [row for row in rows if row.position.key not in held_keys]
-    failed = _remove_outside(means, place, free) if place.outside else 0
+    failed = _remove_outside(dependencies, place, free) if place.outside else 0
     gone = [row.position.key for row in free[: len(free) - failed]]
     deleted = len(gone) if place.rows_stay else due_store.delete(db, place, periods.end_of(due_until), gone)
     # What another sweep deleted meanwhile is none of this one's.
     return Found(deleted + len(held_keys) + failed, deleted, len(held_keys), failed)
 
 
-def _remove_outside(means: Means, place: Place, rows: Sequence[Due]) -> int:
+def _remove_outside(dependencies: Dependencies, place: Place, rows: Sequence[Due]) -> int:
     """Delete the files and documents of the rows, before their rows: killed between, they are found again.
 
     How many rows are left, counted from the end, because a service does not answer.
@@ -156,9 +158,9 @@ def _remove_outside(means: Means, place: Place, rows: Sequence[Due]) -> int:
     for n, row in enumerate(rows):
         try:
             if place.file is not None and row.path is not None:
-                means.bucket(place.file.bucket)().delete(row.path)
+                dependencies.bucket(place.file.bucket)().delete(row.path)
             for collection in place.documents:
-                means.documents().delete(f"{collection}/{row.position.key}")
+                dependencies.documents().delete(f"{collection}/{row.position.key}")
         except Unavailable as failure:
             log.error("retention_delete_failed", failure, place=place.name, left=len(rows) - n)
             return len(rows) - n

@@ -15,15 +15,15 @@ from . import service, sweeping
 function = Function(DatabaseSettings, HandlerSettings, TaskSettings, RelaySettings, ArchiveSettings, UploadSettings)
 
 
-def means() -> sweeping.Means:
+def dependencies() -> sweeping.Dependencies:
     buckets = {"exports": lambda: function.archives, "uploads": lambda: function.uploads}
-    return sweeping.Means(function.database, lambda: function.documents, buckets.__getitem__)
+    return sweeping.Dependencies(function.database, lambda: function.documents, buckets.__getitem__)
 
 
 @function.on_task(sweeping.BatchTask)
 def retention_batch(task: sweeping.BatchTask) -> bool:
     """Do a page and enqueue the next; the last one ends the sweep."""
-    following = sweeping.run(means(), task)
+    following = sweeping.run(dependencies(), task)
     if following is None:
         return True
     service.enqueue(function.tasks, task.sweep_id, following)

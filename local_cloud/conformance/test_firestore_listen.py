@@ -119,7 +119,7 @@ def removed(response: types.ListenResponse) -> bool:
     return response.target_change.target_change_type == Change.REMOVE
 
 
-def told(responses: list[types.ListenResponse]) -> list[tuple[str, str, int]]:
+def document_changes(responses: list[types.ListenResponse]) -> list[tuple[str, str, int]]:
     """The documents that were told of: (`change`, `remove` or `delete`; id; target).
 
     That a document left a query is told by a DocumentRemove, or by a DocumentChange with the new content.
@@ -149,7 +149,7 @@ def changes(responses: list[types.ListenResponse], target: int) -> list[str]:
 
 def snapshot(listener: Stream) -> list[types.ListenResponse]:
     """The responses up to the next consistent snapshot that holds anything."""
-    while not told(responses := listener.until(consistent)):
+    while not document_changes(responses := listener.until(consistent)):
         continue
     return responses
 
@@ -162,7 +162,7 @@ def test_a_target_is_added_and_becomes_current(backend: Backend) -> None:
         listener.add(7, **query(backend, collection))
         responses = snapshot(listener)
     assert changes(responses, 7) == ["ADD", "CURRENT"]
-    assert told(responses) == [("change", "one", 7)]
+    assert document_changes(responses) == [("change", "one", 7)]
     assert responses[-1].target_change.resume_token
 
 
@@ -180,7 +180,7 @@ def test_a_listener_that_comes_back_is_told_what_it_missed(backend: Backend) -> 
     with stream(backend) as listener:
         listener.add(1, **query(backend, collection), resume_token=token)
         responses = snapshot(listener)
-    assert sorted(told(responses)) == [
+    assert sorted(document_changes(responses)) == [
         ("change", "added", 1),
         ("change", "changed", 1),
         ("delete", "deleted", 1),
@@ -200,12 +200,12 @@ def test_several_targets_share_a_stream(backend: Backend) -> None:
         document.set({"n": 1})
         seen: set[tuple[str, str, int]] = set()
         while len(seen) < 2:
-            seen.update(told(snapshot(listener)))
+            seen.update(document_changes(snapshot(listener)))
         assert seen == {("change", "one", 1), ("change", "one", 2)}
         listener.remove(1)
         assert changes(listener.until(removed), 1) == ["REMOVE"]
         document.set({"n": 2})
-        assert told(snapshot(listener)) == [("change", "one", 2)]
+        assert document_changes(snapshot(listener)) == [("change", "one", 2)]
 
 
 @case
@@ -218,7 +218,7 @@ def test_a_document_that_leaves_a_query_is_removed_not_deleted(backend: Backend)
         listener.add(1, **query(backend, collection, where=where))
         snapshot(listener)
         document.set({"n": 2})
-        assert told(snapshot(listener)) == [("remove", "one", 1)]
+        assert document_changes(snapshot(listener)) == [("remove", "one", 1)]
 
 
 @case
@@ -228,7 +228,7 @@ def test_a_target_for_once_ends_when_it_is_current(backend: Backend) -> None:
     with stream(backend) as listener:
         listener.add(3, **query(backend, collection), once=True)
         responses = listener.until(removed)
-    assert told(responses) == [("change", "one", 3)]
+    assert document_changes(responses) == [("change", "one", 3)]
     assert changes(responses, 3) == ["ADD", "CURRENT", "REMOVE"]
 
 
@@ -257,7 +257,7 @@ def test_a_listener_from_before_a_restart_is_told_everything_again(tmp_path: Any
         listener.add(1, **query(backend, collection), resume_token=token)
         responses = snapshot(listener)
     assert changes(responses, 1) == ["ADD", "RESET", "CURRENT"]
-    assert told(responses) == [("change", "kept", 1)]
+    assert document_changes(responses) == [("change", "kept", 1)]
 
 
 def test_nothing_is_missed_when_the_clock_is_moved_far() -> None:

@@ -218,13 +218,13 @@ def test_a_stream_keeps_to_its_flow_control(backend: Backend) -> None:
     topic = backend.topic()
     name = backend.subscription(topic)
     backend.publish(topic, *[b"x"] * 10)
-    asked = types.StreamingPullRequest(
+    request = types.StreamingPullRequest(
         subscription=name, stream_ack_deadline_seconds=60, max_outstanding_messages=3, client_id="conformance"
     )
     done = threading.Event()
 
     def requests() -> Iterator[types.StreamingPullRequest]:
-        yield asked
+        yield request
         done.wait(WITHIN)
 
     stream = backend.subscriber.streaming_pull(requests=requests(), timeout=WITHIN, retry=None)

@@ -65,11 +65,11 @@ def test_reads_with_a_signed_url(bucket: storage.Bucket, sign: Sign) -> None:
     assert (part.status_code, part.text) == (206, "234")
     headed = requests.head(sign(name, "HEAD"), timeout=60)
     assert (headed.status_code, headed.headers["Content-Length"], headed.content) == (200, "10", b"")
-    named = requests.get(
+    response = requests.get(
         sign(name, response_type="text/csv", response_disposition='attachment; filename="a b.csv"'), timeout=60
     )
-    assert named.headers["Content-Type"] == "text/csv"
-    assert named.headers["Content-Disposition"] == 'attachment; filename="a b.csv"'
+    assert response.headers["Content-Type"] == "text/csv"
+    assert response.headers["Content-Disposition"] == 'attachment; filename="a b.csv"'
 
 
 def test_a_url_is_good_for_one_object_method_and_query(bucket: storage.Bucket, sign: Sign) -> None:

@@ -129,8 +129,8 @@ def test_a_large_file_goes_in_chunks(bucket: storage.Bucket) -> None:
 def test_a_resumable_upload_tells_how_far_it_is(served: Served, bucket: storage.Bucket) -> None:
     data = os.urandom(2 * GRANULE + 5)
     address = _start(served, contentType="image/png")
-    asked = _send(address, b"", "bytes */*")
-    assert (asked.status_code, asked.headers.get("Range")) == (308, None)
+    progress = _send(address, b"", "bytes */*")
+    assert (progress.status_code, progress.headers.get("Range")) == (308, None)
     first = _send(address, data[:GRANULE], f"bytes 0-{GRANULE - 1}/*")
     assert (first.status_code, first.headers["Range"]) == (308, f"bytes=0-{GRANULE - 1}")
     assert bucket.get_blob("a") is None
@@ -178,12 +178,12 @@ def test_a_broken_connection_keeps_whole_granules(served: Served, bucket: storag
             f"Content-Range: bytes 0-{len(data) - 1}/{len(data)}\r\n\r\n".encode()
             + data[: 2 * GRANULE - 7]
         )
-    asked = _send(address, b"", "bytes */*")
+    progress = _send(address, b"", "bytes */*")
     for _ in range(1000):
-        if asked.headers.get("Range"):
+        if progress.headers.get("Range"):
             break
-        asked = _send(address, b"", "bytes */*")
-    assert asked.headers["Range"] == f"bytes=0-{GRANULE - 1}"
+        progress = _send(address, b"", "bytes */*")
+    assert progress.headers["Range"] == f"bytes=0-{GRANULE - 1}"
     rest = _send(address, data[GRANULE:], f"bytes {GRANULE}-{len(data) - 1}/{len(data)}")
     assert rest.status_code == 200
     assert bucket.blob("a").download_as_bytes() == data
@@ -215,8 +215,8 @@ def test_an_upload_goes_on_after_a_restart(tmp_path: Path) -> None:
         def moved(address: str) -> str:
             return served.url + address[address.index("/upload") :]
 
-        asked = _send(moved(half), b"", "bytes */*")
-        assert asked.headers["Range"] == f"bytes=0-{GRANULE - 1}"
+        progress = _send(moved(half), b"", "bytes */*")
+        assert progress.headers["Range"] == f"bytes=0-{GRANULE - 1}"
         rest = _send(moved(half), data[GRANULE:], f"bytes {GRANULE}-{len(data) - 1}/{len(data)}")
         assert rest.json()["contentType"] == "image/png"
         assert served.client.bucket("kapas-exports").blob("half").download_as_bytes() == data

@@ -99,14 +99,14 @@ class Stream:
         known = self._store.reaches(self._version)
         changed = self._store.changed_since(self._version)
         snapshot = self._store.snapshot()
-        told = False
+        sent = False
         for target in self._targets.values():
             if not known or any(map(target.covers, changed)):
                 for message in self._difference(target, snapshot):
-                    told = True
+                    sent = True
                     yield message
         self._version = self._store.version
-        if told:
+        if sent:
             yield _consistent(snapshot.time)
 
     def _add(self, request: Message) -> Iterator[Message]:

@@ -99,9 +99,9 @@ def integer(parameters: Mapping[str, str], name: str) -> int | None:
     raise errors.invalid(f"Invalid value for {name}: {value}")
 
 
-def timestamp(moment: datetime) -> str:
+def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with milliseconds, as the API writes times."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def retention_end(bucket: Resource, version: ObjectVersion) -> datetime | None:

@@ -72,7 +72,7 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, TextColumn("{task.fields[failed]} failed"), console=console)
 
 
-def tell(failed: Result, console: Console, *, mutant: str = "") -> None:
+def report(failed: Result, console: Console, *, mutant: str = "") -> None:
     """Shrink a failing seed and tell its story."""
     with bench.postgres() as port:
         here = bench.Bench(port, "shrink")
@@ -109,7 +109,7 @@ def replay(seed: int, console: Console, *, mutant: str = "", shortest: bool = Tr
             result = here.run(seed, keep=True)
         here.close()
     if result.violations and shortest:
-        tell(result, console, mutant=mutant)
+        report(result, console, mutant=mutant)
     else:
         console.print("\n".join(story(result)), markup=False, highlight=False, soft_wrap=True)
     console.print(f"seed {seed}: {result.turns} steps, {len(result.faults)} faults, digest {result.digest[:16]}")
@@ -142,7 +142,7 @@ def main() -> int:
     for failed in failures:
         console.print(f"seed {failed.seed} failed: {failed.violations[0]}", markup=False, soft_wrap=True)
     for failed in failures[:MOST_STORIES]:
-        tell(failed, console)
+        report(failed, console)
     for line in wrong:
         console.print(line, markup=False)
     return 1 if summary.failed or wrong else 0

@@ -21,8 +21,8 @@ LONG_WAIT = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a client was told: `body` is the JSON of the answer."""
+class Response:
+    """The answer to a call of a client: `body` is its JSON."""
 
     step: str
     method: str
@@ -45,29 +45,29 @@ class Client:
         self.partner_id = partner_id
         self._token = access_token(name, partner_id, role, tier)
 
-    def get(self, step: str, path: str) -> Told:
+    def get(self, step: str, path: str) -> Response:
         return self.call(step, "GET", path)
 
-    def post(self, step: str, path: str, body: Any = None, *, if_match: str | None = None) -> Told:
+    def post(self, step: str, path: str, body: Any = None, *, if_match: str | None = None) -> Response:
         """POST, with the key of this step. Some clients ask again though they were answered: they must be told the same."""
-        told = self.call(step, "POST", path, body, if_match=if_match)
-        if told.ok and self.world.kernel.faults.chance(self.name, step, "again") < 0.15:
+        response = self.call(step, "POST", path, body, if_match=if_match)
+        if response.ok and self.world.kernel.faults.draw(self.name, step, "again") < 0.15:
             again = self.call(step, "POST", path, body, if_match=if_match)
-            if (again.status, again.body, again.etag) != (told.status, told.body, told.etag):
+            if (again.status, again.body, again.etag) != (response.status, response.body, response.etag):
                 self.world.kernel.violation(f"{step}: a repeated request was answered otherwise")
-        return told
+        return response
 
-    def watch(self, step: str, path: str, over: Callable[[Any], bool], *, first: float, longest: float) -> Told:
-        """Look at a resource until it is `over`, or is refused: after `first` seconds, and then twice as long each time."""
+    def watch(self, step: str, path: str, is_done: Callable[[Any], bool], *, first: float, longest: float) -> Response:
+        """Look at a resource until it is done, or is refused: after `first` seconds, and then twice as long each time."""
         for look in range(LOOKS):
             seen = self.get(f"{step} {look}", path)
-            if not seen.ok or over(seen.body):
+            if not seen.ok or is_done(seen.body):
                 return seen
             self.world.kernel.sleep(min(first * 2**look, longest))
         self.world.kernel.violation(f"{self.name}: {step}: it was never over")
         return seen
 
-    def call(self, step: str, method: str, path: str, body: Any = None, *, if_match: str | None = None) -> Told:
+    def call(self, step: str, method: str, path: str, body: Any = None, *, if_match: str | None = None) -> Response:
         """One request, made again until there is an answer that says what became of it."""
         kernel = self.world.kernel
         name = f"{self.name}: {step}"
@@ -84,13 +84,13 @@ class Client:
             answer = self._send(request)
             if not _undecided(answer):
                 parsed = json.loads(answer.body) if answer.body else None
-                told = Told(name, method, path, answer.status, parsed, answer.headers.get("ETag", ""))
+                response = Response(name, method, path, answer.status, parsed, answer.headers.get("ETag", ""))
                 kernel.log(name, f"is told {answer.status}", parsed)
-                self.world.told.append(told)
-                return told
-            kernel.sleep(min(1 + attempt + kernel.faults.chance(name, attempt, "pause"), 15))
+                self.world.responses.append(response)
+                return response
+            kernel.sleep(min(1 + attempt + kernel.faults.draw(name, attempt, "pause"), 15))
         kernel.violation(f"{name} never got an answer")
-        return Told(name, method, path, 0, None, "")
+        return Response(name, method, path, 0, None, "")
 
     def _send(self, request: Outgoing) -> Answer:
         kernel = self.world.kernel

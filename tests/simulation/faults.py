@@ -86,7 +86,7 @@ class Faults:
         faults.healed, faults.outages, faults.receiver_outage = True, {}, timedelta(0)
         return faults
 
-    def chance(self, *of: object) -> float:
+    def draw(self, *of: object) -> float:
         """A number in [0, 1) that depends on the seed and `of`, and on nothing else."""
         return zlib.crc32("/".join(map(str, (self._seed, *of))).encode()) / 2**32
 
@@ -99,10 +99,10 @@ class Faults:
         if self.healed:
             return False
         if self._aimed:
-            struck = self.passed[failpoint] == 1 and self.chance(failpoint, kind) < _AIM
+            struck = self.passed[failpoint] == 1 and self.draw(failpoint, kind) < _AIM
         else:
             rate = self.rates[kind] * weight
-            struck = rate > 0 and self.chance(invocation, point, kind) < rate
+            struck = rate > 0 and self.draw(invocation, point, kind) < rate
         return struck and self.record(Fault(kind, invocation, point), failpoint)
 
     def record(self, fault: Fault, failpoint: str) -> bool:

@@ -197,14 +197,14 @@ class Fleet:
             return True
 
         faults.passed[f"edge {request.edge}"] += 1
-        latency = 0.002 + 0.05 * faults.chance(edge, "latency")
+        latency = 0.002 + 0.05 * faults.draw(edge, "latency")
         if strikes("delay", 2):
-            latency = 1 + 60 * faults.chance(edge, "delay")
+            latency = 1 + 60 * faults.draw(edge, "delay")
         reply = (lambda _: None) if strikes("answer_lost") else answer
         if not strikes("drop"):
             kernel.core.after(latency, lambda: self._arrive(label, request, reply))
         if strikes("duplicate"):
-            latency += max(0.0, 10 * faults.chance(edge, "duplicate") - 5)  # half of them at the same moment
+            latency += max(0.0, 10 * faults.draw(edge, "duplicate") - 5)  # half of them at the same moment
             kernel.core.after(latency, lambda: self._arrive(label, request, lambda _: None))
 
     def wake_relay(self) -> None:
@@ -241,16 +241,16 @@ class Fleet:
         """The instance that takes a request; a new one in the place of one that died."""
         function = self.functions.catalog.functions[name]
         slots = min(MAX_INSTANCES, function.max_instances)
-        place = (name, int(slots * self.kernel.faults.chance(label, self.kernel.counts.get(label, 0), "instance")))
-        found = self.instances.get(place)
+        slot = (name, int(slots * self.kernel.faults.draw(label, self.kernel.counts.get(label, 0), "instance")))
+        found = self.instances.get(slot)
         if found is None or found.dead:
-            found = self.instances[place] = self._start(name, function, len(self.instances))
+            found = self.instances[slot] = self._start(name, function, len(self.instances))
         return found
 
     def _start(self, name: str, function: Function, number: int) -> Instance:
         faults, skew = self.kernel.faults, 0.0
         if faults.strikes("skew", f"{name}/{number}/{self.kernel.counts.get('instances', 0)}", 0, "clock", weight=3):
-            skew = SKEW * (2 * faults.chance(name, number, "skew") - 1)
+            skew = SKEW * (2 * faults.draw(name, number, "skew") - 1)
         self.kernel.counts["instances"] = self.kernel.counts.get("instances", 0) + 1
         database = None
         if function.database:

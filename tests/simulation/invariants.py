@@ -98,14 +98,14 @@ _UNFINISHED = {
 
 def at_rest(world: "World") -> list[str]:
     """Every rule that is broken at the end of a run."""
-    facts = _Facts(world)
-    rules = (facts.delivery, facts.audit, facts.documents, facts.trades, facts.inboxes, facts.webhooks, facts.answers)
+    state = _FinalState(world)
+    rules = (state.delivery, state.audit, state.documents, state.trades, state.inboxes, state.webhooks, state.answers)
     found = [violation for rule in rules for violation in rule()]
     of_capabilities = (consents.broken, gradings.broken, exports.broken, erasures.broken, retention.broken)
     return found + [violation for broken in of_capabilities for violation in broken(world)]
 
 
-class _Facts:
+class _FinalState:
     """What the run left behind, read once."""
 
     def __init__(self, world: "World") -> None:
@@ -150,10 +150,10 @@ class _Facts:
                 earliest=YESTERDAY,
             )
         }
-        told = {event.id: (event.type, event.subject, event.sequence, event.data) for event in self._events}
-        for event_id in told.keys() | kept.keys():
-            if told.get(event_id) != kept.get(event_id):
-                yield f"the audit trail differs: {told.get(event_id)} became {kept.get(event_id)}"
+        published = {event.id: (event.type, event.subject, event.sequence, event.data) for event in self._events}
+        for event_id in published.keys() | kept.keys():
+            if published.get(event_id) != kept.get(event_id):
+                yield f"the audit trail differs: {published.get(event_id)} became {kept.get(event_id)}"
 
     def documents(self) -> Iterator[str]:
         """Each document is the fold of its events."""
@@ -201,15 +201,15 @@ class _Facts:
             "SELECT id, version, status, price_paise, lot FROM trades WHERE created_at >= :earliest ORDER BY id",
             earliest=YESTERDAY,
         ):
-            told = by_trade.pop(trade_id, [])
-            if [event.sequence for event in told] != list(range(1, version + 1)) or steps[trade_id] != list(
+            events = by_trade.pop(trade_id, [])
+            if [event.sequence for event in events] != list(range(1, version + 1)) or steps[trade_id] != list(
                 range(1, version + 1)
             ):
-                yield f"a trade at version {version} has {len(told)} events and {len(steps[trade_id])} steps"
+                yield f"a trade at version {version} has {len(events)} events and {len(steps[trade_id])} steps"
                 continue
-            if STATUS.get(told[-1].type) != status:
-                yield f"a trade is {status} after {told[-1].type}"
-            for event in told:
+            if STATUS.get(events[-1].type) != status:
+                yield f"a trade is {status} after {events[-1].type}"
+            for event in events:
                 if event.type == "trade.matched.v1" and event.data["price"]["paise"] != price:
                     yield "a trade has another price than was matched"
                 if event.type == "trade.quality_decided.v1" and event.data["by"] != "buyer":
@@ -243,7 +243,11 @@ class _Facts:
         ):
             attempts[message_id].append(attempt)
         messages = set()
-        recovered = {told.path.split("/")[3] for told in self._world.told if told.ok and told.path.endswith("/recover")}
+        recovered = {
+            response.path.split("/")[3]
+            for response in self._world.responses
+            if response.ok and response.path.endswith("/recover")
+        }
         for message_id, endpoint_id, event_id, status, count, earlier, lease in self._run(
             """SELECT id, endpoint_id, CASE WHEN event_type <> 'webhook.test' THEN event_id END, status, attempt_count,
                  earlier_attempts, lease_token
@@ -283,19 +287,21 @@ class _Facts:
     def answers(self) -> Iterator[str]:
         """What clients were told is so: the version exists, and of a trade it is what they were told."""
         versions = {(str(event.subject), event.sequence): event for event in self._events}
-        for told in self._world.told:
-            if not told.ok or not isinstance(told.body, dict) or told.method != "POST":
+        for response in self._world.responses:
+            if not response.ok or not isinstance(response.body, dict) or response.method != "POST":
                 continue
-            if not told.path.startswith(TOLD) or told.path.endswith("/download-link"):
+            if not response.path.startswith(AGGREGATES) or response.path.endswith("/download-link"):
                 continue
-            event = versions.get((told.body["id"], told.body["version"]))
+            event = versions.get((response.body["id"], response.body["version"]))
             if event is None:
-                yield f"{told.step} was told of version {told.body['version']}, which is not there"
-            elif told.path.startswith("/v1/trades") and _instant(told.body["updated_at"]) != clock.rfc3339(event.time):
-                yield f"{told.step} was told of a change that was another's"
+                yield f"{response.step} was told of version {response.body['version']}, which is not there"
+            elif response.path.startswith("/v1/trades") and _instant(response.body["updated_at"]) != clock.rfc3339(
+                event.time
+            ):
+                yield f"{response.step} was told of a change that was another's"
 
 
-TOLD = ("/v1/trades", "/v1/partners", "/v1/gradings", "/v1/exports", "/v1/erasures", "/v1/retention-sweeps")
+AGGREGATES = ("/v1/trades", "/v1/partners", "/v1/gradings", "/v1/exports", "/v1/erasures", "/v1/retention-sweeps")
 """What has an id, a version, and an event for each of them."""
 PAUSED = 3
 """The version of an endpoint that was disabled and enabled once, and not by itself since."""

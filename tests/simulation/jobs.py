@@ -17,7 +17,7 @@ def find(name: str) -> tuple[int, str] | None:
     return None
 
 
-def tell(name: str) -> tuple[int, int, list[str]]:
+def shrunk_story(name: str) -> tuple[int, int, list[str]]:
     """Find a mutant and shrink what found it: how many faults there were and are, and the story."""
     here = bench.here()
     with mutated(here, next(mutant for mutant in MUTANTS if mutant.name == name)):

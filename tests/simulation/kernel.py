@@ -142,7 +142,7 @@ class Kernel:
         if not self.faults.healed:
             self.faults.passed[f"{task.function}: {name}"] += 1
         if self.strikes("freeze", name, weight=0.25):
-            self.sleep(20 + 100 * self.faults.chance(task.key, task.points, "length"))
+            self.sleep(20 + 100 * self.faults.draw(task.key, task.points, "length"))
         if self.strikes("crash", name, weight=0.5):
             raise Crash
         return task

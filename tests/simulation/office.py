@@ -98,13 +98,13 @@ class Office:
         def script() -> None:
             world = self._world
             hold_id = retention_sweep.hold(world, self._officer, str(number), **name)
-            named = [one for one in world.history if one.kind.name != "key" and one.partner_id == aged.partner_id]
-            kept = [one for one in (named if whole else [aged]) if one.left(world)]
+            candidates = [one for one in world.history if one.kind.name != "key" and one.partner_id == aged.partner_id]
+            kept = [one for one in (candidates if whole else [aged]) if one.left(world)]
             if not hold_id:
                 # No index leads from a partner to its events.
-                there = [one.kind.name for one in kept if not (whole and one.kind.name == "event")]
-                if there:
-                    world.kernel.violation(f"a hold on {', '.join(there)} was refused, which is there")
+                existing = [one.kind.name for one in kept if not (whole and one.kind.name == "event")]
+                if existing:
+                    world.kernel.violation(f"a hold on {', '.join(existing)} was refused, which is there")
                 return
             world.held |= {(number, one.id): one.left(world) for one in kept}
             if seconds is None:

@@ -50,7 +50,7 @@ class Service:
         name = f"{self.name}.{operation}"
         task = self.kernel.point(name)
         if self._seconds:
-            self.kernel.sleep(self._seconds * self.kernel.faults.chance(task.key, task.points, "takes"))
+            self.kernel.sleep(self._seconds * self.kernel.faults.draw(task.key, task.points, "takes"))
         if self._outage is not None and self._outage[0] <= self.kernel.core.now() < self._outage[1]:
             fault = ("outage", task.key, task.points)
             self.kernel.log(task.key, f"FAULT {self.name} is down")
@@ -86,7 +86,7 @@ class Bus(Service):
         taken = len(messages)
         if self.kernel.strikes("partial", name):
             # Nothing after the first failure is taken, so that no event overtakes an earlier one of its key.
-            taken = int(len(messages) * self.kernel.faults.chance(self.kernel.alive().key, "taken"))
+            taken = int(len(messages) * self.kernel.faults.draw(self.kernel.alive().key, "taken"))
         self._publish(topic, messages[:taken])
         try:
             self.after(name)

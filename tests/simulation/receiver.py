@@ -71,7 +71,7 @@ class Receiver:
         if kernel.strikes("receiver_hostile", "sender.post", weight=3):
             return self._hostile(task)
         inbox.taken.add(message_id)
-        return Reply(200, seconds=0.05 + kernel.faults.chance(task.key, "latency"))
+        return Reply(200, seconds=0.05 + kernel.faults.draw(task.key, "latency"))
 
     def _hostile(self, task: Task) -> Reply:
         replies = (
@@ -82,7 +82,7 @@ class Receiver:
             Reply(410),
             Reply(200, "timeout", body="x" * 16_384, seconds=15),
         )
-        return replies[int(self._kernel.faults.chance(task.key, "hostile") * len(replies))]
+        return replies[int(self._kernel.faults.draw(task.key, "hostile") * len(replies))]
 
 
 def _verifies(secrets: list[str], headers: Mapping[str, str], body: bytes) -> bool:

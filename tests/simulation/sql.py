@@ -322,11 +322,11 @@ class Connection:
         task = self.user = kernel.point(name)
         self._alive()
         if kernel.strikes("restart", name, weight=0.1):
-            self._database.restart(20 * kernel.faults.chance(task.key, task.points, "restart"))
+            self._database.restart(20 * kernel.faults.draw(task.key, task.points, "restart"))
         if kernel.strikes("connection_drop", name):
             self.kill()
-        if kernel.faults.chance(task.key, task.points, "slow") < kernel.faults.slow:
-            kernel.sleep(SLOW * kernel.faults.chance(task.key, task.points, "takes"))
+        if kernel.faults.draw(task.key, task.points, "slow") < kernel.faults.slow:
+            kernel.sleep(SLOW * kernel.faults.draw(task.key, task.points, "takes"))
         backend = self._alive()
         commits = statement == "COMMIT" or (not self.in_transaction and not statement.startswith(("SELECT", "BEGIN")))
         if commits and kernel.strikes("commit_lost", name):

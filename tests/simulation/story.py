@@ -16,9 +16,9 @@ _LAST = 60
 def story(result: Result) -> Iterator[str]:
     """Every change, call and fault, without what was only read; the last ones if there are many."""
     lines = [line for line in result.lines or () if not line[2].startswith(_NOISE)]
-    told = lines[-_LAST:]
+    latest = lines[-_LAST:]
     early = [line for line in lines[:-_LAST] if "FAULT" in line[2]]
-    for at, who, what in [*early, *told]:
+    for at, who, what in [*early, *latest]:
         yield f"{_clock(at - START)}  {who}: {what}"[:WIDTH]
     yield from (f"broken: {violation}" for violation in dict.fromkeys(result.violations))
     for kind in sorted({fault.kind for fault in result.faults}):

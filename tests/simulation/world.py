@@ -10,7 +10,7 @@ from uuid import UUID
 
 from local_cloud.core import Answer, Outgoing
 from tests.simulation import files, invariants, ports
-from tests.simulation.client import Told
+from tests.simulation.client import Response
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.fleet import Fleet, Functions, Ports
@@ -30,7 +30,7 @@ class World:
     functions: Functions
     server: Server
     receiver: Receiver
-    told: list[Told] = field(default_factory=list[Told])
+    responses: list[Response] = field(default_factory=list[Response])
     erased: dict[UUID, Any] = field(default_factory=dict[UUID, Any])
     """The partners whose erasure was asked for."""
     history: list[Any] = field(default_factory=list[Any])

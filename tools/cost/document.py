@@ -46,13 +46,13 @@ def document(catalog: Catalog, prices: Prices, set_to: Production) -> str:
 
 def _answer(catalog: Catalog, prices: Prices, set_to: Production) -> Iterator[str]:
     seed = seed_inr(catalog, prices, set_to)
-    over = seed - LIMIT_INR
+    excess = seed - LIMIT_INR
     yield f"The seed load costs **INR {seed:,}** a month in {prices.region}, excluding tax; the limit is INR {LIMIT_INR:,}."
-    if over > 0:
-        yield f"That is INR {over:,} over the limit. Each of these changes alone brings the cost within it:"
+    if excess > 0:
+        yield f"That is INR {excess:,} over the limit. Each of these changes alone brings the cost within it:"
         yield ""
         for option in savings(catalog, prices, set_to):
-            if option.inr <= -over:
+            if option.inr <= -excess:
                 yield f"- {option.change}: INR {seed + round(option.inr):,} a month, for {option.effect}"
     else:
         rate = prices.inr_per_usd * LIMIT_INR / seed

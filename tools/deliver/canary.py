@@ -89,7 +89,7 @@ class Doing:
     ask: Callable[[], list[str]]
     """Ask the system from outside; what did not answer as it should."""
     wait: Callable[[], None]
-    tell: Callable[[str], None] = print
+    report: Callable[[str], None] = print
 
 
 def walk(changes: list[Change], objective: Objective, doing: Doing, looks: int = 10) -> bool:
@@ -120,7 +120,9 @@ def _stage(changes: list[Change], percent: int, objective: Objective, doing: Doi
         verdicts = {change: decide(*figures, objective) for change, figures in seen.items()}
         for change, verdict in verdicts.items():
             if verdict is Verdict.ROLL_BACK:
-                doing.tell(f"{change.new} at {percent}%: {seen[change][1]}, before it {seen[change][0]}: rolling back")
+                doing.report(
+                    f"{change.new} at {percent}%: {seen[change][1]}, before it {seen[change][0]}: rolling back"
+                )
                 return False
         waiting = [change for change, verdict in verdicts.items() if verdict is Verdict.WAIT]
         if not waiting:
@@ -128,13 +130,13 @@ def _stage(changes: list[Change], percent: int, objective: Objective, doing: Doi
     else:
         failing = [change for change in waiting if seen[change][1].failures]
         for change in failing:
-            doing.tell(f"{change.new} at {percent}%: {seen[change][1]}, no clear answer: rolling back")
+            doing.report(f"{change.new} at {percent}%: {seen[change][1]}, no clear answer: rolling back")
         if failing:
             return False
     if wrong := doing.ask():
-        doing.tell("\n".join([f"at {percent}%, from outside: rolling back", *wrong]))
+        doing.report("\n".join([f"at {percent}%, from outside: rolling back", *wrong]))
         return False
-    doing.tell(f"{percent}% of the calls: kept")
+    doing.report(f"{percent}% of the calls: kept")
     return True
 
 

@@ -127,5 +127,5 @@ def _newest(series: dict[str, Any]) -> float:
     return float(value.get("doubleValue", value.get("int64Value", 0)))
 
 
-def _timestamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _timestamp(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

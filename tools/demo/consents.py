@@ -16,8 +16,8 @@ def play(day: Day) -> None:
     with day.screen.step("Each reads the notice in its language and decides purpose by purpose") as seen:
         ginner = decide(day.ginner, "gu", ai_processing="granted", analytics="granted", marketing="denied")
         mill = decide(day.mill, "en", analytics="granted", data_sharing="denied")
-        seen.append(f"ginner, notice in Gujarati: {_told(ginner)}")
-        seen.append(f"mill, notice in English: {_told(mill)}")
+        seen.append(f"ginner, notice in Gujarati: {_outcomes(ginner)}")
+        seen.append(f"mill, notice in English: {_outcomes(mill)}")
     with day.screen.step("The ginner verifies its receipt with the published key") as seen:
         records = verified(day.ginner, ginner["receipt"])["records"]
         for before, record in pairwise(records):
@@ -48,5 +48,5 @@ def _hash(record: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _told(answer: dict[str, Any]) -> str:
+def _outcomes(answer: dict[str, Any]) -> str:
     return ", ".join(f"{one['purpose']} {one['decision']}" for one in answer["outcomes"])

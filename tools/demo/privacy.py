@@ -29,10 +29,10 @@ def _withdraw(day: Day) -> None:
         image = grading.announcement(photograph(grading.SCENE, grading.CAMERA).data)
         refused = ginner.owner.post("/v1/gradings", image, expect=403)
         dispatches = day.staff("dpo").get("/v1/consent-dispatches?status=open").body["data"]
-        told = sorted({one["processor"] for one in dispatches if one["principal_id"] == str(ginner.id)})
+        notified = sorted({one["processor"] for one in dispatches if one["principal_id"] == str(ginner.id)})
         seen.append(f"an image: {refused.status}, {refused.body['detail']}")
-        expect(told == ["product-analytics"], f"to be told to stop: {told}")
-        seen.append(f"to be told to stop: {', '.join(told)}")
+        expect(notified == ["product-analytics"], f"to be told to stop: {notified}")
+        seen.append(f"to be told to stop: {', '.join(notified)}")
 
 
 def _export(day: Day) -> None:

@@ -28,10 +28,10 @@ def play(day: Day, changes: Changes) -> str:
     return trade_id
 
 
-def _take(client: Client, trade_id: str, event_type: str, **facts: Any) -> dict[str, Any]:
+def _take(client: Client, trade_id: str, event_type: str, **details: Any) -> dict[str, Any]:
     """Take a step at the version that the trade has; the trade after it."""
     path = f"/v1/trades/{trade_id}"
-    event = {"type": event_type, "expected_version": client.get(path).body["version"], **facts}
+    event = {"type": event_type, "expected_version": client.get(path).body["version"], **details}
     return client.post(f"{path}/events", {"event": event}, expect=201).body
 
 
@@ -96,7 +96,7 @@ def _settle(day: Day, trade_id: str) -> None:
             (mill, "delivered", {"bales": LOT["bales"]}),
             (mill, "settlement_accepted", {}),
         ]
-        passed = [_take(client, trade_id, event_type, **facts) for client, event_type, facts in steps]
+        passed = [_take(client, trade_id, event_type, **details) for client, event_type, details in steps]
         expect(passed[-1]["status"] == "SETTLED", f"the trade is {passed[-1]['status']}")
         seen.append(" → ".join(trade["status"] for trade in passed))
 

@@ -84,8 +84,8 @@ def play(day: Day, subscriptions: Subscriptions, trade_id: str) -> None:
 def _taken(day: Day, subscription: Subscription, trade_id: str) -> dict[str, dict[str, Any]]:
     """What was told of the trade and answered 200, by event type."""
     deliveries = [one for one in day.client.get(subscription.receiver).body["data"] if one["status"] == 200]
-    told = [(json.loads(delivery["body"]), delivery) for delivery in deliveries]
-    return {event["type"]: delivery for event, delivery in told if event["subject"] == trade_id}
+    received = [(json.loads(delivery["body"]), delivery) for delivery in deliveries]
+    return {event["type"]: delivery for event, delivery in received if event["subject"] == trade_id}
 
 
 def _signed(secret: str, delivery: dict[str, Any]) -> bool:

@@ -44,8 +44,8 @@ def envelope(model: type[EventData], data: Schema) -> Schema:
     }
     properties: dict[str, Schema] = {}
     for name, schema in fields.items():
-        told = {"const": constants[name]} if name in constants else data if name == "data" else _written(schema)
-        properties[name] = told | {"description": ATTRIBUTES[name]}
+        attribute = {"const": constants[name]} if name in constants else data if name == "data" else _written(schema)
+        properties[name] = attribute | {"description": ATTRIBUTES[name]}
     return {
         "description": description(model),
         "type": "object",

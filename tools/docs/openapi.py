@@ -231,8 +231,8 @@ def _delivery(model: type[EventData], references: References) -> dict[str, Any]:
         "tags": [model.topic],
         "summary": description(model),
         "parameters": [
-            {"name": name, "in": "header", "required": True, "description": told, "schema": {"type": "string"}}
-            for name, told in _WEBHOOK_HEADERS.items()
+            {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+            for name, text in _WEBHOOK_HEADERS.items()
         ],
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "responses": {"2XX": {"description": "Taken. After any other answer, or none, it is sent again"}},
@@ -245,5 +245,5 @@ def check_names(operations: list[Operation]) -> None:
     for operation in operations:
         other = seen.setdefault(operation.name, operation)
         if other is not operation:
-            places = f"{other.method} {other.path} and {operation.method} {operation.path}"
-            raise DuplicateOperation(f"{places} are both named {operation.name}: rename one of the views")
+            routes = f"{other.method} {other.path} and {operation.method} {operation.path}"
+            raise DuplicateOperation(f"{routes} are both named {operation.name}: rename one of the views")

@@ -62,12 +62,12 @@ def table(state: dict[str, Any]) -> str:
     for resource in resources(state["values"]["root_module"]):
         if resource["type"].endswith("_iam_member"):
             values, reason = resource["values"], why[resource["type"], resource["name"]]
-            members[reason, _role(values["role"]), _place(resource)].add(_member(values["member"]))
-    places: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for (reason, role, place), who in members.items():
-        places[reason, ", ".join(sorted(who)), role].add(place)
+            members[reason, _role(values["role"]), _target(resource)].add(_member(values["member"]))
+    targets: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for (reason, role, target), who in members.items():
+        targets[reason, ", ".join(sorted(who)), role].add(target)
     roles: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for (reason, who, role), on in places.items():
+    for (reason, who, role), on in targets.items():
         roles[reason, who, _listed(on)].add(role)
     lines = ["| who | may | on | why |", "|---|---|---|---|"]
     lines += [f"| {who} | {', '.join(sorted(may))} | {on} | {why} |" for (why, who, on), may in sorted(roles.items())]
@@ -84,7 +84,7 @@ def _role(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _place(resource: dict[str, Any]) -> str:
+def _target(resource: dict[str, Any]) -> str:
     """What a grant is on: its kind and, after a colon, its name."""
     kind = resource["type"].removeprefix("google_").removesuffix("_iam_member")
     if kind == "project":
@@ -93,10 +93,10 @@ def _place(resource: dict[str, Any]) -> str:
     return f"{_KINDS[kind]}:{name}"
 
 
-def _listed(places: set[str]) -> str:
+def _listed(targets: set[str]) -> str:
     by_kind: dict[str, list[str]] = defaultdict(list)
-    for place in sorted(places):
-        kind, _, name = place.partition(":")
+    for target in sorted(targets):
+        kind, _, name = target.partition(":")
         by_kind[kind] += [f"`{name}`"] if name else []
     return "; ".join(f"{kind} {', '.join(names)}".strip() for kind, names in by_kind.items())
 

@@ -115,14 +115,14 @@ class Cloud:
         reads, path = facts.SECRETS
         if kind != reads:
             return None
-        account, asked = _dig(value, path), _dig(value, "service_config.secret_environment_variables.secret")
+        account, secret_id = _dig(value, path), _dig(value, "service_config.secret_environment_variables.secret")
         granted = {
             other["secret_id"].rpartition("/")[2]
             for (of, _), other in self._resources.items()
             if of == "google_secret_manager_secret_iam_member" and other["member"] == f"serviceAccount:{account}"
         }
-        if asked and asked not in granted:
-            return f"Error 400: {kind} {value['id']}: {account} may not read the secret {asked}"
+        if secret_id and secret_id not in granted:
+            return f"Error 400: {kind} {value['id']}: {account} may not read the secret {secret_id}"
         return None
 
 
@@ -213,8 +213,8 @@ class Provider(rpc.ProviderServicer):
 
     def ImportResourceState(self, request: Any, context: Any) -> Any:
         kind = request.type_name
-        named = re.fullmatch(facts.IMPORTED.get(kind, "(?!)"), request.id)
-        value = self._cloud.clone(kind, named.groupdict()) if named else None
+        identity = re.fullmatch(facts.IMPORTED.get(kind, "(?!)"), request.id)
+        value = self._cloud.clone(kind, identity.groupdict()) if identity else None
         if value is None:
             return pb.ImportResourceState.Response(diagnostics=[_error(f"there is no {kind} {request.id} to import")])
         computed = ("id", "connection_name", "private_ip_address")

@@ -91,7 +91,7 @@ def grade(measurements: Iterable[Measurement], extraneous: ClassingCode | None =
             grade=None,
             confidence=Decimal(0),
             policy=rules.version,
-            reasons=["no property graded by the policy was measured", *_told(extraneous)],
+            reasons=["no property graded by the policy was measured", *_remarks(extraneous)],
         )
     labels: dict[AxisName, PlatformGradeLabel] = {axis: _label(rules, axis, one.value) for axis, one in graded.items()}
     cap = rules.caps.get(extraneous.code, LABELS[0]) if extraneous else LABELS[0]
@@ -101,25 +101,25 @@ def grade(measurements: Iterable[Measurement], extraneous: ClassingCode | None =
         for axis, label in labels.items()
         if label == worst
     ]
-    reasons += [f"{told}: no better than {cap}" if cap != LABELS[0] else told for told in _told(extraneous)]
+    reasons += [f"{remark}: no better than {cap}" if cap != LABELS[0] else remark for remark in _remarks(extraneous)]
     missing = [axis for axis in rules.bands if axis not in graded]
     if missing:
         reasons.append("not measured: " + ", ".join(missing))
     coverage = sum(rules.weights[axis] for axis in graded) / sum(rules.weights.values())
-    of_each = chances(graded.values())
+    of_each = probabilities(graded.values())
     # What a classer saw is there when it is measured again: of the grades that are better than the cap, each ends at it.
     better = LABELS[: LABELS.index(worst)] if worst == cap else ()
     confidence = coverage * (of_each[worst] + sum(of_each[label] for label in better))
     return PlatformGrade(grade=worst, confidence=Decimal(f"{confidence:.2f}"), policy=rules.version, reasons=reasons)
 
 
-def _told(extraneous: ClassingCode | None) -> list[str]:
+def _remarks(extraneous: ClassingCode | None) -> list[str]:
     if extraneous is None:
         return []
     return [f"extraneous matter {extraneous.code}" + (f", {extraneous.name}" if extraneous.name else "")]
 
 
-def chances(graded: Iterable[Measurement]) -> dict[PlatformGradeLabel, float]:
+def probabilities(graded: Iterable[Measurement]) -> dict[PlatformGradeLabel, float]:
     """The probability of each grade if all that the policy grades of this were measured again; together they are 1."""
     rules, found, better = policy(), dict[PlatformGradeLabel, float](), 0.0
     measured = list(graded)

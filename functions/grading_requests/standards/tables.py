@@ -46,9 +46,9 @@ class Table:
     def classify(self, value: Decimal) -> AxisClass:
         """The class of `value`, as it is reported: between multiples of `step` the bands leave no gap."""
         band = next(band for band in self.bands if band.high is None or value <= band.high)
-        return self.named(band.label)
+        return self.axis_class(band.label)
 
-    def named(self, label: str) -> AxisClass:
+    def axis_class(self, label: str) -> AxisClass:
         return AxisClass(label=label, table=self.name, version=self.version, source=self.source)
 
 
@@ -95,7 +95,7 @@ def classes(axis: AxisName, value: Decimal, length_mm: Decimal | None = None) ->
 def staple(code: str) -> AxisClass | None:
     """A staple as a record states it, in 32nds of an inch; None if there is no such class."""
     table = next(table for table in tables() if table.name == STAPLE_TABLE)
-    return table.named(code) if code in {band.label for band in table.bands} else None
+    return table.axis_class(code) if code in {band.label for band in table.bands} else None
 
 
 def color_grade(code: str | None) -> ColorGrade:

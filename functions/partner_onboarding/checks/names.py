@@ -101,8 +101,8 @@ def _read(name: str) -> _Name:
             words, legal_form = words[: -len(ending)], form
             break
     kept = tuple(word for word in words if word not in table().ignored)
-    told = tuple(_expand(word) for word in kept or words)
-    return _Name(told, legal_form, frozenset({_joined(told), _joined(words)}), _LATIN.search(plain) is not None)
+    expanded = tuple(_expand(word) for word in kept or words)
+    return _Name(expanded, legal_form, frozenset({_joined(expanded), _joined(words)}), _LATIN.search(plain) is not None)
 
 
 def _expand(word: str) -> str:

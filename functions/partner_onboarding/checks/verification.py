@@ -220,8 +220,8 @@ def _record(database: Database, keyring: Keyring, task: CheckTask, one: Check, v
         checks = store.checks(db, task.partner_id, task.submission)
         if any(other.result is None for other in checks):
             return False
-        asked = _to_mend(checks)
-        return _move(db, account, "hold" if asked else "end_checks", asked)
+        clarifications = _to_mend(checks)
+        return _move(db, account, "hold" if clarifications else "end_checks", clarifications)
 
 
 def _to_mend(checks: Sequence[Check]) -> list[Clarification]:
@@ -237,15 +237,15 @@ def _waits(account: Account, task: CheckTask) -> bool:
     return account.status == "verifying" and account.submission == task.submission
 
 
-def _move(db: Session, account: Account, name: str, asked: Sequence[Clarification] = ()) -> bool:
+def _move(db: Session, account: Account, name: str, clarifications: Sequence[Clarification] = ()) -> bool:
     """Take a step of the platform's own; False if somebody changed the partner first."""
     step, now = lifecycle.step(name, account.status), clock.now()
     after = replace(account, version=account.version + 1, status=step.target, updated_at=now)
-    told: dict[str, object] = {"partner_id": account.id, "partner_type": account.type}
-    if asked:
-        after = requirements.with_clarifications(after, asked, now)
-        told["clarifications"] = list(asked)
-    data = step.event.model_validate(told)
+    data_fields: dict[str, object] = {"partner_id": account.id, "partner_type": account.type}
+    if clarifications:
+        after = requirements.with_clarifications(after, clarifications, now)
+        data_fields["clarifications"] = list(clarifications)
+    data = step.event.model_validate(data_fields)
     try:
         outbox.commit(db, store.move(after, service.event(after, data)))
     except VersionConflict:

@@ -47,12 +47,12 @@ def refuse(body: Any) -> None:
     The fault points to where it stands, without the number: to the object around it, where it is a member's name.
     The SHA-256 of a file is left out: of 370 hashes one has twelve such digits, and its file has no other.
     """
-    faults = [FieldError(pointer, "aadhaar", MESSAGE) for pointer in sorted(set(_places(body)))]
+    faults = [FieldError(pointer, "aadhaar", MESSAGE) for pointer in sorted(set(_pointers(body)))]
     if faults:
         raise Invalid(MESSAGE, errors=faults)
 
 
-def _places(body: Any) -> Iterator[str]:
+def _pointers(body: Any) -> Iterator[str]:
     # Not recursive: a body may be nested deeper than calls may be.
     pending: list[tuple[str, Any]] = [("", body)]
     while pending:

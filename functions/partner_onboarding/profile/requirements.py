@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kapas.errors import FieldError, Invalid
 
-from ..records import Account, Asked, Document
+from ..records import Account, Document, OpenClarification
 from ..review_schemas import Clarification
 from ..schemas import (
     CheckKind,
@@ -85,12 +85,12 @@ def compute(
 ) -> Requirements:
     """What stands between the partner and its activation. `pending` are the checks that are under way."""
     uploaded = {f"documents.{document.kind}" for document in documents if document.status == "uploaded"}
-    missing = [field for field in _asked_for(account, profile) if not _is_there(field, profile, uploaded)]
-    asked = [one for one in account.clarifications if not _is_answered(one, documents)]
+    missing = [field for field in _required(account, profile) if not _is_present(field, profile, uploaded)]
+    clarifications = [one for one in account.clarifications if not _is_answered(one, documents)]
     open_ = account.status in ("created", "requirements_due", "needs_clarification")
-    due = list(dict.fromkeys([*missing, *(one.field for one in asked)])) if open_ else []
+    due = list(dict.fromkeys([*missing, *(one.field for one in clarifications)])) if open_ else []
     contradicting = identifiers.contradictions(profile, account.constitution, table().pan_entities, now)
-    found = [*contradicting, *(Finding(one.field, one.reason_code) for one in asked)]
+    found = [*contradicting, *(Finding(one.field, one.reason_code) for one in clarifications)]
     overdue = account.due_at is not None and account.due_at <= now
     return Requirements(
         currently_due=due,
@@ -106,7 +106,7 @@ def with_clarifications(account: Account, clarifications: Sequence[Clarification
     """The partner after these clarifications are requested, with the deadline for its answer."""
     return replace(
         account,
-        clarifications=tuple(Asked(one.field, one.reason_code, now) for one in clarifications),
+        clarifications=tuple(OpenClarification(one.field, one.reason_code, now) for one in clarifications),
         due_at=now + table().clarification,
     )
 
@@ -125,24 +125,24 @@ def checks(profile: PartnerProfile) -> list[CheckKind]:
     return kinds if profile.identifiers.gstin is None else ["gst_registry", *kinds]
 
 
-def still_asked(asked: Sequence[Asked], changed: Sequence[str]) -> list[Asked]:
-    """What is still asked after these fields were changed. Another name of a holder is mended from either side."""
+def unanswered(clarifications: Sequence[OpenClarification], changed: Sequence[str]) -> list[OpenClarification]:
+    """The clarifications that stay open after a change of these fields. A change of either name answers one about both."""
     return [
         one
-        for one in asked
+        for one in clarifications
         if not any(one.field == field or one.field.startswith(f"{field}.") for field in changed)
         and not (one.reason_code.endswith("_name_differs") and "legal_name" in changed)
     ]
 
 
-def confirmed(asked: Sequence[Asked], fields: Sequence[str]) -> tuple[Asked, ...]:
-    """What is still asked when the partner says that these fields hold as they are. Raises `Invalid` for any other."""
-    open_ = {one.field for one in asked if not one.field.startswith("documents.")}
+def confirmed(clarifications: Sequence[OpenClarification], fields: Sequence[str]) -> tuple[OpenClarification, ...]:
+    """The clarifications that stay open after the partner confirms these fields. Raises `Invalid` for any other field."""
+    open_ = {one.field for one in clarifications if not one.field.startswith("documents.")}
     message = "There is no open question about this field, or it is a document: upload that again"
     faults = [FieldError(f"/confirmed/{n}", "unknown", message) for n, field in enumerate(fields) if field not in open_]
     if faults:
         raise Invalid("confirmed names a field without an open question; see errors", errors=faults)
-    return tuple(one for one in asked if one.field not in fields)
+    return tuple(one for one in clarifications if one.field not in fields)
 
 
 def unmet(found: Requirements) -> list[str]:
@@ -150,7 +150,7 @@ def unmet(found: Requirements) -> list[str]:
     return sorted({*found.currently_due, *(error.field for error in found.errors)})
 
 
-def _asked_for(account: Account, profile: PartnerProfile) -> Iterator[str]:
+def _required(account: Account, profile: PartnerProfile) -> Iterator[str]:
     yield from table().always
     yield from table().by_type[account.type]
     # PML Rules r.9(3): the owners of a listed company need not be told. Its CIN begins with L.
@@ -162,7 +162,7 @@ def _asked_for(account: Account, profile: PartnerProfile) -> Iterator[str]:
     )
 
 
-def _is_there(field: str, profile: PartnerProfile, uploaded: set[str]) -> bool:
+def _is_present(field: str, profile: PartnerProfile, uploaded: set[str]) -> bool:
     group, _, name = field.partition(".")
     if group == "documents":
         return field in uploaded
@@ -170,11 +170,11 @@ def _is_there(field: str, profile: PartnerProfile, uploaded: set[str]) -> bool:
     return bool(getattr(value, name) if name else value)
 
 
-def _is_answered(asked: Asked, documents: Sequence[Document]) -> bool:
-    """Whether the document that is asked for was uploaded since."""
-    group, _, kind = asked.field.partition(".")
+def _is_answered(clarification: OpenClarification, documents: Sequence[Document]) -> bool:
+    """Whether the requested document was uploaded since the request."""
+    group, _, kind = clarification.field.partition(".")
     return group == "documents" and any(
-        document.kind == kind and document.status == "uploaded" and document.created_at >= asked.asked_at
+        document.kind == kind and document.status == "uploaded" and document.created_at >= clarification.asked_at
         for document in documents
     )
 

@@ -191,7 +191,7 @@ def _move(
     decision: PartnerDecision,
     *,
     clarifications: Sequence[Clarification] = (),
-    **told: object,
+    **fields: object,
 ) -> Outcome:
     """The step that the decision leads to; `told` is what its event says besides."""
     step, now = lifecycle.step(case.action, case.account.status), decision.decided_at
@@ -199,8 +199,8 @@ def _move(
     after = replace(account, version=account.version + 1, status=step.target, updated_at=now)
     if clarifications:
         after = requirements.with_clarifications(after, clarifications, now)
-        told["clarifications"] = list(clarifications)
-    data = step.event.model_validate({"partner_id": account.id, "partner_type": account.type, **told})
+        fields["clarifications"] = list(clarifications)
+    data = step.event.model_validate({"partner_id": account.id, "partner_type": account.type, **fields})
     change = store.move(after, service.event(after, data), decision=decision)
     return Outcome(change, service.summary(after), after.version)
 

@@ -12,10 +12,10 @@ def governed(rule: RetentionRule, before: Iterable[RetentionRule], alias: str = 
 
 def is_one_of(alias: str, name: str, values: Sequence[str | None]) -> str:
     """The condition that a column has one of these values; None is for a row that has none."""
-    column, named = f"{alias}.{name}", [value for value in values if value is not None]
+    column, literals = f"{alias}.{name}", [value for value in values if value is not None]
     conditions = [f"{column} IS NULL"] if None in values else []
-    if named:
-        conditions.append(f"coalesce({column} IN ({', '.join(map(_literal, named))}), false)")
+    if literals:
+        conditions.append(f"coalesce({column} IN ({', '.join(map(_literal, literals))}), false)")
     return f"({' OR '.join(conditions)})"
 
 

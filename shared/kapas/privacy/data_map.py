@@ -422,13 +422,13 @@ def _subject(path: str) -> Subject:
 def _check(table: Table, tables: Mapping[str, Table]) -> None:
     """Raise `InvalidDataMap` for what no reader of the map could make sense of."""
     where = f"tables.{table.name}"
-    named = [*table.key, *(path.column for path in table.subject), *(rule.column for rule in table.retention)]
-    named += [column.sealed for column in table.sealed] + [
+    referenced = [*table.key, *(path.column for path in table.subject), *(rule.column for rule in table.retention)]
+    referenced += [column.sealed for column in table.sealed] + [
         table.anchor,
         *((*table.files.columns, table.files.when) if table.files else ()),
         table.withheld.column if table.withheld else "",
     ]
-    unknown = sorted({name for name in named if name} - table.columns.keys())
+    unknown = sorted({name for name in referenced if name} - table.columns.keys())
     if unknown:
         raise InvalidDataMap(f"{where} names {', '.join(unknown)}, which it has no entry for")
     parents = {path.parent for path in table.subject} | {column.kept_for for column in table.columns.values()}

@@ -32,7 +32,7 @@ class SqlKeyStore:
             wrapped=key.wrapped,
             at=clock.now(),
         )
-        return _there(self.epoch_key(key.name))
+        return _require(self.epoch_key(key.name))
 
     def replace_epoch_key(self, old: WrappedKey, new: WrappedKey) -> bool:
         replaced = self._db.run(
@@ -62,7 +62,7 @@ class SqlKeyStore:
             wrapped=key.wrapped,
             at=clock.now(),
         )
-        return _there(self.subject_key(key.subject_id))
+        return _require(self.subject_key(key.subject_id))
 
     def replace_subject_key(self, old: SubjectKey, new: SubjectKey) -> bool:
         replaced = self._db.run(
@@ -80,7 +80,7 @@ class SqlKeyStore:
         self._db.run("DELETE FROM subject_keys WHERE subject_id = :subject_id", subject_id=subject_id)
 
 
-def _there(key: K | None) -> K:
+def _require(key: K | None) -> K:
     """The row after its insert. It is missing only if it was deleted at this moment: sealing under it would lose data."""
     if key is None:
         raise Unavailable("The key was deleted while it was being made")

@@ -250,9 +250,9 @@ class Keyring:
         return _open(_cipher(self._epoch_key(row.epoch)), row.wrapped, _subject_context(row.epoch.name, row.subject_id))
 
 
-def epoch_name(moment: datetime) -> str:
+def epoch_name(at: datetime) -> str:
     """The epoch of `moment`: its month in UTC, `2026-11`."""
-    return moment.astimezone(UTC).strftime("%Y-%m")
+    return at.astimezone(UTC).strftime("%Y-%m")
 
 
 def _wrap_data_key(epoch: WrappedKey, epoch_key: bytes, subject_id: UUID, data_key: bytes) -> SubjectKey:

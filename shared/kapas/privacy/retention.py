@@ -103,9 +103,9 @@ def policies() -> Mapping[str, Policy]:
     return {name: _policy(name, entry) for name, entry in data["policies"].items()}
 
 
-def day_of(moment: datetime) -> date:
+def day_of(at: datetime) -> date:
     """The day of `moment` in India."""
-    return moment.astimezone(clock.IST).date()
+    return at.astimezone(clock.IST).date()
 
 
 def financial_year_end(day: date) -> date:

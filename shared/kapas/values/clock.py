@@ -45,6 +45,6 @@ def install(clock: Clock) -> Clock:
     return before
 
 
-def rfc3339(moment: datetime) -> str:
+def rfc3339(at: datetime) -> str:
     """`moment` as an RFC 3339 timestamp in UTC with microseconds, `2026-11-24T06:30:00.000000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

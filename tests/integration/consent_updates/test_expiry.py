@@ -11,7 +11,7 @@ from pg8000.native import Connection
 
 from functions.consent_updates import expiry, notices, processors, service
 from functions.consent_updates.schemas import ConsentsDecide, ConsentState, DispatchQuery
-from functions.consent_updates.service import Desk
+from functions.consent_updates.service import Dependencies
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
 from kapas.platform.db import PLATFORM, Database, Session
@@ -39,27 +39,27 @@ class System:
         self.registrar = registrar
         self.run = admin.run
         self.time = time
-        self.desk = Desk(Keyring(Kms()), Signer(), notices.load(), processors.load())
+        self.dependencies = Dependencies(Keyring(Kms()), Signer(), notices.load(), processors.load())
 
     def register(self) -> Identity:
         """The owner of a partner that has a key."""
         partner_id = ids.uuid7()
         with self.registrar.session(partner_id) as db, db.transaction():
-            self.desk.keyring.create_subject(SqlKeyStore(db), partner_id)
+            self.dependencies.keyring.create_subject(SqlKeyStore(db), partner_id)
         return Identity("owner", partner_id, Role.OWNER, Tier.BASIC)
 
     def decide(self, caller: Identity, meanwhile: Callable[[], None] = lambda: None, **decided: str) -> None:
         """Decide; what happens `meanwhile` does while the ledger is locked."""
-        shown = self.desk.notices.versions["2026-11-01"].notices["en"]
+        shown = self.dependencies.notices.versions["2026-11-01"].notices["en"]
         notice = {"version": shown.version, "language": shown.language, "sha256": shown.sha256}
         body = ConsentsDecide.model_validate(decisions(notice, **decided))
         with self.database.session(caller.partner_id) as db, db.transaction():
-            change = service.decide(db, self.desk, caller, body).change
+            change = service.decide(db, self.dependencies, caller, body).change
             meanwhile()
             outbox.commit(db, change)
 
     def end(self) -> int:
-        return expiry.end(self.database, self.desk.processors)
+        return expiry.end(self.database, self.dependencies.processors)
 
     def restrict(self, caller: Identity) -> None:
         self.run("INSERT INTO restrictions VALUES (:id, 'erasure', :at)", id=caller.partner_id, at=clock.now())
@@ -70,7 +70,7 @@ class System:
             states = service.current(db, subject_id) if at is None else service.as_of(db, subject_id, at)
         return {state.purpose: state for state in states.data}
 
-    def told(self, caller: Identity) -> list[tuple[Any, ...]]:
+    def notified(self, caller: Identity) -> list[tuple[Any, ...]]:
         """Whom a dispatch tells to stop, by which record, and why."""
         rows = self.run(
             """SELECT processor, sequence, reason FROM consent_dispatches WHERE subject_id = :id
@@ -105,7 +105,7 @@ def test_the_end_of_its_year_stops_each_processor_once(system: System) -> None:
     assert not system.states(owner)["marketing"].in_force
     assert system.end() == 1
     assert system.end() == 0
-    assert system.told(owner) == [(name, 1, "expiry") for name in MARKETING]
+    assert system.notified(owner) == [(name, 1, "expiry") for name in MARKETING]
     assert system.expiries(owner) == [["marketing", 1]]
     [(due,)] = system.run("SELECT DISTINCT due_at FROM consent_dispatches WHERE subject_id = :id", id=owner.partner_id)
     assert due == system.time.now + timedelta(days=7)
@@ -121,7 +121,7 @@ def test_a_consent_that_is_given_again_begins_anew(system: System) -> None:
     assert system.end() == 0
     system.time.advance(days=366)
     assert system.end() == 1
-    assert system.told(owner) == [(name, n, "expiry") for n in (1, 2) for name in MARKETING]
+    assert system.notified(owner) == [(name, n, "expiry") for n in (1, 2) for name in MARKETING]
     assert system.expiries(owner) == [["marketing", 1], ["marketing", 1]]
 
 
@@ -132,7 +132,7 @@ def test_a_consent_that_was_given_again_in_time_does_not_end(system: System) -> 
     system.decide(owner, marketing="granted")
     system.time.advance(days=66)
     assert system.end() == 0
-    assert system.told(owner) == []
+    assert system.notified(owner) == []
 
 
 @pytest.mark.parametrize("decision", ["withdrawn", "denied"])
@@ -142,7 +142,7 @@ def test_a_no_after_the_year_tells_nobody_twice(system: System, decision: str) -
     system.time.advance(days=366)
     system.end()
     system.decide(owner, marketing=decision)
-    assert system.told(owner) == [(name, 1, "expiry") for name in MARKETING]
+    assert system.notified(owner) == [(name, 1, "expiry") for name in MARKETING]
 
 
 def test_an_erasure_stops_the_processors_of_what_was_granted(system: System) -> None:
@@ -155,14 +155,14 @@ def test_an_erasure_stops_the_processors_of_what_was_granted(system: System) -> 
     assert system.states(owner, before)["marketing"].in_force
     assert system.end() == 2
     assert system.end() == 0
-    assert system.told(owner) == [
+    assert system.notified(owner) == [
         *((name, 1, "erasure") for name in MARKETING),
         ("product-analytics", 2, "erasure"),
     ]
     system.decide(owner, marketing="withdrawn")
     system.time.advance(days=366)
     assert system.end() == 0
-    assert len(system.told(owner)) == 3
+    assert len(system.notified(owner)) == 3
     assert system.expiries(owner) == []
 
 
@@ -183,7 +183,7 @@ def test_killed_between_two_ends_the_next_run_goes_on(system: System, monkeypatc
             system.end()
     assert len(system.expiries(owner)) == 1
     assert system.end() == 1
-    assert [one[0] for one in system.told(owner)] == [*MARKETING, "finance-partners"]
+    assert [one[0] for one in system.notified(owner)] == [*MARKETING, "finance-partners"]
     assert sorted(system.expiries(owner)) == [["data_sharing", 1], ["marketing", 1]]
 
 
@@ -206,11 +206,11 @@ def test_what_nobody_acknowledges_in_time_is_told_of(system: System, capsys: pyt
 
 
 @pytest.mark.parametrize(
-    ("decision", "told"),
+    ("decision", "notified"),
     [("withdrawn", [(name, 2, "decision") for name in MARKETING]), ("granted", [])],
 )
 def test_of_a_decision_and_an_end_at_once_one_tells(
-    system: System, admin: Connection, decision: str, told: list[Any]
+    system: System, admin: Connection, decision: str, notified: list[Any]
 ) -> None:
     """The end waits for the ledger that the decision holds, and finds that it has come too late."""
     owner = system.register()
@@ -226,7 +226,7 @@ def test_of_a_decision_and_an_end_at_once_one_tells(
 
     system.decide(owner, meanwhile, marketing=decision)
     ending.join(PATIENCE)
-    assert system.told(owner) == told
+    assert system.notified(owner) == notified
     assert system.expiries(owner) == []
 
 
@@ -241,5 +241,5 @@ def test_two_runs_at_once_tell_once(system: System) -> None:
     for run in runs:
         run.join(PATIENCE)
     for owner in owners:
-        assert [one[0] for one in system.told(owner)] == MARKETING
+        assert [one[0] for one in system.notified(owner)] == MARKETING
         assert len(system.expiries(owner)) == 1

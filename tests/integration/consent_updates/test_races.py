@@ -74,7 +74,7 @@ def test_the_ledger_s_time_does_not_run_backwards(cloud: LocalCloud, partner: Pa
     body = module.schemas.ConsentsDecide.model_validate(decisions(shown(partner), marketing="withdrawn"))
     behind = clock.now() - timedelta(hours=1)
     with connected(cloud, "consent_updates", partner.id) as db, db.transaction(), clock.use(lambda: behind):
-        outcome = module.service.decide(db, module.routes.desk(), owner, body)
+        outcome = module.service.decide(db, module.routes.dependencies(), owner, body)
     assert clock.rfc3339(outcome.resource.decided_at) == first
 
 
@@ -96,9 +96,9 @@ class Meanwhile:
 def replace_signer(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
     """To be called after the function made its own: with the first decision."""
     module = cloud.functions.module("consent-updates")
-    desk = module.routes.desk()
-    signer = Meanwhile(desk.signer, happens)
-    monkeypatch.setattr(module.routes, "desk", lambda: replace(desk, signer=signer))
+    dependencies = module.routes.dependencies()
+    signer = Meanwhile(dependencies.signer, happens)
+    monkeypatch.setattr(module.routes, "dependencies", lambda: replace(dependencies, signer=signer))
 
 
 def kill_connections(cloud: LocalCloud) -> None:

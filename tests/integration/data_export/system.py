@@ -150,8 +150,8 @@ class System:
         self.signer = Signer(self.faults)
 
     @property
-    def means(self) -> preparing.Means:
-        return preparing.Means(
+    def dependencies(self) -> preparing.Dependencies:
+        return preparing.Dependencies(
             database=self.database,
             keyring=self.keyring,
             archives=self.archives,
@@ -196,7 +196,7 @@ class System:
 
     def trade(self, seller: UUID, buyer: UUID | None, at: datetime | None = None, status: str = "") -> UUID:
         """A trade with one step: contracted, or without a buyer an open lot, unless it is to have another status."""
-        trade_id, moment = ids.uuid7(), at or clock.now()
+        trade_id, at = ids.uuid7(), at or clock.now()
         self.run(
             """INSERT INTO trades (id, version, status, seller_id, buyer_id, lot, ask_paise, price_paise, price_unit,
                  signed_by, created_at, updated_at)
@@ -207,9 +207,9 @@ class System:
             buyer=buyer,
             price=100 if buyer else None,
             signed_by="buyer" if buyer else None,
-            at=moment,
+            at=at,
         )
-        self.step(trade_id, 1, seller, "seller", moment)
+        self.step(trade_id, 1, seller, "seller", at)
         return trade_id
 
     def step(self, trade_id: UUID, sequence: int, partner_id: UUID, party: str, at: datetime) -> None:
@@ -329,10 +329,10 @@ class System:
 
     def deliver(self, task: Task) -> None:
         if task.function == erasing.HANDLER:
-            means = erasing.Means(self.means, self.documents)
-            erasing.erase(means, ErasureTask.model_validate_json(task.body))
+            dependencies = erasing.Dependencies(self.dependencies, self.documents)
+            erasing.erase(dependencies, ErasureTask.model_validate_json(task.body))
         else:
-            preparing.work(self.means, ExportTask.model_validate_json(task.body))
+            preparing.work(self.dependencies, ExportTask.model_validate_json(task.body))
 
     def work_with_kills(self, at: int) -> bool:
         """Work as `work` does, killed once at the `at`-th thing that it does to another service; whether it came to that."""

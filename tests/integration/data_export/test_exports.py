@@ -370,7 +370,7 @@ settings = FileSettings(function="export-work", project="p", file_signer="s@exam
 database = Database(partial(CoreConnection, "data_export", host="127.0.0.1", port=port, database="postgres"), 1)
 queue = Queue(Faults())
 archives = CloudStorage("exports", settings)
-means = preparing.Means(database, Keyring(Kms()), archives, lambda name: archives, queue, Signer(Faults()))
+dependencies = preparing.Dependencies(database, Keyring(Kms()), archives, lambda name: archives, queue, Signer(Faults()))
 
 
 def peak():
@@ -383,7 +383,7 @@ before = peak()
 queue.enqueue(preparing.task(export_id, "plan"))
 steps = 0
 while queue.tasks:
-    preparing.work(means, ExportTask.model_validate_json(queue.tasks.pop(0).body))
+    preparing.work(dependencies, ExportTask.model_validate_json(queue.tasks.pop(0).body))
     steps += 1
 print(before, peak(), steps)
 """

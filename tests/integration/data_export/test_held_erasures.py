@@ -195,16 +195,16 @@ def test_a_hold_on_an_export_waits_for_its_archive_or_keeps_it(
     """It comes after the watchdog has looked which archives are over, or while it deletes one."""
     monkeypatch.setattr(retention, "HOLD_WAIT", 50)
     time.advance(days=7)
-    path, over = f"archives/{books.row('exports')}.zip", store.over
+    path, list_expired = f"archives/{books.row('exports')}.zip", store.list_expired
     holds_placed: list[UUID] = []
 
     def overtaken(*arguments: Any) -> Any:
-        found = over(*arguments)
+        found = list_expired(*arguments)
         holds_placed.append(office.hold(table="exports", row_id=books.row("exports")))
         return found
 
     with monkeypatch.context() as placing:
-        placing.setattr(store, "over", overtaken)
+        placing.setattr(store, "list_expired", overtaken)
         preparing.watch(system.database, system.queue, system.archives)
     assert path in system.archives.objects
     office.release(holds_placed[0])

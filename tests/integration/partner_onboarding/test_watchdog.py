@@ -182,16 +182,16 @@ DUE = requirements.table().registration
 def test_a_deadline_that_passed_is_told_of_once(system: System) -> None:
     caller = system.register()
     system.time.now += DUE - timedelta(seconds=1)
-    assert deadlines.tell(system.database) == 0
+    assert deadlines.notify(system.database) == 0
     system.time.now += timedelta(seconds=1)
-    assert [deadlines.tell(system.database) for _ in range(2)] == [1, 0]
+    assert [deadlines.notify(system.database) for _ in range(2)] == [1, 0]
     system.time.now += timedelta(days=1)
-    assert deadlines.tell(system.database) == 0
+    assert deadlines.notify(system.database) == 0
     assert system.types(caller) == ["created", "requirements_overdue"]
     assert system.event(caller, 2).data["status"] == "created"
     change = PartnerChange(contact=ContactChange(phone="+919812345678"))
     system.run(caller, service.change, caller.partner_id, 2, change)  # it goes on as before
-    assert deadlines.tell(system.database) == 0
+    assert deadlines.notify(system.database) == 0
 
 
 def test_killed_after_the_commit_the_others_are_told_of_and_none_twice(
@@ -208,8 +208,8 @@ def test_killed_after_the_commit_the_others_are_told_of_and_none_twice(
     with monkeypatch.context() as dead:
         dead.setattr(outbox, "commit", die)
         with pytest.raises(Killed):
-            deadlines.tell(system.database)
-    assert deadlines.tell(system.database) == 2
+            deadlines.notify(system.database)
+    assert deadlines.notify(system.database) == 2
     assert [system.types(caller) for caller in callers] == [["created", "requirements_overdue"]] * 3
 
 
@@ -218,13 +218,13 @@ def test_what_was_submitted_in_time_or_is_being_erased_is_not_overdue(system: Sy
     system.submit(submitted)
     system.restrict(erased)
     system.time.now += DUE
-    assert deadlines.tell(system.database) == 0
+    assert deadlines.notify(system.database) == 0
 
 
 def test_another_deadline_is_told_of_as_well(system: System) -> None:
     caller = system.register()
     system.time.now += DUE
-    deadlines.tell(system.database)
+    deadlines.notify(system.database)
     system.world.published_at = system.time.now
     for task in system.begin(system.submit(caller, 2)):
         system.check(task)
@@ -232,9 +232,9 @@ def test_another_deadline_is_told_of_as_well(system: System) -> None:
     system.run(
         OPERATIONS, decisions.request_clarification, caller.partner_id, 5, ClarificationRequest(clarifications=asked)
     )
-    assert deadlines.tell(system.database) == 0
+    assert deadlines.notify(system.database) == 0
     system.time.now += requirements.table().clarification
-    assert deadlines.tell(system.database) == 1
+    assert deadlines.notify(system.database) == 1
     assert system.types(caller)[-2:] == ["needs_clarification", "requirements_overdue"]
 
 

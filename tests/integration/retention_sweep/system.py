@@ -18,7 +18,7 @@ from functions.retention_sweep.schemas import (
     RetentionSweep,
     RetentionSweepCreate,
 )
-from functions.retention_sweep.sweeping import BatchTask, Means
+from functions.retention_sweep.sweeping import BatchTask, Dependencies
 from kapas.errors import Unavailable
 from kapas.http.identity import Identity, Role, Tier
 from kapas.messaging import outbox
@@ -70,8 +70,8 @@ class System:
     outside: Outside = field(default_factory=Outside)
 
     @property
-    def means(self) -> Means:
-        return Means(self.database, lambda: self.outside, lambda _: lambda: self.outside)
+    def dependencies(self) -> Dependencies:
+        return Dependencies(self.database, lambda: self.outside, lambda _: lambda: self.outside)
 
     # Sweeps
 
@@ -85,7 +85,7 @@ class System:
     def work(self, task: Task) -> None:
         """What the function does with a task."""
         batch = BatchTask.model_validate_json(task.body)
-        following = sweeping.run(self.means, batch)
+        following = sweeping.run(self.dependencies, batch)
         if following is not None:
             service.enqueue(self.queue, batch.sweep_id, following)
 

@@ -92,7 +92,7 @@ def test_a_failure_leaves_nothing_half_done(db: Connection, tmp_path: Path) -> N
     write(tmp_path, m0001_lots=LOTS, m0002_prices="CREATE TABLE prices ();\n\nSELECT nothing;\n", m0003_bales=BALES)
     told: list[str] = []
     with pytest.raises(MigrationError, match=r'^0002_prices\.sql:3: column "nothing" does not exist$'):
-        migrate.migrate(db, tmp_path, tell=lambda migration: told.append(migration.name))
+        migrate.migrate(db, tmp_path, on_applied=lambda migration: told.append(migration.name))
     assert told == ["0001_lots.sql"]
     assert tables(db) == ["lots", "schema_migrations"]
     assert versions(db) == [1]
@@ -250,7 +250,7 @@ def test_two_runs_at_once(server: Postgres, database: str, tmp_path: Path) -> No
 
     def run() -> list[int]:
         connection = open_connection(server, database)
-        applied = migrate.migrate(connection, tmp_path, tell=slow, pause=pause)
+        applied = migrate.migrate(connection, tmp_path, on_applied=slow, pause=pause)
         connection.close()
         return [migration.version for migration in applied]
 

@@ -9,10 +9,10 @@ from tests.simulation.world import World
 
 def export(world: World, partner: Partner, device: Client, number: int) -> str | None:
     """Ask for an archive, wait for it and take a link to it; the export's id, None if there is one under way."""
-    told = device.post(f"asks for its data {number}", "/v1/exports", {})
-    if told.status == 409 or not partner.expect(told, 202):  # another device was faster
+    response = device.post(f"asks for its data {number}", "/v1/exports", {})
+    if response.status == 409 or not partner.expect(response, 202):  # another device was faster
         return None
-    export_id = str(told.body["id"])
+    export_id = str(response.body["id"])
     path = f"/v1/exports/{export_id}"
     world.name(export_id, f"{partner.name}'s export {number}")
     seen = device.watch(f"looks at its export {number}", path, _prepared, first=0.5, longest=900)
@@ -25,9 +25,9 @@ def export(world: World, partner: Partner, device: Client, number: int) -> str |
 
 def ask(partner: Partner) -> None:
     """Ask for an archive and not wait for it."""
-    told = partner.owner.post("asks for its data", "/v1/exports", {})
-    if told.status != 409:
-        partner.expect(told, 202)
+    response = partner.owner.post("asks for its data", "/v1/exports", {})
+    if response.status != 409:
+        partner.expect(response, 202)
 
 
 def pry(world: World, stranger: Partner, export_id: str) -> None:
@@ -42,14 +42,14 @@ def erase(world: World, partner: Partner) -> None:
     """Ask for the erasure of everything, wait for it, and look whether anything can still be begun."""
     partner.leaving = True
     owner = partner.owner
-    told = owner.post("asks to be erased", "/v1/erasures", {"confirm": "erase"})
-    if told.status != 202:
-        world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+    response = owner.post("asks to be erased", "/v1/erasures", {"confirm": "erase"})
+    if response.status != 202:
+        world.kernel.violation(f"{response.step} was answered {response.status}: {response.body}")
         return
     world.erased[partner.id] = partner
-    world.name(told.body["id"], f"{partner.name}'s erasure")
+    world.name(response.body["id"], f"{partner.name}'s erasure")
     _refused(world, partner, "at once")
-    path = f"/v1/erasures/{told.body['id']}"
+    path = f"/v1/erasures/{response.body['id']}"
     seen = owner.watch("looks at its erasure", path, _completed, first=1, longest=6 * 3600)
     if not seen.ok or not _completed(seen.body):
         return
@@ -75,7 +75,7 @@ def _refused(world: World, partner: Partner, when: str) -> None:
     ):
         again = owner.post(f"{step} {when}", path, body)
         if again.status != 409:
-            world.kernel.violation(f"{again.step} was told {again.status}")
+            world.kernel.violation(f"{again.step} was answered {again.status}")
 
 
 def _stated(world: World, step: str, erasure: dict[str, Any]) -> None:

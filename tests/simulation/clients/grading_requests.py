@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from tests.journeys.gradings import HVI, image
-from tests.simulation.client import Client, Told
+from tests.simulation.client import Client, Response
 from tests.simulation.clients import consent_updates
 from tests.simulation.clients.partner_onboarding import Partner
 from tests.simulation.files import UNREADABLE
@@ -22,48 +22,48 @@ FREE = 5
 def by_figures(partner: Partner, device: Client, number: int, trade_id: str | None = None) -> bool:
     """Of a laboratory: complete at once."""
     body = {"kind": "lab", "figures": HVI, "trade_id": trade_id}
-    told = device.post(f"has figures graded {number}", "/v1/gradings", body)
-    if not partner.expect(told, 201):
+    response = device.post(f"has figures graded {number}", "/v1/gradings", body)
+    if not partner.expect(response, 201):
         return False
-    _require(partner, told, told.body["status"] == "completed" and told.body["result"])
+    _require(partner, response, response.body["status"] == "completed" and response.body["result"])
     return True
 
 
 def before_the_sample(partner: Partner, device: Client, trade_id: str) -> None:
     """Refused, unless the request is on its way for so long that a sample was drawn meanwhile."""
     body = {"kind": "lab", "figures": HVI, "trade_id": trade_id}
-    told = device.post("has figures graded too early", "/v1/gradings", body)
-    if partner.expect(told, 409, 201) and told.ok:
+    response = device.post("has figures graded too early", "/v1/gradings", body)
+    if partner.expect(response, 409, 201) and response.ok:
         trade = device.get("looks whether it was sampled", f"/v1/trades/{trade_id}")
         _require(partner, trade, trade.body["status"] not in ("OFFERED", "BID", "MATCHED", "CONTRACTED"))
 
 
 def by_telephone(partner: Partner, device: Client, number: int) -> None:
-    told = device.post(f"sends what was measured {number}", "/v1/gradings", DEVICE)
-    if partner.expect(told, 201):
-        _require(partner, told, told.body["status"] == "provisional")
+    response = device.post(f"sends what was measured {number}", "/v1/gradings", DEVICE)
+    if partner.expect(response, 201):
+        _require(partner, response, response.body["status"] == "provisional")
 
 
 def spend_the_day(partner: Partner, device: Client, count: int) -> None:
     """Ask for more than the least plan allows, on devices at once: nobody gets more."""
     for number in range(count):
-        told = device.post(f"has figures graded for free {number}", "/v1/gradings", {"kind": "lab", "figures": HVI})
-        if told.status != 429:
-            partner.expect(told, 201)
+        response = device.post(f"has figures graded for free {number}", "/v1/gradings", {"kind": "lab", "figures": HVI})
+        if response.status != 429:
+            partner.expect(response, 201)
 
 
 def by_image(world: World, partner: Partner, device: Client, number: int, *, uploads: bool, readable: bool) -> None:
     """Consent, announce, upload, submit, and wait for what comes of it."""
     consent_updates.decide(world, partner, device, number, {"ai_processing": "granted"})
     data = (b"a photograph" if readable else UNREADABLE) + str(number).encode()
-    told = device.post(f"announces an image {number}", "/v1/gradings", {"kind": "image", **image(data)})
-    withdrawn = told.status == 403  # on another device, which the ledger shows
-    if withdrawn or not partner.expect(told, 201):
+    response = device.post(f"announces an image {number}", "/v1/gradings", {"kind": "image", **image(data)})
+    withdrawn = response.status == 403  # on another device, which the ledger shows
+    if withdrawn or not partner.expect(response, 201):
         return
-    path = f"/v1/gradings/{told.body['id']}"
-    world.name(told.body["id"], f"{partner.name}'s image {number}")
+    path = f"/v1/gradings/{response.body['id']}"
+    world.name(response.body["id"], f"{partner.name}'s image {number}")
     if uploads:
-        world.uploads.bucket.put(told.body["upload"]["url"].split("/uploads/")[1], data)
+        world.uploads.bucket.put(response.body["upload"]["url"].split("/uploads/")[1], data)
     submitted = device.post(f"submits the image {number}", f"{path}/submit")
     if not uploads:
         _require(partner, submitted, submitted.status in (409, 403))
@@ -82,6 +82,6 @@ def pry(world: World, stranger: Partner, grading_id: str) -> None:
         world.kernel.violation(f"{stranger.name} was shown another's grading")
 
 
-def _require(partner: Partner, told: Told, condition: Any) -> None:
+def _require(partner: Partner, response: Response, condition: Any) -> None:
     if not condition and not partner.leaving:
-        partner.owner.world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+        partner.owner.world.kernel.violation(f"{response.step} was answered {response.status}: {response.body}")

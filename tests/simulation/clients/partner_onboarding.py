@@ -6,7 +6,7 @@ from uuid import UUID
 
 from kapas.values import ids
 from tests.journeys.partners import gstin, personal, registration
-from tests.simulation.client import Client, Told
+from tests.simulation.client import Client, Response
 from tests.simulation.world import World
 
 MAX_LOOKS, MAX_CHECKS = 40, 5
@@ -31,12 +31,12 @@ class Partner:
         """Its owner, at another device: with calls, and idempotency keys, of its own."""
         return Client(world, f"{self.name}'s {name}", self.id, "owner", tier)
 
-    def expect(self, told: Told, *statuses: int) -> bool:
+    def expect(self, response: Response, *statuses: int) -> bool:
         """Whether it was told what it should be; False if it was refused because it is leaving. Else a rule is broken."""
-        if told.status in statuses:
+        if response.status in statuses:
             return True
-        if not (self.leaving and told.status in (403, 404, 409, 410)):
-            self.owner.world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+        if not (self.leaving and response.status in (403, 404, 409, 410)):
+            self.owner.world.kernel.violation(f"{response.step} was answered {response.status}: {response.body}")
         return False
 
 
@@ -84,8 +84,8 @@ def _checked(world: World, owner: Client, attempt: int) -> int:
 
 def read(world: World, partner: Partner, reader: Partner) -> None:
     """A partner is read: its own is shown and the reading recorded, another's is not there."""
-    told = reader.owner.get(f"reads {partner.name}", f"/v1/partners/{partner.id}")
+    response = reader.owner.get(f"reads {partner.name}", f"/v1/partners/{partner.id}")
     if reader is partner:
-        partner.expect(told, 200)
-    elif told.status != 404:
-        world.kernel.violation(f"{told.step} was told {told.status}")
+        partner.expect(response, 200)
+    elif response.status != 404:
+        world.kernel.violation(f"{response.step} was answered {response.status}")

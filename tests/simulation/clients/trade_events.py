@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.journeys.partners import ASK, bid, lot
-from tests.simulation.client import Client, Told
+from tests.simulation.client import Client, Response
 from tests.simulation.clients.partner_onboarding import Partner
 from tests.simulation.world import World
 
@@ -14,11 +14,11 @@ PATIENCE = 6
 
 def offer(world: World, seller: Partner, name: str) -> str:
     """A lot on the market; the trade's id."""
-    told = seller.owner.post(f"offers {name}", "/v1/trades", {"lot": lot(), "ask": ASK})
-    if not seller.expect(told, 201):
+    response = seller.owner.post(f"offers {name}", "/v1/trades", {"lot": lot(), "ask": ASK})
+    if not seller.expect(response, 201):
         return ""
-    world.name(told.body["id"], name)
-    return str(told.body["id"])
+    world.name(response.body["id"], name)
+    return str(response.body["id"])
 
 
 def place_bid(world: World, bidder: Partner, trade_id: str, name: str, paise: int) -> int | None:
@@ -27,9 +27,9 @@ def place_bid(world: World, bidder: Partner, trade_id: str, name: str, paise: in
         trade = bidder.owner.get(f"looks at {name} {attempt}", f"/v1/trades/{trade_id}")
         if trade.status != 200 or trade.body["status"] not in ("OFFERED", "BID"):
             return None
-        told = _append(bidder, f"bids for {name} {attempt}", trade_id, bid(trade.body["version"], paise))
-        if told.ok:
-            return int(told.body["version"])
+        response = _append(bidder, f"bids for {name} {attempt}", trade_id, bid(trade.body["version"], paise))
+        if response.ok:
+            return int(response.body["version"])
     return None
 
 
@@ -38,8 +38,8 @@ def accept(world: World, seller: Partner, trade_id: str, name: str, sequence: in
     for attempt in range(PATIENCE):
         trade = seller.owner.get(f"reads {name} {attempt}", f"/v1/trades/{trade_id}")
         event = {"type": "bid_accepted", "expected_version": trade.body["version"], "bid_sequence": sequence}
-        told = _append(seller, f"accepts a bid for {name} {attempt}", trade_id, {"event": event})
-        if told.ok:
+        response = _append(seller, f"accepts a bid for {name} {attempt}", trade_id, {"event": event})
+        if response.ok:
             return True
     return False
 
@@ -50,18 +50,18 @@ def sign(world: World, seller: Partner, buyer: Partner, trade_id: str, name: str
     if trade.status != 200 or trade.body["buyer_id"] != str(buyer.id):
         return False
     event = {"type": "contract_signed", "expected_version": trade.body["version"]}
-    told = _append(buyer, f"signs {name}", trade_id, {"event": event})
-    if seller.leaving and told.status == 409:
+    response = _append(buyer, f"signs {name}", trade_id, {"event": event})
+    if seller.leaving and response.status == 409:
         return False
-    return buyer.expect(told, 201)
+    return buyer.expect(response, 201)
 
 
 def sample(world: World, inspector: Client, trade_id: str, name: str) -> None:
     """An inspector draws the samples of a contracted lot."""
     event = {"type": "sample_drawn", "samples": 5}
-    told = inspector.post(f"samples {name}", f"/v1/trades/{trade_id}/events", {"event": event})
-    if told.status != 201:
-        world.kernel.violation(f"{told.step} was told {told.status}: {told.body}")
+    response = inspector.post(f"samples {name}", f"/v1/trades/{trade_id}/events", {"event": event})
+    if response.status != 201:
+        world.kernel.violation(f"{response.step} was answered {response.status}: {response.body}")
 
 
 def accept_claim(buyer: Partner, trade_id: str, name: str) -> None:
@@ -79,16 +79,16 @@ def accept_claim(buyer: Partner, trade_id: str, name: str) -> None:
     for attempt in range(PATIENCE):
         trade = buyer.owner.get(f"reads the claimed {name} {attempt}", path)
         event = {"type": "quality_accepted", "expected_version": trade.body["version"]}
-        told = _append(buyer, f"accepts the claim of {name} {attempt}", trade_id, {"event": event})
-        if told.status != 409:  # another claim came
-            buyer.expect(told, 201)
+        response = _append(buyer, f"accepts the claim of {name} {attempt}", trade_id, {"event": event})
+        if response.status != 409:  # another claim came
+            buyer.expect(response, 201)
             return
 
 
 def look_around(world: World, reader: Partner) -> None:
     """What a partner is shown of the market is open, or its own."""
-    told = reader.owner.get("looks at the market", "/v1/trades")
-    for trade in told.body["data"]:
+    response = reader.owner.get("looks at the market", "/v1/trades")
+    for trade in response.body["data"]:
         sells = str(reader.id) == trade["seller_id"]
         mine = sells or str(reader.id) == trade["buyer_id"]
         if trade["status"] not in ("OFFERED", "BID") and not mine:
@@ -101,5 +101,5 @@ def look_around(world: World, reader: Partner) -> None:
                 world.kernel.violation(f"{reader.name} was shown another's bid")
 
 
-def _append(partner: Partner, step: str, trade_id: str, body: Any) -> Told:
+def _append(partner: Partner, step: str, trade_id: str, body: Any) -> Response:
     return partner.owner.post(step, f"/v1/trades/{trade_id}/events", body)

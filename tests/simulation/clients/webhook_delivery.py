@@ -11,12 +11,12 @@ from tests.simulation.world import World
 def listen(world: World, partner: Partner, number: int) -> str:
     """An endpoint for every event; its id."""
     url = f"https://hooks.example.com/{partner.name}/{number}"
-    told = partner.owner.post(f"listens at {number}", "/v1/webhook-endpoints", {"url": url, "event_types": ["*"]})
-    if not partner.expect(told, 201):
+    response = partner.owner.post(f"listens at {number}", "/v1/webhook-endpoints", {"url": url, "event_types": ["*"]})
+    if not partner.expect(response, 201):
         return ""
-    world.receiver.add(url, told.body["secret"])
-    world.name(told.body["id"], f"{partner.name}'s endpoint {number}")
-    return str(told.body["id"])
+    world.receiver.add(url, response.body["secret"])
+    world.name(response.body["id"], f"{partner.name}'s endpoint {number}")
+    return str(response.body["id"])
 
 
 def change(world: World, partner: Partner, endpoint_id: str, status: str) -> None:
@@ -30,26 +30,28 @@ def change(world: World, partner: Partner, endpoint_id: str, status: str) -> Non
 def recover(partner: Partner, endpoint_id: str, number: int) -> None:
     """Have all sent that an endpoint missed."""
     body = {"since": clock.rfc3339(YESTERDAY)}
-    told = partner.owner.post(f"recovers what {number} missed", f"/v1/webhook-endpoints/{endpoint_id}/recover", body)
-    if told.status != 409:  # it is disabled, if it said that it is gone
-        partner.expect(told, 202)
+    response = partner.owner.post(
+        f"recovers what {number} missed", f"/v1/webhook-endpoints/{endpoint_id}/recover", body
+    )
+    if response.status != 409:  # it is disabled, if it said that it is gone
+        partner.expect(response, 202)
 
 
 def test(partner: Partner, endpoint_id: str, number: int, count: int) -> None:
     """Have so many messages sent at once: if they fail, the endpoint is spared for a while."""
     for test_number in range(count):
-        told = partner.owner.post(
+        response = partner.owner.post(
             f"tries the endpoint {number} {test_number}", f"/v1/webhook-endpoints/{endpoint_id}/test"
         )
-        if told.status not in (409, 404):  # it is disabled, if it said that it is gone
-            partner.expect(told, 202)
+        if response.status not in (409, 404):  # it is disabled, if it said that it is gone
+            partner.expect(response, 202)
 
 
 def remove(world: World, partner: Partner, endpoint_id: str) -> None:
     """Delete an endpoint. The answer may have been lost: gone is gone."""
-    told = partner.owner.call("removes an endpoint", "DELETE", f"/v1/webhook-endpoints/{endpoint_id}")
-    if told.status not in (204, 404):
-        world.kernel.violation(f"{told.step} was told {told.status}")
+    response = partner.owner.call("removes an endpoint", "DELETE", f"/v1/webhook-endpoints/{endpoint_id}")
+    if response.status not in (204, 404):
+        world.kernel.violation(f"{response.step} was answered {response.status}")
 
 
 def pry(world: World, stranger: Partner, endpoint_id: str) -> None:

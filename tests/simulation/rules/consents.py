@@ -29,9 +29,11 @@ def broken(world: "World") -> Iterator[str]:
         verified = verify_one(db, Head(ledger_id, subject_id, sequence, bytes(head), at), _KEYS)
         if isinstance(verified, Broken):
             yield f"a ledger is broken: {verified.fault.kind} {verified.fault.sequence}: {verified.fault.detail}"
-        told = run("SELECT count(*) FROM outbox WHERE subject = :ledger AND topic = 'privacy-events'", ledger=ledger_id)
-        if told[0][0] != sequence:
-            yield f"a ledger of {sequence} records has {told[0][0]} events"
+        published = run(
+            "SELECT count(*) FROM outbox WHERE subject = :ledger AND topic = 'privacy-events'", ledger=ledger_id
+        )
+        if published[0][0] != sequence:
+            yield f"a ledger of {sequence} records has {published[0][0]} events"
         yield from _dispatches(world, run, subject_id)
     yield from _answers(world, run)
 
@@ -48,7 +50,7 @@ def _dispatches(world: "World", run: Any, subject_id: Any) -> Iterator[str]:
     restricted = bool(run("SELECT FROM restrictions WHERE subject_id = :of", of=subject_id))
     granted: dict[str, int] = {}
     """Purpose -> the grant that is not ended."""
-    told = {sequence for sequence, _ in made} if restricted else set[int]()
+    announced = {sequence for sequence, _ in made} if restricted else set[int]()
 
     def stops(purpose: str, sequence: int) -> list[tuple[int, str]]:
         return [(sequence, one.name) for one in processors if purpose in one.purposes]
@@ -58,7 +60,7 @@ def _dispatches(world: "World", run: Any, subject_id: Any) -> Iterator[str]:
     ):
         grant = granted.pop(purpose, None)
         if grant is not None and state != "granted":
-            wanted += stops(purpose, grant if grant in told else sequence)
+            wanted += stops(purpose, grant if grant in announced else sequence)
         if grant is None and state == "withdrawn":
             yield f"{purpose} was withdrawn without being granted"
         if state == "granted":
@@ -71,20 +73,20 @@ def _dispatches(world: "World", run: Any, subject_id: Any) -> Iterator[str]:
 
 def _answers(world: "World", run: Any) -> Iterator[str]:
     """What clients were told is recorded is in the ledger, as they were told."""
-    there = {
+    stored = {
         (str(row[0]), row[1], row[2], row[3])
         for row in run("SELECT id, sequence, purpose, state FROM consent_entries ORDER BY id")
     }
     acknowledged = {
         str(row[0]) for row in run("SELECT id FROM consent_dispatches WHERE acknowledged_at IS NOT NULL ORDER BY id")
     }
-    for told in world.told:
-        if told.method != "POST" or not told.ok:
+    for response in world.responses:
+        if response.method != "POST" or not response.ok:
             continue
-        if told.path == "/v1/consents":
-            for one in told.body["outcomes"]:
+        if response.path == "/v1/consents":
+            for one in response.body["outcomes"]:
                 record = (one["record_id"], one["sequence"], one["purpose"], one["decision"])
-                if one["outcome"] == "recorded" and record not in there:
-                    yield f"{told.step} was told of a record that is not there"
-        elif told.path.endswith("/acknowledge") and told.body["id"] not in acknowledged:
-            yield f"{told.step} was told of an acknowledgement that is not there"
+                if one["outcome"] == "recorded" and record not in stored:
+                    yield f"{response.step} was told of a record that is not there"
+        elif response.path.endswith("/acknowledge") and response.body["id"] not in acknowledged:
+            yield f"{response.step} was told of an acknowledgement that is not there"

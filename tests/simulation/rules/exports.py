@@ -75,8 +75,8 @@ def _contents(
             anchor = _WRITTEN.get(table.name, table.anchor)
             earlier = f" AND t.{anchor} < :created_at" if anchor else " AND false"
             parameters = {"created_at": created_at - SETTLED} if anchor else {}
-            there = run(f"SELECT {names} FROM {table.name} t WHERE {own}{earlier}", subject=partner_id, **parameters)
-            if table.name not in _CHANGING and (missing := {tuple(row) for row in there} - exported):
+            stored = run(f"SELECT {names} FROM {table.name} t WHERE {own}{earlier}", subject=partner_id, **parameters)
+            if table.name not in _CHANGING and (missing := {tuple(row) for row in stored} - exported):
                 yield f"an archive lacks {len(missing)} of {table.name}"
             alien = run(f"SELECT {names} FROM {table.name} t WHERE NOT {own}", subject=partner_id)
             if strange := {tuple(row) for row in alien} & exported and table.name not in _SHARED_KEYS:

@@ -20,17 +20,17 @@ _LAST = {
 
 def broken(world: "World") -> Iterator[str]:
     run = world.server.admin.run
-    told: dict[Any, list[str]] = {}
+    event_types: dict[Any, list[str]] = {}
     for subject, event_type in run(
         "SELECT subject, type FROM outbox WHERE topic = 'quality-events' ORDER BY 1, sequence"
     ):
-        told.setdefault(subject, []).append(event_type)
+        event_types.setdefault(subject, []).append(event_type)
     for grading_id, partner_id, version, status, image, refusal in run(
         """SELECT id, partner_id, version, status, image, refusal FROM gradings WHERE created_at >= :start
            ORDER BY id""",
         start=YESTERDAY,
     ):
-        events = told.get(grading_id, [])
+        events = event_types.get(grading_id, [])
         if len(events) != version or events[-1] != _LAST.get(status):
             yield f"a grading that is {status} at {version} was told of as {events}"
         if image is not None and status in ("completed", "refused"):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 def broken(world: "World") -> Iterator[str]:
     for aged in world.history:
         left = aged.left(world)
-        held = [there for (_, of), there in world.held.items() if of == aged.id]
+        held = [before for (_, of), before in world.held.items() if of == aged.id]
         due = aged.due(world.kernel.core.now())
         if held:
             if left != held[0]:
@@ -26,6 +26,11 @@ def broken(world: "World") -> Iterator[str]:
         elif left:
             yield f"of a {aged.kind.name} that is due {left} is left"
     holds = {str(row[0]) for row in world.server.admin.run("SELECT id FROM legal_holds ORDER BY id")}
-    for told in world.told:
-        if told.path == "/v1/legal-holds" and told.ok and told.method == "POST" and told.body["id"] not in holds:
-            yield f"{told.step} was told of a hold that is not there"
+    for response in world.responses:
+        if (
+            response.path == "/v1/legal-holds"
+            and response.ok
+            and response.method == "POST"
+            and response.body["id"] not in holds
+        ):
+            yield f"{response.step} was told of a hold that is not there"

@@ -23,7 +23,7 @@ from functions.grading_requests.schemas import (
     Measurement,
 )
 from functions.grading_requests.standards import classing, results, tables
-from functions.grading_requests.standards.policy import LABELS, chances, grade, policy
+from functions.grading_requests.standards.policy import LABELS, grade, policy, probabilities
 from functions.trade_events.rules import rules
 from kapas.errors import Invalid
 from kapas.http.identity import Tier
@@ -93,7 +93,7 @@ def test_the_chances_of_all_grades_add_up_to_what_was_measured(
     values: dict[AxisName, Decimal], uncertainty: Decimal
 ) -> None:
     made = [measured(axis, str(value), str(uncertainty)) for axis, value in values.items()]
-    of_each = chances(made)
+    of_each = probabilities(made)
     assert list(of_each) == list(LABELS)
     assert all(-1e-12 < chance < 1 + 1e-12 for chance in of_each.values())
     assert sum(of_each.values()) == pytest.approx(1)

@@ -9,7 +9,7 @@ import pytest
 from functions.partner_onboarding import lifecycle
 from functions.partner_onboarding.checks import names
 from functions.partner_onboarding.profile import requirements
-from functions.partner_onboarding.records import Account, Asked, Check, Document
+from functions.partner_onboarding.records import Account, Check, Document, OpenClarification
 from functions.partner_onboarding.review import risk
 from functions.partner_onboarding.schemas import Constitution, PartnerProfile, PartnerStatus, PartnerType
 from kapas.errors import Conflict
@@ -137,12 +137,15 @@ def test_a_fault_says_how_it_is_mended() -> None:
 
 
 def test_a_clarification_is_due_until_the_field_changes_or_a_document_comes() -> None:
-    asked = (Asked("bank_account", "account_name_differs", NOW), Asked("documents.bank_proof", "further_proof", NOW))
-    made = account(status="needs_clarification", clarifications=asked)
+    clarifications = (
+        OpenClarification("bank_account", "account_name_differs", NOW),
+        OpenClarification("documents.bank_proof", "further_proof", NOW),
+    )
+    made = account(status="needs_clarification", clarifications=clarifications)
     assert requirements.compute(made, profile(), [], [], NOW).currently_due == ["bank_account", "documents.bank_proof"]
-    assert requirements.still_asked(asked, ["contact"]) == list(asked)
-    assert requirements.still_asked(asked, ["bank_account"]) == [asked[1]]
-    assert requirements.still_asked(asked, ["legal_name"]) == [asked[1]]
+    assert requirements.unanswered(clarifications, ["contact"]) == list(clarifications)
+    assert requirements.unanswered(clarifications, ["bank_account"]) == [clarifications[1]]
+    assert requirements.unanswered(clarifications, ["legal_name"]) == [clarifications[1]]
     before, after = document("bank_proof", at=NOW - timedelta(days=1)), document("bank_proof", at=NOW)
     assert "documents.bank_proof" in requirements.compute(made, profile(), [before], [], NOW).currently_due
     assert "documents.bank_proof" not in requirements.compute(made, profile(), [after], [], NOW).currently_due

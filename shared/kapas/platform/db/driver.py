@@ -29,8 +29,8 @@ def _deferred(module: str, **names: Any) -> Generator[None]:
         del sys.modules[module]
 
 
-def _scram_client(*arguments: Any, **named: Any) -> Any:
-    return import_module("scramp").ScramClient(*arguments, **named)
+def _scram_client(*arguments: Any, **keywords: Any) -> Any:
+    return import_module("scramp").ScramClient(*arguments, **keywords)
 
 
 def _parse(text: str) -> Any:
