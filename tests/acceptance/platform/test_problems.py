@@ -141,7 +141,7 @@ def test_a_row_that_another_request_holds(sql: Connection, partner: Partner) -> 
     answer = partner.owner.call("PATCH", path, change, headers=headers, expect=ANY)
     sql.run("ROLLBACK")
     assert_problem(answer, 409, "still-running")
-    assert "held" in answer.body["title"]
+    assert "blocks" in answer.body["title"]
     assert answer.headers["Retry-After"] == "1"
 
 
