@@ -83,7 +83,9 @@ def decide_consents(body: ConsentsDecide) -> Response:
 def read_current_consents(query: ConsentQuery) -> Response:
     """Return the current state of each purpose."""
     with app.session() as db:
-        states = service.current(db, _reading(db, query.partner_id, "current"))
+        subject_id = _reading(db, query.partner_id, "current")
+        with db.snapshot():
+            states = service.current(db, subject_id)
         return app.answer(states, version=states.version)
 
 
@@ -91,7 +93,9 @@ def read_current_consents(query: ConsentQuery) -> Response:
 def read_past_consents(query: AsOfQuery) -> Response:
     """Return the state of each purpose at a past time."""
     with app.session() as db:
-        states = service.as_of(db, _reading(db, query.partner_id, "as_of"), query.at)
+        subject_id = _reading(db, query.partner_id, "as_of")
+        with db.snapshot():
+            states = service.as_of(db, subject_id, query.at)
         return app.answer(states, version=states.version)
 
 
@@ -106,7 +110,9 @@ def list_consent_records(query: HistoryQuery) -> Response:
 def read_receipt(path: DecisionPath, query: ConsentQuery) -> Response:
     """Return the signed receipt of one decision."""
     with app.session() as db:
-        return app.answer(service.receipt(db, _reading(db, query.partner_id, "receipt"), path.decision_id))
+        subject_id = _reading(db, query.partner_id, "receipt")
+        with db.snapshot():
+            return app.answer(service.receipt(db, subject_id, path.decision_id))
 
 
 def _reading(db: Session, requested_id: UUID | None, field: str) -> UUID:

@@ -121,8 +121,9 @@ def withdraw(db: Session, files: Files, caller: Identity, partner_id: UUID, docu
 
 def read(db: Session, files: Files, partner_id: UUID, document_id: UUID) -> PartnerDocumentRead:
     """A document with a URL to read it at. Raises `NotFound`."""
-    service.find(db, partner_id)
-    document = _find(db, partner_id, document_id)
+    with db.snapshot():
+        service.find(db, partner_id)
+        document = _find(db, partner_id, document_id)
     url = None
     if document.status == "uploaded":
         url = files.download_url(_path(partner_id, document_id), lifetime=READ_LIFETIME, filename=document.kind)

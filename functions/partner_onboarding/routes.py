@@ -67,7 +67,8 @@ def register(body: PartnerCreate) -> Response:
 def read_partner(path: PartnerPath) -> Response:
     """Return one partner. Each read is recorded in the audit trail."""
     with app.session() as db:
-        partner = service.read(db, function.keyring, path.partner_id)
+        with db.snapshot():
+            partner = service.read(db, function.keyring, path.partner_id)
         app.publish(db, service.access(app.caller, partner.id, service.READ_FIELDS))
         return app.answer(partner, version=partner.version)
 
@@ -111,7 +112,7 @@ def announce_document(path: PartnerPath, body: DocumentCreate) -> Response:
 @app.get("/v1/partners/<uuid:partner_id>/documents", responses={200: PartnerDocumentList})
 def list_documents(path: PartnerPath) -> Response:
     """List the documents of a partner, newest first."""
-    with app.session() as db:
+    with app.session() as db, db.snapshot():
         return app.answer(documents.list_all(db, path.partner_id))
 
 
@@ -146,7 +147,8 @@ def review_partner(path: PartnerPath) -> Response:
     Operations and the data protection officer also see the providers' answers; the audit trail records that.
     """
     with app.session() as db:
-        review = reviews.review(db, function.keyring, app.caller, path.partner_id)
+        with db.snapshot():
+            review = reviews.review(db, function.keyring, app.caller, path.partner_id)
         app.publish(db, service.access(app.caller, path.partner_id, reviews.read_fields(review)))
         return app.answer(review, version=review.version)
 

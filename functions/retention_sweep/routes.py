@@ -49,7 +49,7 @@ def begin_sweep(body: RetentionSweepCreate) -> Response:
 @app.get("/v1/retention-sweeps/<uuid:sweep_id>", responses={200: RetentionSweep})
 def read_sweep(path: SweepPath) -> Response:
     """Return one sweep with its report."""
-    with app.session() as db:
+    with app.session() as db, db.snapshot():
         sweep = service.read(db, app.caller, path.sweep_id)
         return app.answer(sweep, version=sweep.version)
 
@@ -57,7 +57,7 @@ def read_sweep(path: SweepPath) -> Response:
 @app.get("/v1/retention-sweeps", responses={200: RetentionSweepPage})
 def list_sweeps(query: PageQuery) -> Response:
     """List the sweeps with their reports, newest first."""
-    with app.session() as db:
+    with app.session() as db, db.snapshot():
         return app.answer(service.list_page(db, app.caller, query))
 
 

@@ -73,14 +73,14 @@ def list_trades(query: TradeQuery) -> Response:
 @app.get("/v1/trades/<uuid:trade_id>/events", responses={200: TradeEventPage})
 def list_events(path: TradePath, query: TimelineQuery) -> Response:
     """List the steps of a trade, oldest first. A bidder sees only its own negotiation, even after the trade is matched."""
-    with app.session() as db:
+    with app.session() as db, db.snapshot():
         return app.answer(service.timeline(db, path.trade_id, query))
 
 
 @app.get("/v1/trades/<uuid:trade_id>/settlement", responses={200: Settlement})
 def read_settlement(path: TradePath) -> Response:
     """Return the settlement statement, line by line. It is provisional until the invoice."""
-    with app.session() as db:
+    with app.session() as db, db.snapshot():
         statement = service.settle(db, app.caller, path.trade_id)
         return app.answer(statement, version=statement.version)
 

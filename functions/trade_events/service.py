@@ -280,8 +280,8 @@ def _bidder(history: History, trade: Trade, body: Body) -> UUID | None:
 
 
 def _require_found(db: Session, trade_id: UUID, found: store.Found | None) -> store.Found:
-    if found is not None:
-        return found
-    if store.events(db, trade_id, limit=1):  # it has bid: of a hidden trade that is all that a session may see
-        raise Conflict("The lot is no longer on the market; another bidder got it")
-    raise NotFound(_HIDDEN)
+    if found is None:
+        if store.events(db, trade_id, limit=1):  # it has bid: of a hidden trade that is all that a session may see
+            raise Conflict("The lot is no longer on the market; another bidder got it")
+        raise NotFound(_HIDDEN)
+    return found

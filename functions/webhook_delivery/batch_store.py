@@ -19,7 +19,8 @@ _CLAIM = """WITH claimed AS (UPDATE webhook_messages m
         AND (lease_until IS NULL OR lease_until < :now)
       ORDER BY next_attempt_at, id LIMIT :limit FOR UPDATE))
     AND e.id = m.endpoint_id AND e.status = 'enabled' AND e.open_until IS NULL
-  RETURNING m.id, m.attempt_count + 1 AS number, m.payload, m.earlier_attempts, e.partner_id, e.url, e.secret)
+  RETURNING m.id, m.attempt_count + 1 AS number, m.payload, m.earlier_attempts, m.event_id, m.event_type, e.partner_id,
+    e.url, e.secret)
   SELECT * FROM claimed ORDER BY id"""
 
 # One of an endpoint's messages that are due since a time and free, held until this transaction ends: who claims it then,
@@ -41,7 +42,7 @@ _RECORD_TAKEN = """WITH message AS (
     RETURNING m.id, m.attempt_count, m.partner_id, r.started_at, r.milliseconds, r.status_code, r.response),
   endpoint AS (
     UPDATE webhook_endpoints e
-    SET first_failed_at = NULL, (window_started_at, window_attempts, window_failures) = (
+    SET first_failed_at = NULL, last_failed_at = NULL, (window_started_at, window_attempts, window_failures) = (
         SELECT CASE WHEN going THEN e.window_started_at END,
           CASE WHEN going THEN e.window_attempts + (SELECT count(*) FROM message) ELSE 0 END,
           CASE WHEN going THEN e.window_failures ELSE 0 END
@@ -76,8 +77,22 @@ def claim(db: Session, endpoint_id: UUID, token: UUID, now: datetime, until: dat
     """Lease at most `limit` messages of an endpoint that are due, in the order they were made; none if it is spared."""
     rows = db.run(_CLAIM, endpoint_id=endpoint_id, lease_token=token, lease_until=until, now=now, limit=limit)
     return [
-        Lease(message_id, number, token, until, payload, earlier, endpoint_id, partner_id, url, bytes(secrets), None)
-        for message_id, number, payload, earlier, partner_id, url, secrets in rows
+        Lease(
+            message_id=message_id,
+            number=number,
+            token=token,
+            until=until,
+            payload=payload,
+            earlier=earlier,
+            event_id=event_id,
+            event_type=event_type,
+            endpoint_id=endpoint_id,
+            partner_id=partner_id,
+            url=url,
+            secrets=bytes(secrets),
+            open_until=None,
+        )
+        for message_id, number, payload, earlier, event_id, event_type, partner_id, url, secrets in rows
     ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from kapas.errors import Unavailable
 from kapas.platform import log
 from kapas.platform.db import PLATFORM, Database
 from kapas.platform.ports import Task
@@ -30,24 +31,25 @@ sent; one that goes fast is followed by twice as many."""
 
 def drain(
     database: Database, keyring: Keyring, sender: Sender, endpoint_id: UUID, started: datetime
-) -> list[Task | None]:
-    """Send what is due at an endpoint until nothing is, one is not taken, or `DRAIN` after `started`; the next tasks."""
+) -> tuple[list[Task | None], bool]:
+    """Send what is due at an endpoint until nothing is, one is not taken, or `DRAIN` after `started`; the next tasks, and
+    whether events were written."""
     size = FIRST_BATCH
     while (now := clock.now()) - started < DRAIN:
         with database.session(PLATFORM) as db:
             leases = batch_store.claim(db, endpoint_id, ids.uuid7(), now, now + LEASE, size)
             secrets = sending.secrets(keyring, db, leases[0]) if leases else None
         if not leases:
-            return []
+            return [], False
         if secrets is None:
             _discard(database, leases)
             continue
         attempts = _attempts(sender, leases, secrets, started + DRAIN)
-        failed = _record(database, attempts, leases[len(attempts) :])
+        failed, published = _record(database, attempts, leases[len(attempts) :])
         if failed:
-            return [*failed, *hand_on(database, endpoint_id)]
+            return [*failed, *hand_on(database, endpoint_id)], published
         size = min(2 * size, BATCH) if clock.now() - now < FAST else 1
-    return hand_on(database, endpoint_id)
+    return hand_on(database, endpoint_id), False
 
 
 def hand_on(database: Database, endpoint_id: UUID) -> list[Task | None]:
@@ -75,18 +77,40 @@ def _attempts(sender: Sender, leases: Sequence[Lease], secrets: Secrets, until: 
     return made
 
 
-def _record(database: Database, attempts: Sequence[tuple[Lease, Result]], unsent: Sequence[Lease]) -> list[Task | None]:
-    """Write what came of a batch, and let go of what was not sent; for one that was not taken, its next task if any."""
+def _record(
+    database: Database, attempts: Sequence[tuple[Lease, Result]], unsent: Sequence[Lease]
+) -> tuple[list[Task | None], bool]:
+    """Write what came of a batch, and let go of what was not sent; for one that was not taken, its next task if any, and
+    whether events were written."""
     taken = [(lease, result) for lease, result in attempts if result.taken]
     failed = attempts[len(taken) :]
-    with database.session(PLATFORM) as db:
-        recorded = batch_store.record_taken(db, taken)
-        recorded |= {lease.message_id for lease, result in failed if store.record(db, lease, result)}
-        batch_store.release(db, unsent)
+    recorded = _record_taken(database, taken)
+    published = False
+    for lease, result in failed:
+        _, written = sending.record(database, lease, result)
+        if written is not None:
+            recorded.add(lease.message_id)
+            published = published or written.published
+    if unsent:
+        with database.session(PLATFORM) as db:
+            batch_store.release(db, unsent)
     with log.together():
         for lease, result in attempts:
             sending.tell(lease, result, lease.message_id in recorded)
-    return [sending.retry(lease, result) if lease.message_id in recorded else None for lease, result in failed]
+    again = [sending.retry(lease, result) if lease.message_id in recorded else None for lease, result in failed]
+    return again, published
+
+
+def _record_taken(database: Database, taken: Sequence[tuple[Lease, Result]]) -> set[UUID]:
+    """Record all at once, or one by one if that fails: otherwise one bad answer would have all of them sent again."""
+    try:
+        with database.session(PLATFORM) as db:
+            return batch_store.record_taken(db, taken)
+    except Unavailable:
+        raise
+    except Exception as error:
+        log.error("webhook_record_failed", error, endpoint_id=taken[0][0].endpoint_id, messages=len(taken))
+        return {lease.message_id for lease, result in taken if sending.record(database, lease, result)[1] is not None}
 
 
 def _discard(database: Database, leases: Sequence[Lease]) -> None:

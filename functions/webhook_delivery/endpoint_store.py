@@ -3,27 +3,32 @@
 from datetime import datetime
 from uuid import UUID
 
+from kapas.messaging import outbox
+from kapas.messaging.events import Event
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Row, Session
 from kapas.privacy.keys import Field
 from kapas.privacy.restrictions import UNRESTRICTED
 
-from .schemas import EndpointDisabled, WebhookEndpoint
+from .event_models import EndpointDeleted
+from .schemas import EndpointDisablement, WebhookEndpoint
 
 _ENDPOINT = """id, version, url, event_types, status, disabled_reason, disabled_at, created_at, updated_at, first_failed_at,
-  CASE WHEN status = 'enabled' THEN open_until END"""
+  CASE WHEN status = 'enabled' THEN open_until END, coalesce(header_names, '{}')"""
 
 _INSERT = f"""INSERT INTO webhook_endpoints
-    (id, version, partner_id, url, event_types, secret, status, created_at, updated_at)
-  SELECT :id::uuid, 1, :partner_id::uuid, :url, :event_types::text[], :secret::bytea, :status, :at::timestamptz,
-    :at::timestamptz
+    (id, version, partner_id, url, event_types, secret, header_names, status, created_at, updated_at)
+  SELECT :id::uuid, 1, :partner_id::uuid, :url, :event_types::text[], :secret::bytea, :header_names::text[], :status,
+    :at::timestamptz, :at::timestamptz
   WHERE {UNRESTRICTED.format(":partner_id::uuid")} RETURNING id"""
 
 # With `afresh` the failures of before are forgotten, and a probe that is under way decides nothing.
 _UPDATE = f"""UPDATE webhook_endpoints
   SET version = version + 1, url = :url, event_types = :event_types, status = :status, updated_at = :at,
     disabled_reason = :disabled_reason, disabled_at = :disabled_at,
+    secret = coalesce(:secret::bytea, secret), header_names = :header_names,
     first_failed_at = CASE WHEN NOT :afresh::boolean THEN first_failed_at END,
+    last_failed_at = CASE WHEN NOT :afresh THEN last_failed_at END,
     window_started_at = CASE WHEN NOT :afresh THEN window_started_at END,
     window_attempts = CASE WHEN :afresh THEN 0 ELSE window_attempts END,
     window_failures = CASE WHEN :afresh THEN 0 ELSE window_failures END,
@@ -36,8 +41,10 @@ _UPDATE = f"""UPDATE webhook_endpoints
 _ROTATE = f"""UPDATE webhook_endpoints SET version = version + 1, secret = :secret, updated_at = :at
   WHERE id = :id AND version = :version AND status <> 'deleted' AND {UNRESTRICTED.format("partner_id")} RETURNING id"""
 
-_DELETE = """UPDATE webhook_endpoints SET version = version + 1, status = 'deleted', secret = NULL, updated_at = :at
-  WHERE id = :id AND status <> 'deleted' RETURNING id"""
+_DELETE = """UPDATE webhook_endpoints
+  SET version = version + 1, status = 'deleted', secret = NULL, header_names = NULL, updated_at = :at
+  WHERE id = :id AND status <> 'deleted' RETURNING version"""
+_PUBLISH_DELETED = outbox.publishing("deleted", "SELECT version FROM change")
 
 
 def secret_field(endpoint_id: UUID) -> Field:
@@ -45,7 +52,7 @@ def secret_field(endpoint_id: UUID) -> Field:
     return Field("webhook_endpoints", "secret", endpoint_id)
 
 
-def insert(endpoint: WebhookEndpoint, partner_id: UUID, secrets: bytes) -> Change:
+def insert(endpoint: WebhookEndpoint, partner_id: UUID, secrets: bytes, event: Event) -> Change:
     """A new endpoint with its sealed secrets."""
     return Change(
         _INSERT,
@@ -55,14 +62,17 @@ def insert(endpoint: WebhookEndpoint, partner_id: UUID, secrets: bytes) -> Chang
             "url": endpoint.url,
             "event_types": endpoint.event_types,
             "secret": secrets,
+            "header_names": endpoint.header_names,
             "status": endpoint.status,
             "at": endpoint.created_at,
         },
+        (event,),
     )
 
 
-def update(endpoint: WebhookEndpoint, version: int, afresh: bool) -> Change:
-    """The endpoint as it will be, provided that it still is at `version`; `afresh` forgets that it has failed."""
+def update(endpoint: WebhookEndpoint, version: int, afresh: bool, secrets: bytes | None, event: Event) -> Change:
+    """The changed endpoint, provided that it is still at `version`. `afresh` forgets its failures; `secrets` are the new
+    sealed ones, None if they stay."""
     return Change(
         _UPDATE,
         {
@@ -72,10 +82,13 @@ def update(endpoint: WebhookEndpoint, version: int, afresh: bool) -> Change:
             "status": endpoint.status,
             "disabled_reason": endpoint.disabled.reason if endpoint.disabled else None,
             "disabled_at": endpoint.disabled.since if endpoint.disabled else None,
+            "secret": secrets,
+            "header_names": endpoint.header_names,
             "afresh": afresh,
             "version": version,
             "at": endpoint.updated_at,
         },
+        (event,),
     )
 
 
@@ -85,14 +98,15 @@ def secrets(db: Session, endpoint_id: UUID) -> tuple[int, bytes] | None:
     return (row[0], bytes(row[1])) if row else None
 
 
-def rotate(endpoint_id: UUID, version: int, secrets: bytes, at: datetime) -> Change:
+def rotate(endpoint_id: UUID, version: int, secrets: bytes, at: datetime, event: Event) -> Change:
     """Other sealed secrets, provided that the endpoint still is at `version`."""
-    return Change(_ROTATE, {"id": endpoint_id, "version": version, "secret": secrets, "at": at})
+    return Change(_ROTATE, {"id": endpoint_id, "version": version, "secret": secrets, "at": at}, (event,))
 
 
-def delete(db: Session, endpoint_id: UUID, at: datetime) -> bool:
-    """Delete the endpoint and its secret, keeping the row for its messages; whether there was one."""
-    return db.one(_DELETE, id=endpoint_id, at=at) is not None
+def delete(endpoint_id: UUID, at: datetime, data: EndpointDeleted) -> Change:
+    """Delete the endpoint with its secret and headers, whatever its version. The row stays for its messages."""
+    event = outbox.publication("deleted", endpoint_id, data, (data.partner_id,))
+    return Change(_DELETE, {"id": endpoint_id, "at": at} | event, also=(_PUBLISH_DELETED,))
 
 
 def find(db: Session, endpoint_id: UUID) -> WebhookEndpoint | None:
@@ -134,9 +148,10 @@ def _endpoint(row: Row) -> WebhookEndpoint:
         url=row[2],
         event_types=row[3],
         status=row[4],
-        disabled=EndpointDisabled(reason=row[5], since=row[6]) if row[4] == "disabled" else None,
+        disabled=EndpointDisablement(reason=row[5], since=row[6]) if row[4] == "disabled" else None,
         failing_since=row[9],
         spared_until=row[10],
+        header_names=row[11],
         created_at=row[7],
         updated_at=row[8],
     )

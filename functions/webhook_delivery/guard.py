@@ -1,6 +1,6 @@
 """Where webhooks may go: public https addresses, and never into our own network (server-side request forgery, CWE-918).
 
-A name is resolved once per attempt, every answer is checked, and a checked address is what gets dialled: a name that
+A name is resolved once per attempt, every answer is checked, and checked addresses are what gets dialled: a name that
 answers differently the next time it is asked (DNS rebinding) gains nothing.
 """
 
@@ -30,6 +30,12 @@ _FORBIDDEN_V4 = tuple(
         "192.0.2.0/24",  # documentation
         "192.88.99.0/24",  # 6to4 relays
         "192.168.0.0/16",  # private
+        # Public address space that leads to the cloud provider itself: Azure's virtual host (learn.microsoft.com, "What is
+        # IP address 168.63.129.16?") and Google's APIs for a VPC (cloud.google.com, "Private Google Access"). The metadata
+        # addresses of other providers are in the blocks above.
+        "168.63.129.16/32",
+        "199.36.153.4/30",
+        "199.36.153.8/30",
         "198.18.0.0/15",  # benchmarking
         "198.51.100.0/24",  # documentation
         "203.0.113.0/24",  # documentation
@@ -45,10 +51,20 @@ _FORBIDDEN_V6 = tuple(
     for block in (
         "2001::/23",  # IETF protocols, Teredo among them
         "2001:db8::/32",  # documentation
+        "2600:2d00:2:1000::/64",  # Google's APIs for a VPC
+        "2600:2d00:2:2000::/64",
         "2002::/16",  # 6to4
         "3fff::/20",  # documentation
     )
 )
+
+# Ports from 1024 that browsers block (https://fetch.spec.whatwg.org/#port-blocking), and those of databases, queues and
+# remote control, whose protocols could read a POST as commands.
+_BLOCKED = (1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080)
+_DATABASES = (1433, 1521, 3306, 5432, 6379, 9042, 11211, 27017)  # SQL Server, Oracle, MySQL, PostgreSQL, Redis, ...
+_QUEUES = (1883, 4222, 5672, 8883, 9092)  # MQTT, NATS, AMQP, Kafka
+_REMOTE_CONTROL = (2375, 2376, 2379, 2380, 3389, 5900)  # Docker, etcd, desktops
+_NOT_WEB = frozenset((*_BLOCKED, *_DATABASES, *_QUEUES, *_REMOTE_CONTROL))
 
 # The last label begins with a letter: whatever a C library reads as an IPv4 address (2130706433, 0x7f.1, 127.1) has none.
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -123,11 +139,13 @@ def check(url: str, allowed: frozenset[str]) -> Target:
         raise Refused("The host must be a full domain name, not an IP address")
     if port != 443 and not 1024 <= port <= 65535:
         raise Refused("The port must be 443, or 1024 and above")
+    if port in _NOT_WEB:
+        raise Refused(f"Port {port} belongs to a protocol other than HTTPS; use 443, or another port above 1023")
     return Target(scheme, host, port, path)
 
 
-def address(target: Target, resolve: Resolve) -> str:
-    """The address to dial for `target`, its host resolved once.
+def addresses(target: Target, resolve: Resolve) -> list[str]:
+    """The addresses to dial for `target`, its host resolved once: all of them checked, in the order to try them.
 
     Raises:
         AddressRefused: any of its addresses is not on the public internet, whichever would have been dialled.
@@ -137,7 +155,7 @@ def address(target: Target, resolve: Resolve) -> str:
     answers = resolve(target.host if target.trusted else target.host + ".", target.port)
     if not target.trusted and not all(is_public(answer) for answer in answers):
         raise AddressRefused("The host resolves to an address that is not on the public internet")
-    return answers[0]
+    return answers
 
 
 def is_public(text: str) -> bool:

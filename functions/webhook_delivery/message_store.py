@@ -6,7 +6,15 @@ from uuid import UUID
 
 from kapas.platform.db import Row, Session
 
-from .schemas import MessageQuery, WebhookAttempt, WebhookMessage, WebhookMessageDetail
+from .schemas import (
+    MessageQuery,
+    WebhookAttempt,
+    WebhookAttemptCounts,
+    WebhookMessage,
+    WebhookMessageCounts,
+    WebhookMessageDetail,
+    WebhookStats,
+)
 
 LATE = timedelta(minutes=1)
 """By how much the time in a message's id may be later than `created_at`: a fan-out that waits draws its ids afterwards."""
@@ -16,10 +24,34 @@ _MESSAGE = """m.id, m.endpoint_id, m.event_id, m.event_type, m.status, m.attempt
 _LAST = "LEFT JOIN webhook_attempts a ON a.message_id = m.id AND a.number = m.attempt_count"
 
 
-def page(db: Session, query: MessageQuery, limit: int) -> list[WebhookMessage]:
-    """The `limit` newest messages of an endpoint that fit the query."""
-    fits = ["endpoint_id = :endpoint_id"]
-    parameters: dict[str, Any] = {"endpoint_id": query.endpoint_id, "limit": limit}
+# Per endpoint, because the indexes are: a partner has few endpoints.
+_NEWEST = """SELECT n.* FROM webhook_endpoints e, LATERAL (
+    SELECT * FROM webhook_messages WHERE {fits} ORDER BY id DESC LIMIT :limit) AS n
+  WHERE e.partner_id = :partner_id AND {of} ORDER BY n.id DESC LIMIT :limit"""
+
+_STATS = """WITH m AS (
+    SELECT id, status FROM webhook_messages
+    WHERE endpoint_id = :endpoint_id AND created_at >= :since AND created_at < :until
+      AND id >= :first::uuid AND id < :last::uuid),
+  a AS (SELECT status_code, failure, milliseconds FROM webhook_attempts WHERE message_id IN (SELECT id FROM m))
+  SELECT m.*, a.* FROM webhook_endpoints e, (
+    SELECT count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'delivered'),
+      count(*) FILTER (WHERE status = 'exhausted'), count(*) FILTER (WHERE status = 'discarded') FROM m) AS m, (
+    SELECT count(*), count(*) FILTER (WHERE failure IS NOT NULL OR status_code NOT BETWEEN 200 AND 299),
+      count(*) FILTER (WHERE failure = 'timeout'),
+      percentile_disc(0.5) WITHIN GROUP (ORDER BY milliseconds) FILTER (WHERE failure IS NULL),
+      max(milliseconds) FILTER (WHERE failure IS NULL) FROM a) AS a
+  WHERE e.id = :endpoint_id AND e.status <> 'deleted'"""
+
+
+def page(db: Session, partner_id: UUID, query: MessageQuery, limit: int) -> list[WebhookMessage]:
+    """The `limit` newest messages that match the query, of one endpoint or of all of the partner's."""
+    fits = ["endpoint_id = e.id"]
+    parameters: dict[str, Any] = {"partner_id": partner_id, "limit": limit}
+    of = "true"
+    if query.endpoint_id is not None:
+        of = "e.id = :endpoint_id"
+        parameters["endpoint_id"] = query.endpoint_id
     after = query.after_id()
     if after is not None:
         fits.append("id < :after::uuid")
@@ -38,12 +70,8 @@ def page(db: Session, query: MessageQuery, limit: int) -> list[WebhookMessage]:
     if query.until is not None:
         fits.append("created_at < :until AND id < :last::uuid")
         parameters |= {"until": query.until, "last": _first(query.until + LATE)}
-    rows = db.run(
-        f"""SELECT {_MESSAGE} FROM (
-              SELECT * FROM webhook_messages WHERE {" AND ".join(fits)} ORDER BY id DESC LIMIT :limit) AS m
-            {_LAST} ORDER BY m.id DESC""",
-        **parameters,
-    )
+    newest = _NEWEST.format(fits=" AND ".join(fits), of=of)
+    rows = db.run(f"SELECT {_MESSAGE} FROM ({newest}) AS m {_LAST} ORDER BY m.id DESC", **parameters)
     return [WebhookMessage(**_message(row)) for row in rows]
 
 
@@ -58,6 +86,30 @@ def find(db: Session, message_id: UUID) -> WebhookMessageDetail | None:
         id=message_id,
     )
     return WebhookMessageDetail(**_message(row), payload=row[10], attempts=[_attempt(attempt) for attempt in attempts])
+
+
+def stats(db: Session, endpoint_id: UUID, since: datetime, until: datetime) -> WebhookStats | None:
+    """Counts of the endpoint's messages created in a period, and of their attempts; None if there is no endpoint."""
+    row = db.one(
+        _STATS,
+        endpoint_id=endpoint_id,
+        since=since,
+        until=until,
+        first=_first(since),
+        last=_first(until + LATE),
+    )
+    if row is None:
+        return None
+    pending, delivered, exhausted, discarded, made, failed, timed_out, median, slowest = row
+    return WebhookStats(
+        endpoint_id=endpoint_id,
+        since=since,
+        until=until,
+        messages=WebhookMessageCounts(pending=pending, delivered=delivered, exhausted=exhausted, discarded=discarded),
+        attempts=WebhookAttemptCounts(
+            made=made, failed=failed, timed_out=timed_out, median_milliseconds=median, slowest_milliseconds=slowest
+        ),
+    )
 
 
 def _first(moment: datetime) -> UUID:

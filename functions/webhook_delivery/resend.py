@@ -90,7 +90,7 @@ def send(tasks: Tasks, outcome: Outcome) -> None:
 
 
 def recover(db: Session, caller: Identity, endpoint_id: UUID, body: WebhookRecover) -> Outcome:
-    """Send anew what failed of an endpoint since some time: exhausted, discarded, or failed and waiting. Within a
+    """Send anew what failed of an endpoint within some time: exhausted, discarded, or failed and waiting. Within a
     transaction, which locks the messages. The watchdog has them sent.
 
     Raises:
@@ -102,7 +102,7 @@ def recover(db: Session, caller: Identity, endpoint_id: UUID, body: WebhookRecov
     endpoint = service.find(db, endpoint_id)
     _may_be_sent_to(db, endpoint)
     now = clock.now()
-    found = store.recoverable(db, endpoint_id, body.since, service.MAX_PAYLOAD, now, RECOVER_LIMIT + 1)
+    found = store.recoverable(db, endpoint_id, body.since, body.until, service.MAX_PAYLOAD, now, RECOVER_LIMIT + 1)
     chosen = found[:RECOVER_LIMIT]
     answer = WebhookRecovery(messages=len(chosen), has_more=len(found) > len(chosen))
     return Outcome(store.send_all_anew(endpoint_id, chosen, now), answer, endpoint.version)

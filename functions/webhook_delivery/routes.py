@@ -19,6 +19,7 @@ from kapas.schemas.common import Request as Model
 from . import guard, resend, service, subscribable
 from .schemas import (
     MessageQuery,
+    StatsQuery,
     WebhookEndpoint,
     WebhookEndpointChange,
     WebhookEndpointCreate,
@@ -32,6 +33,7 @@ from .schemas import (
     WebhookRecovery,
     WebhookRotation,
     WebhookSecretRotated,
+    WebhookStats,
     WebhookTest,
 )
 
@@ -79,9 +81,12 @@ def list_endpoints(query: PageQuery) -> Response:
 
 @app.patch("/v1/webhook-endpoints/<uuid:endpoint_id>", responses={200: WebhookEndpoint})
 def change_endpoint(path: EndpointPath, body: WebhookEndpointChange) -> Response:
-    """Change the URL, the event types or the status; requires If-Match. Events missed while disabled can be recovered."""
+    """Change the URL, the event types, the headers or the status; requires If-Match. Events missed while disabled can be
+    recovered."""
     with app.session() as db:
-        outcome = service.change(db, app.caller, path.endpoint_id, app.if_match(), body, allowed_hosts())
+        outcome = service.change(
+            db, function.keyring, app.caller, path.endpoint_id, app.if_match(), body, allowed_hosts()
+        )
         return app.commit(db, outcome)
 
 
@@ -90,6 +95,7 @@ def delete_endpoint(path: EndpointPath) -> Response:
     """Delete an endpoint and its secret. Its messages remain readable."""
     with app.session() as db:
         service.delete(db, app.caller, path.endpoint_id)
+        app.published()
         return Response(status=204)
 
 
@@ -115,12 +121,19 @@ def send_test_webhook(path: EndpointPath, body: WebhookTest) -> Response:
 
 @app.post("/v1/webhook-endpoints/<uuid:endpoint_id>/recover", responses={202: WebhookRecovery})
 def recover_webhook_messages(path: EndpointPath, body: WebhookRecover) -> Response:
-    """Resend messages that failed or were missed since a time: exhausted, discarded, or waiting for another attempt.
+    """Resend messages that failed or were missed in a period: exhausted, discarded, or waiting for another attempt.
 
     This takes a minute or two. Operations may call it, too.
     """
     with app.session() as db, db.transaction():
         return app.commit(db, resend.recover(db, app.caller, path.endpoint_id, body), status=202)
+
+
+@app.get("/v1/webhook-endpoints/<uuid:endpoint_id>/stats", responses={200: WebhookStats})
+def read_webhook_stats(path: EndpointPath, query: StatsQuery) -> Response:
+    """How many messages of a time an endpoint took, and how its attempts went."""
+    with app.session() as db:
+        return app.answer(service.stats(db, app.caller, path.endpoint_id, query))
 
 
 @app.get("/v1/webhook-event-types", responses={200: WebhookEventTypes})
@@ -138,15 +151,15 @@ def read_webhook_event_schema(path: EventTypePath) -> Response:
 
 @app.get("/v1/webhook-messages", responses={200: WebhookMessagePage})
 def list_messages(query: MessageQuery) -> Response:
-    """List the messages of one endpoint, newest first. Filters: status, type and time."""
-    with app.session() as db:
+    """List messages of one endpoint or of all, newest first. Filters: endpoint, status, type and time."""
+    with app.session() as db, db.snapshot():
         return app.answer(service.list_messages(db, app.caller, query))
 
 
 @app.get("/v1/webhook-messages/<uuid:message_id>", responses={200: WebhookMessageDetail})
 def read_message(path: MessagePath) -> Response:
     """Return one message with its body and all delivery attempts."""
-    with app.session() as db:
+    with app.session() as db, db.snapshot():
         return app.answer(service.read_message(db, app.caller, path.message_id))
 
 

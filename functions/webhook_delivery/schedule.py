@@ -22,6 +22,8 @@ CAP = timedelta(hours=24)
 THROTTLED = frozenset({429, 502, 503, 504})
 """Answers of an endpoint that has too much to do: as after a timeout, the next wait is no shorter than `FLOOR`."""
 FLOOR = timedelta(seconds=60)
+MAX_RETRY_AFTER = 64
+"""Characters of a Retry-After that are read: a date has 29."""
 JITTER = 0.2
 """The largest part of a wait that is added to it, so that what failed together does not come back together."""
 
@@ -31,8 +33,9 @@ BREAKER_ATTEMPTS, BREAKER_SHARE = 10, 0.7
 """An endpoint is spared when so many attempts were made within a window, and this share of them failed."""
 BREAKER_OPEN, BREAKER_OPEN_MOST = timedelta(seconds=30), timedelta(minutes=10)
 """How long nothing is sent to it; then one attempt finds out whether it is back. Twice as long after each that fails."""
-FAILING = timedelta(days=5)
-"""An endpoint that took nothing for so long is disabled at its next failure."""
+FAILING, QUIET = timedelta(days=5), timedelta(hours=36)
+"""An endpoint without a success for `FAILING` is probed, and disabled if the probe fails. A failure after `QUIET` without an
+attempt restarts the count; `QUIET` is longer than any wait between two attempts of a message."""
 BUSY = timedelta(seconds=1)
 """The least wait of a message whose endpoint has its share of an instance's slots."""
 
@@ -68,15 +71,14 @@ def busy(now: datetime, chance: float) -> datetime:
 def retry_after(value: str | None, now: datetime) -> timedelta | None:
     """How long a Retry-After header asks to wait (RFC 9110 section 10.2.3: seconds, or a date); None if it says nothing.
 
-    At most `CAP`, at least zero.
+    At most `CAP`, at least zero. Never raises, whatever an endpoint sends.
     """
-    text = (value or "").strip()
+    text = (value or "").strip()[:MAX_RETRY_AFTER]
     if text.isascii() and text.isdigit():
         # A number of any length is valid; beyond the cap its size does not matter.
         return min(timedelta(seconds=int(text[:9])), CAP) if len(text) < 10 else CAP
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        return min(max((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now, timedelta(0)), CAP)
+    except (ValueError, OverflowError, TypeError, IndexError):  # what the library raises for text that is no date
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max(moment - now, timedelta(0)), CAP)

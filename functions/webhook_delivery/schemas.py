@@ -6,13 +6,16 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema, model_validator
 
-from kapas.schemas.common import OptionalRequest, Page, PageQuery, Request, Resource
+from kapas.schemas.common import OptionalRequest, Page, PageQuery, Query, Request, Resource
 from kapas.schemas.events import public_types
+
+from .custom_headers import CustomHeaders
+from .signatures import is_secret
 
 EndpointStatus = Literal["enabled", "disabled"]
 DisabledReason = Literal["requested", "gone", "failing"]
 MessageStatus = Literal["pending", "delivered", "exhausted", "discarded"]
-AttemptFailure = Literal["url_refused", "address_refused", "dns", "connection", "tls", "timeout"]
+AttemptFailure = Literal["url_refused", "address_refused", "dns", "connection", "tls", "timeout", "internal"]
 
 ALL_EVENTS = "*"
 EVENT_TYPES = tuple(name for name in public_types() if name != "privacy.erased.v1")
@@ -48,11 +51,29 @@ Url = Annotated[
 ]
 
 
+def _own_secret(secret: str) -> str:
+    if not is_secret(secret):
+        raise ValueError("Must be whsec_ and the base64 of 24 to 64 random bytes (Standard Webhooks)")
+    return secret
+
+
+OwnSecret = Annotated[
+    str,
+    Field(
+        max_length=100,
+        description="A secret that your receiver has already; default: a new one",
+    ),
+    AfterValidator(_own_secret),
+]
+
+
 class WebhookEndpointCreate(Request):
     """A webhook endpoint to register."""
 
     url: Url
     event_types: EventTypes
+    headers: CustomHeaders = Field(default_factory=dict[str, str])
+    secret: OwnSecret | None = None
 
 
 class WebhookEndpointChange(Request):
@@ -61,19 +82,20 @@ class WebhookEndpointChange(Request):
     url: Url | None = None
     event_types: EventTypes | None = None
     status: EndpointStatus | None = None
+    headers: CustomHeaders | None = Field(None, description="Replaces all custom headers; {} removes them")
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.url is None and self.event_types is None and self.status is None:
-            raise ValueError("Name at least one of url, event_types, status")
+        if self.url is None and self.event_types is None and self.status is None and self.headers is None:
+            raise ValueError("Name at least one of url, event_types, status, headers")
         return self
 
 
-class EndpointDisabled(Resource):
+class EndpointDisablement(Resource):
     """Why an endpoint is disabled."""
 
     reason: DisabledReason = Field(
-        description="requested: by its partner; gone: it answered 410; failing: no success for five days"
+        description="requested: by its partner; gone: it answered 410; failing: five days of failures, and a failed probe"
     )
     since: AwareDatetime
 
@@ -86,9 +108,11 @@ class WebhookEndpoint(Resource):
     url: str
     event_types: list[str]
     status: EndpointStatus = Field(description="An endpoint that answers 410 Gone, or fails for days, becomes disabled")
-    disabled: EndpointDisabled | None = Field(description="Set while the endpoint is disabled")
+    header_names: list[str] = Field(description="Names of the custom headers; their values are never shown")
+    disabled: EndpointDisablement | None = Field(description="Set while the endpoint is disabled")
     failing_since: AwareDatetime | None = Field(
-        description="While attempts fail: since when none has succeeded; after five days the next failure disables it"
+        description="While attempts fail: since when none has succeeded, with failures less than 36 hours apart. After five"
+        " days the endpoint is probed, and disabled if the probe fails"
     )
     spared_until: AwareDatetime | None = Field(
         description="While the circuit breaker is open: nothing is sent before this time, then one probe"
@@ -114,6 +138,7 @@ class WebhookRotation(OptionalRequest):
         False,
         description="For a leaked secret: sign with the new secret only, at once, even within 24 hours of a rotation",
     )
+    secret: OwnSecret | None = None
 
 
 class WebhookSecretRotated(Resource):
@@ -138,6 +163,13 @@ class WebhookRecover(Request):
     """The messages to resend."""
 
     since: AwareDatetime = Field(description="Messages created at this time or later")
+    until: AwareDatetime | None = Field(None, description="Messages created before this time; default: now")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.until is not None and self.until <= self.since:
+            raise ValueError("until must be later than since")
+        return self
 
 
 class WebhookRecovery(Resource):
@@ -159,13 +191,49 @@ class WebhookEventTypes(Page[WebhookEventType]):
 
 
 class MessageQuery(PageQuery):
-    """Filters for the messages of one endpoint."""
+    """Filters for messages, of one endpoint or of all."""
 
-    endpoint_id: UUID
+    endpoint_id: UUID | None = Field(None, description="Default: all endpoints, including deleted ones")
     status: MessageStatus | None = None
     event_type: MessageType | None = None
     since: AwareDatetime | None = Field(None, description="Messages created at this time or later")
     until: AwareDatetime | None = Field(None, description="Messages created before this time")
+
+
+class StatsQuery(Query):
+    """The period to count: by default the last 24 hours, at most 31 days."""
+
+    since: AwareDatetime | None = Field(None, description="Messages created at this time or later")
+    until: AwareDatetime | None = Field(None, description="Messages created before this time")
+
+
+class WebhookMessageCounts(Resource):
+    """Messages by status."""
+
+    pending: int
+    delivered: int
+    exhausted: int
+    discarded: int
+
+
+class WebhookAttemptCounts(Resource):
+    """Attempts of these messages."""
+
+    made: int
+    failed: int = Field(description="Attempts without an answer of 200 to 299")
+    timed_out: int
+    median_milliseconds: int | None = Field(description="Of the attempts with a complete answer; null if there is none")
+    slowest_milliseconds: int | None
+
+
+class WebhookStats(Resource):
+    """Messages of an endpoint created in a period, and their attempts so far."""
+
+    endpoint_id: UUID
+    since: AwareDatetime
+    until: AwareDatetime
+    messages: WebhookMessageCounts
+    attempts: WebhookAttemptCounts
 
 
 class WebhookMessage(Resource):

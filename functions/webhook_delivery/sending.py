@@ -1,12 +1,13 @@
 """One attempt, as it is made alone and within a batch: signed, sent, and what becomes of its message."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from kapas.errors import Unavailable
 from kapas.platform import log
-from kapas.platform.db import Session
+from kapas.platform.db import PLATFORM, Database, Session
 from kapas.platform.ports import Task
 from kapas.privacy.key_store import SqlKeyStore
 from kapas.privacy.keys import Keyring, Shredded
@@ -56,11 +57,39 @@ def secrets(keyring: Keyring, db: Session, lease: store.Lease) -> Secrets | None
 
 
 def send(sender: Sender, lease: store.Lease, secrets: Secrets, started: datetime) -> store.Result:
-    """Send what is leased, signed; what came of it, which is not recorded yet."""
-    body = lease.payload.encode()
-    signed = signatures.headers(secrets.valid(started), str(lease.message_id), started, body)
-    reply = sender.post(lease.url, {**HEADERS, **signed}, body)
-    return _result(reply, lease.number - lease.earlier, started, clock.now())
+    """Send what is leased, signed; what came of it, which is not recorded yet.
+
+    Never raises: an attempt that is not recorded is repeated every minute, without end. A fault of our own is logged and
+    counts as the failure `internal`.
+    """
+    failed = lease.number - lease.earlier
+    reply = Reply(None, "internal")
+    try:
+        body = lease.payload.encode()
+        signed = signatures.headers(secrets.valid(started), str(lease.message_id), started, body)
+        reply = sender.post(lease.url, {**HEADERS, **secrets.headers, **signed}, body)
+        return _result(reply, failed, started, clock.now())
+    except Exception as error:
+        log.error("webhook_attempt_failed", error, message_id=lease.message_id, endpoint_id=lease.endpoint_id)
+        return _after_a_fault(reply, failed, started)
+
+
+def record(database: Database, lease: store.Lease, result: store.Result) -> tuple[store.Result, store.Recorded | None]:
+    """Write the result of an attempt; what was written, and what `store.record` returned.
+
+    If the answer's text cannot be stored, the result is stored without it. Raises `kapas.errors.Unavailable` if the
+    database is down: the lease expires, and the attempt is repeated.
+    """
+    try:
+        with database.session(PLATFORM) as db:
+            return result, store.record(db, lease, result)
+    except Unavailable:
+        raise
+    except Exception as error:
+        log.error("webhook_record_failed", error, message_id=lease.message_id, endpoint_id=lease.endpoint_id)
+        bare = replace(result, response="", failure=result.failure or (None if result.taken else "internal"))
+        with database.session(PLATFORM) as db:
+            return bare, store.record(db, lease, bare)
 
 
 def tell(lease: store.Lease, result: store.Result, recorded: bool) -> None:
@@ -85,18 +114,29 @@ def retry(lease: store.Lease, result: store.Result) -> Task | None:
 
 def _result(reply: Reply, failed: int, started: datetime, now: datetime) -> store.Result:
     """What becomes of a message after this reply, its `failed`th (from 1) of this schedule if it is a failure."""
+    wait: timedelta | None = None
+    if not reply.taken and reply.status != _GONE:
+        throttled = reply.failure == "timeout" or reply.status in schedule.THROTTLED
+        wait = schedule.delay(failed, schedule.retry_after(reply.retry_after, now), throttled, chance())
+    return _judged(reply, wait, started, now)
+
+
+def _after_a_fault(reply: Reply, failed: int, started: datetime) -> store.Result:
+    """The result by the plain schedule, from the start of the attempt: it uses nothing that may have failed."""
+    ended = reply.taken or reply.status == _GONE or failed >= len(schedule.SCHEDULE)
+    return _judged(reply, None if ended else schedule.SCHEDULE[failed], started, started)
+
+
+def _judged(reply: Reply, wait: timedelta | None, started: datetime, now: datetime) -> store.Result:
+    """The result, with the next attempt after `wait`, if any."""
     status: MessageStatus
     gone = reply.status == _GONE
-    next_attempt_at: datetime | None = None
     if reply.taken:
         status = "delivered"
     elif gone:
         status = "discarded"
     else:
-        throttled = reply.failure == "timeout" or reply.status in schedule.THROTTLED
-        wait = schedule.delay(failed, schedule.retry_after(reply.retry_after, now), throttled, chance())
         status = "exhausted" if wait is None else "pending"
-        next_attempt_at = None if wait is None else now + wait
     return store.Result(
         started_at=started,
         ended_at=now,
@@ -105,7 +145,7 @@ def _result(reply: Reply, failed: int, started: datetime, now: datetime) -> stor
         failure=reply.failure,
         response=reply.body,
         status=status,
-        next_attempt_at=next_attempt_at,
+        next_attempt_at=None if wait is None else now + wait,
         taken=reply.taken,
         gone=gone,
     )

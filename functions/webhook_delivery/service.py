@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
+from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed, VersionConflict
 from kapas.http.app import Outcome
 from kapas.http.identity import Identity, Role
-from kapas.messaging import inbox
-from kapas.messaging.events import CloudEvent
+from kapas.messaging import inbox, outbox
+from kapas.messaging.events import CloudEvent, Event, EventData
 from kapas.platform import log
 from kapas.platform.db import PLATFORM, Database, Session
 from kapas.platform.ports import Task, Tasks
@@ -22,9 +23,11 @@ from kapas.values import clock, ids
 
 from . import batch_store, batches, dispatch, endpoint_store, guard, message_store, schedule, sending, signatures, store
 from .dispatch import AttemptTask
+from .event_models import Changed, EndpointChanged, EndpointCreated, EndpointDeleted, EndpointDisabled
 from .schemas import (
-    EndpointDisabled,
+    EndpointDisablement,
     MessageQuery,
+    StatsQuery,
     WebhookEndpoint,
     WebhookEndpointChange,
     WebhookEndpointCreate,
@@ -34,12 +37,16 @@ from .schemas import (
     WebhookMessagePage,
     WebhookRotation,
     WebhookSecretRotated,
+    WebhookStats,
 )
 from .sending import LEASE, Sender
 from .signatures import Secrets
 from .slots import Slots
 
 CONSUMER = "webhook-fan-out"
+
+_CHANGEABLE: tuple[Changed, ...] = ("url", "event_types", "status", "headers")
+"""What a partner can change, in the order in which the event lists it."""
 
 MAX_ENDPOINTS = 20
 """Endpoints of one partner: each multiplies what every event costs."""
@@ -49,6 +56,9 @@ OVERDUE = timedelta(seconds=30)
 """How late a message is before the watchdog looks after it: until then its task is on its way."""
 REAP_LIMIT = 1000
 """Messages that one run of the watchdog looks after."""
+
+STATS_SPAN, STATS_MOST = timedelta(hours=24), timedelta(days=31)
+"""The default and the longest period of statistics."""
 
 MAX_PAYLOAD = 256 * 1024
 """Bytes of a message's body. No event comes near it; one that did would be discarded where its partner sees it."""
@@ -78,20 +88,23 @@ def create(
         version=1,
         url=body.url,
         event_types=body.event_types,
+        header_names=list(body.headers),
         status="enabled",
         disabled=None,
         failing_since=None,
         spared_until=None,
         created_at=now,
         updated_at=now,
-        secret=signatures.new_secret(),
+        secret=body.secret or signatures.new_secret(),
     )
     try:
-        plain = Secrets(endpoint.secret).dump()
+        plain = Secrets(endpoint.secret, headers=body.headers).dump()
         sealed = keyring.encrypt(SqlKeyStore(db), partner_id, endpoint_store.secret_field(endpoint.id), plain)
     except Shredded:
         raise Conflict("Register the partner first") from None
-    return Outcome(endpoint_store.insert(endpoint, partner_id, sealed), endpoint, 1)
+    data = EndpointCreated(endpoint_id=endpoint.id, partner_id=partner_id, actor=caller.subject)
+    event = Event(endpoint.id, 1, data, (partner_id,), time=now)
+    return Outcome(endpoint_store.insert(endpoint, partner_id, sealed, event), endpoint, 1)
 
 
 def read(db: Session, caller: Identity, endpoint_id: UUID) -> WebhookEndpoint:
@@ -117,6 +130,7 @@ def list_page(db: Session, caller: Identity, query: PageQuery) -> WebhookEndpoin
 
 def change(
     db: Session,
+    keyring: Keyring,
     caller: Identity,
     endpoint_id: UUID,
     version: int,
@@ -131,23 +145,49 @@ def change(
         PreconditionFailed: it is not at `version`.
         Invalid: webhooks may not go to the URL.
     """
-    endpoint = read(db, caller, endpoint_id)
-    restrictions.refuse(db, partner_of(caller))
+    endpoint, partner_id = read(db, caller, endpoint_id), partner_of(caller)
+    restrictions.refuse(db, partner_id)
     if endpoint.version != version:
         raise PreconditionFailed(f"The webhook endpoint is now at version {endpoint.version}")
     if body.url is not None:
         _check_url(body.url, allowed)
     now = clock.now()
-    changes = body.model_dump(exclude_none=True) | {"version": version + 1, "updated_at": now}
+    changes = body.model_dump(exclude_none=True, exclude={"headers"}) | {"version": version + 1, "updated_at": now}
     if body.status == "enabled":
         changes["disabled"] = None
     elif body.status == "disabled" and endpoint.disabled is None:
-        changes["disabled"] = EndpointDisabled(reason="requested", since=now)
+        changes["disabled"] = EndpointDisablement(reason="requested", since=now)
     after = endpoint.model_copy(update=changes)
     afresh = body.status == "enabled" or after.url != endpoint.url
     forgotten = ["failing_since"] * afresh + ["spared_until"] * (afresh or after.status == "disabled")
     after = after.model_copy(update=dict.fromkeys(forgotten))
-    return Outcome(endpoint_store.update(after, version, afresh), after, after.version)
+    sealed = None
+    if body.headers is not None:
+        after = after.model_copy(update={"header_names": list(body.headers)})
+        sealed = _with_headers(db, keyring, partner_id, after, body.headers)
+    data: EventData
+    if after.status == "disabled" and endpoint.status == "enabled":
+        data = EndpointDisabled(
+            endpoint_id=endpoint_id, partner_id=partner_id, reason="requested", actor=caller.subject
+        )
+    else:
+        sent = body.model_dump(exclude_none=True)
+        changed: list[Changed] = [name for name in _CHANGEABLE if name in sent]
+        data = EndpointChanged(endpoint_id=endpoint_id, partner_id=partner_id, actor=caller.subject, changed=changed)
+    event = Event(endpoint_id, after.version, data, (partner_id,), time=now)
+    return Outcome(endpoint_store.update(after, version, afresh, sealed, event), after, after.version)
+
+
+def _with_headers(
+    db: Session, keyring: Keyring, partner_id: UUID, endpoint: WebhookEndpoint, headers: Mapping[str, str]
+) -> bytes:
+    """The endpoint's secrets with other headers, sealed. The update's version check covers this read."""
+    found = endpoint_store.secrets(db, endpoint.id)
+    if found is None:
+        raise NotFound("Webhook endpoint not found; a partner sees its own only")
+    field, keys = endpoint_store.secret_field(endpoint.id), SqlKeyStore(db)
+    secrets = Secrets.load(keyring.decrypt(keys, partner_id, field, found[1]))
+    return keyring.encrypt(keys, partner_id, field, replace(secrets, headers=headers).dump())
 
 
 def rotate_secret(db: Session, keyring: Keyring, caller: Identity, endpoint_id: UUID, body: WebhookRotation) -> Outcome:
@@ -172,8 +212,11 @@ def rotate_secret(db: Session, keyring: Keyring, caller: Identity, endpoint_id: 
             " To end both, send end_previous"
         )
     until = now if body.end_previous else now + signatures.OVERLAP
-    rotated = secrets.rotated(until)
-    change = endpoint_store.rotate(endpoint_id, version, keyring.encrypt(keys, partner_id, field, rotated.dump()), now)
+    rotated = secrets.rotated(body.secret or signatures.new_secret(), until)
+    sealed = keyring.encrypt(keys, partner_id, field, rotated.dump())
+    data = EndpointChanged(endpoint_id=endpoint_id, partner_id=partner_id, actor=caller.subject, changed=["secret"])
+    event = Event(endpoint_id, version + 1, data, (partner_id,), time=now)
+    change = endpoint_store.rotate(endpoint_id, version, sealed, now, event)
     answer = WebhookSecretRotated(id=endpoint_id, version=version + 1, secret=rotated.current, previous_until=until)
     return Outcome(change, answer, answer.version)
 
@@ -183,18 +226,41 @@ def delete(db: Session, caller: Identity, endpoint_id: UUID) -> None:
 
     Raises `NotFound` or `Forbidden`.
     """
-    partner_of(caller)
-    if not endpoint_store.delete(db, endpoint_id, clock.now()):
-        raise NotFound("Webhook endpoint not found; a partner sees its own only")
+    data = EndpointDeleted(endpoint_id=endpoint_id, partner_id=partner_of(caller), actor=caller.subject)
+    try:
+        outbox.commit(db, endpoint_store.delete(endpoint_id, clock.now(), data))
+    except VersionConflict:
+        raise NotFound("Webhook endpoint not found; a partner sees its own only") from None
 
 
 def list_messages(db: Session, caller: Identity, query: MessageQuery) -> WebhookMessagePage:
-    """The messages of an endpoint that fit, newest first; of a deleted one as well. Raises `NotFound` or `Forbidden`."""
-    partner_of(caller)
-    messages = message_store.page(db, query, query.limit + 1)
-    if not messages and endpoint_store.owner(db, query.endpoint_id) is None:
+    """Matching messages of one endpoint or of all, newest first, including those of deleted endpoints.
+
+    Raises `NotFound` or `Forbidden`.
+    """
+    messages = message_store.page(db, partner_of(caller), query, query.limit + 1)
+    if not messages and query.endpoint_id is not None and endpoint_store.owner(db, query.endpoint_id) is None:
         raise NotFound("Webhook endpoint not found; a partner sees its own only")
     return WebhookMessagePage.of(messages, query.limit)
+
+
+def stats(db: Session, caller: Identity, endpoint_id: UUID, query: StatsQuery) -> WebhookStats:
+    """Counts of the messages that an endpoint was sent in a period, and of their attempts.
+
+    Raises:
+        NotFound, Forbidden: as for reading it.
+        Invalid: the period is empty or longer than `STATS_MOST`.
+    """
+    partner_of(caller)
+    until = query.until or clock.now()
+    since = query.since or max(until, datetime.min.replace(tzinfo=UTC) + STATS_SPAN) - STATS_SPAN
+    if not timedelta(0) < until - since <= STATS_MOST:
+        message = f"since must be before until, and at most {STATS_MOST.days} days before it"
+        raise Invalid(message, errors=[FieldError("query:since", "range", message)])
+    found = message_store.stats(db, endpoint_id, since, until)
+    if found is None:
+        raise NotFound("Webhook endpoint not found; a partner sees its own only")
+    return found
 
 
 def read_message(db: Session, caller: Identity, message_id: UUID) -> WebhookMessageDetail:
@@ -281,8 +347,9 @@ def text(
 
 def attempt(
     database: Database, keyring: Keyring, tasks: Tasks, sender: Sender, slots: Slots, task: AttemptTask
-) -> None:
-    """Make one attempt to deliver a message, unless it was made or is under way, and plan the next if it failed.
+) -> bool:
+    """Make one attempt to deliver a message, unless it was made or is under way, and schedule the next if it failed.
+    Returns whether it wrote events.
 
     An endpoint that takes it is sent what else is due there, in batches that are leased and recorded together.
 
@@ -296,37 +363,39 @@ def attempt(
     with database.session(PLATFORM) as db:
         lease = store.claim(db, task.message_id, task.number, ids.uuid7(), started, started + LEASE)
     if lease is None:
-        return
+        return False
+    published = False
     with slots.take(lease.endpoint_id) as free:
         if free:
-            later = _deliver(database, keyring, sender, lease, started)
+            later, published = _deliver(database, keyring, sender, lease, started)
         else:
             later = [_postpone(database, lease, schedule.busy(started, sending.chance()))]
     dispatch.enqueue(tasks, [one for one in later if one is not None])
+    return published
 
 
 def _deliver(
     database: Database, keyring: Keyring, sender: Sender, lease: store.Lease, started: datetime
-) -> list[Task | None]:
-    """Send what is leased and record the result, then what else is due at its endpoint; the next tasks."""
+) -> tuple[list[Task | None], bool]:
+    """Send what is leased and record the result, then what else is due at its endpoint; the next tasks, and whether events
+    were written."""
     if lease.open_until is not None and lease.open_until > started:
-        return [_turn_away(database, lease, lease.open_until)]
+        return [_turn_away(database, lease, lease.open_until)], False
     with database.session(PLATFORM) as db:
         secrets = sending.secrets(keyring, db, lease)
         if secrets is None:
             store.discard(db, lease)
-            return []
+            return [], False
         sendable = lease.open_until is None or store.probe(db, lease, started)
     if not sendable:
-        return [_postpone(database, lease, schedule.probed(started, sending.chance()))]
+        return [_postpone(database, lease, schedule.probed(started, sending.chance()))], False
     result = sending.send(sender, lease, secrets, started)
-    with database.session(PLATFORM) as db:
-        recorded = store.record(db, lease, result)
-    sending.tell(lease, result, recorded)
+    result, recorded = sending.record(database, lease, result)
+    sending.tell(lease, result, recorded is not None)
     if result.taken:
         return batches.drain(database, keyring, sender, lease.endpoint_id, started)
     again = sending.retry(lease, result) if recorded else None
-    return [again, *batches.hand_on(database, lease.endpoint_id)]
+    return [again, *batches.hand_on(database, lease.endpoint_id)], recorded is not None and recorded.published
 
 
 def _turn_away(database: Database, lease: store.Lease, open_until: datetime) -> Task:

@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+from kapas.messaging import outbox
 from kapas.messaging.events import CloudEvent
 from kapas.messaging.outbox import Change
 from kapas.platform.db import Session
 from kapas.privacy.restrictions import UNRESTRICTED
 
 from . import schedule
+from .event_models import OPERATIONAL, SOURCE, EndpointDisabled, MessageExhausted
 from .schemas import ALL_EVENTS, AttemptFailure, MessageStatus, WebhookMessage
 
 _SUBSCRIBERS = """SELECT id, status FROM webhook_endpoints
-  WHERE partner_id = ANY(:partner_ids) AND status <> 'deleted' AND event_types && :wanted::text[] ORDER BY id"""
+  WHERE partner_id = ANY(:partner_ids) AND status <> 'deleted' AND event_types && :wanted::text[]
+    AND id IS DISTINCT FROM :about::uuid ORDER BY id"""
 
 # Held until the transaction ends: whoever enables such an endpoint meanwhile waits, and finds the message to recover.
 _STAY_DISABLED = """SELECT id FROM webhook_endpoints WHERE id = ANY(:ids::uuid[]) AND status = 'disabled'
@@ -38,31 +42,39 @@ _CLAIM = """UPDATE webhook_messages m
   FROM webhook_endpoints e
   WHERE m.id = :id AND m.status = 'pending' AND m.attempt_count = :number - 1 AND m.next_attempt_at <= :now
     AND (m.lease_until IS NULL OR m.lease_until < :now) AND e.id = m.endpoint_id
-  RETURNING m.status, m.payload, m.earlier_attempts, e.id, e.partner_id, e.url, e.secret, e.open_until"""
+  RETURNING m.status, m.payload, m.earlier_attempts, m.event_id, m.event_type, e.id, e.partner_id, e.url, e.secret,
+    e.open_until"""
 
 # The row's lock decides who of several has the probe.
 _PROBE = """UPDATE webhook_endpoints SET probe_token = :lease_token, probe_until = :lease_until
   WHERE id = :id AND open_until <= :now AND (probe_until IS NULL OR probe_until < :now) RETURNING id"""
 
+# No success for days, with no quiet time between failures.
+_FAILING = """coalesce(NOT :taken AND e.first_failed_at <= :failing_since::timestamptz
+  AND e.last_failed_at > :quiet_since, false)"""
+
 _POSTPONE = """UPDATE webhook_messages SET next_attempt_at = :at, lease_token = NULL, lease_until = NULL
   WHERE id = :id AND lease_token = :lease_token RETURNING id"""
 
 # What an attempt says of its endpoint is worked out from the row itself, so that attempts which end at once all count.
-# While nothing fails, the row is not written. A window begins with a failure.
-_RECORD = """WITH message AS (
+# While nothing fails, the row is not written. A window begins with a failure. After days of failures the breaker opens, so
+# that the next attempt is a probe; the failure of that probe disables the endpoint.
+_RECORD = f"""WITH message AS (
     UPDATE webhook_messages
     SET status = :status, attempt_count = :number, next_attempt_at = :next_attempt_at, lease_token = NULL,
-      lease_until = NULL
-    WHERE id = :id AND lease_token = :lease_token RETURNING id, endpoint_id, partner_id),
+      lease_until = NULL, exhaustions = exhaustions + :announced::boolean::integer
+    WHERE id = :id AND lease_token = :lease_token RETURNING id, endpoint_id, partner_id, exhaustions),
   endpoint AS (
     UPDATE webhook_endpoints e
-    SET first_failed_at = CASE WHEN NOT :taken::boolean THEN coalesce(e.first_failed_at, :ended_at::timestamptz) END,
+    SET first_failed_at = CASE WHEN NOT :taken::boolean THEN
+        CASE WHEN e.last_failed_at > :quiet_since::timestamptz THEN e.first_failed_at ELSE :ended_at::timestamptz END END,
+      last_failed_at = CASE WHEN NOT :taken THEN :ended_at END,
       (version, status, disabled_reason, disabled_at, updated_at) = (
         SELECT e.version + (reason IS NOT NULL)::integer, CASE WHEN reason IS NULL THEN e.status ELSE 'disabled' END,
           reason, CASE WHEN reason IS NOT NULL THEN :ended_at END,
           CASE WHEN reason IS NULL THEN e.updated_at ELSE :ended_at END
         FROM (SELECT CASE WHEN :gone::boolean THEN 'gone'
-          WHEN NOT :taken AND e.first_failed_at <= :failing_since::timestamptz THEN 'failing' END) AS a (reason)),
+          WHEN {_FAILING} AND e.probe_token = :lease_token THEN 'failing' END) AS a (reason)),
       (open_until, open_seconds, probe_token, probe_until, window_started_at, window_attempts, window_failures) = (
         SELECT CASE WHEN opens THEN :ended_at + make_interval(secs => longer) WHEN NOT probe THEN e.open_until END,
           CASE WHEN opens THEN longer WHEN open AND NOT probe THEN e.open_seconds ELSE 0 END,
@@ -77,14 +89,19 @@ _RECORD = """WITH message AS (
             CASE WHEN going THEN e.window_attempts ELSE 0 END + 1,
             CASE WHEN going THEN e.window_failures ELSE 0 END + (NOT :taken)::integer) AS b (started_at, attempts, failures),
           LATERAL (SELECT CASE WHEN open THEN probe AND NOT :taken
-            ELSE attempts >= :least::integer AND failures >= :share::float8 * attempts END) AS c (opens),
+            ELSE {_FAILING} OR (attempts >= :least::integer AND failures >= :share::float8 * attempts) END) AS c (opens),
           LATERAL (SELECT NOT open AND NOT opens AND failures > 0) AS d (counts))
     WHERE e.id = (SELECT endpoint_id FROM message) AND e.status = 'enabled'
-      AND NOT (:taken AND e.first_failed_at IS NULL AND e.window_started_at IS NULL AND e.open_until IS NULL))
-  INSERT INTO webhook_attempts
-    (message_id, number, partner_id, started_at, milliseconds, status_code, failure, response)
-  SELECT id, :number, partner_id, :started_at, :milliseconds, :status_code, :failure, :response FROM message
-  RETURNING message_id"""
+      AND NOT (:taken AND e.first_failed_at IS NULL AND e.window_started_at IS NULL AND e.open_until IS NULL)
+    RETURNING e.version, e.status),
+  disabled AS ({outbox.publishing("disabled", "SELECT version FROM endpoint WHERE status = 'disabled'")}),
+  exhausted AS ({outbox.publishing("exhausted", "SELECT exhaustions FROM message WHERE :announced")}),
+  attempt AS (
+    INSERT INTO webhook_attempts
+      (message_id, number, partner_id, started_at, milliseconds, status_code, failure, response)
+    SELECT id, :number, partner_id, :started_at, :milliseconds, :status_code, :failure, :response FROM message
+    RETURNING message_id)
+  SELECT :announced OR EXISTS (SELECT FROM endpoint WHERE status = 'disabled') FROM attempt"""
 
 _DISCARD = """UPDATE webhook_messages
   SET status = 'discarded', next_attempt_at = NULL, lease_token = NULL, lease_until = NULL
@@ -92,7 +109,8 @@ _DISCARD = """UPDATE webhook_messages
 
 # What has failed since it was sent, or last sent anew, and that nobody is sending now.
 _RECOVERABLE = """SELECT id FROM webhook_messages
-  WHERE endpoint_id = :endpoint_id AND created_at >= :since AND octet_length(payload) <= :most
+  WHERE endpoint_id = :endpoint_id AND created_at >= :since AND (:until::timestamptz IS NULL OR created_at < :until)
+    AND octet_length(payload) <= :most
     AND (status IN ('exhausted', 'discarded') OR (status = 'pending' AND attempt_count > earlier_attempts
       AND (lease_until IS NULL OR lease_until < :now)))
   ORDER BY created_at, id LIMIT :limit FOR UPDATE"""
@@ -142,6 +160,8 @@ class Lease:
     payload: str
     earlier: int
     """Attempts before the message was last sent anew."""
+    event_id: UUID
+    event_type: str
     endpoint_id: UUID
     partner_id: UUID
     url: str
@@ -169,6 +189,13 @@ class Result:
     """Whether it said that it wants no more: it is disabled."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An attempt was recorded; `published` says whether with events."""
+
+    published: bool
+
+
 # Messages
 
 
@@ -177,7 +204,9 @@ def subscribers(db: Session, event: CloudEvent) -> tuple[list[UUID], list[UUID]]
 
     Those to send it to, and those that are disabled. Within a transaction, until whose end the latter are not enabled.
     """
-    rows = db.run(_SUBSCRIBERS, partner_ids=list(event.partner_ids), wanted=[event.type, ALL_EVENTS])
+    about = event.data["endpoint_id"] if event.source == SOURCE else None  # an endpoint gets no events about itself
+    wanted = [event.type, ALL_EVENTS]
+    rows = db.run(_SUBSCRIBERS, partner_ids=list(event.partner_ids), wanted=wanted, about=about)
     seen = [row[0] for row in rows if row[1] == "disabled"]
     disabled = [row[0] for row in db.run(_STAY_DISABLED, ids=seen)] if seen else []
     return [row[0] for row in rows if row[0] not in disabled], disabled
@@ -224,9 +253,12 @@ def add_test(message: WebhookMessage, payload: str) -> Change:
     )
 
 
-def recoverable(db: Session, endpoint_id: UUID, since: datetime, most: int, now: datetime, limit: int) -> list[UUID]:
-    """The `limit` oldest messages created `since` then that failed, locked; none with a body of more than `most` bytes."""
-    rows = db.run(_RECOVERABLE, endpoint_id=endpoint_id, since=since, most=most, now=now, limit=limit)
+def recoverable(
+    db: Session, endpoint_id: UUID, since: datetime, until: datetime | None, most: int, now: datetime, limit: int
+) -> list[UUID]:
+    """The `limit` oldest messages created `since` then, and before `until`, that failed, locked; none with a body of more
+    than `most` bytes."""
+    rows = db.run(_RECOVERABLE, endpoint_id=endpoint_id, since=since, until=until, most=most, now=now, limit=limit)
     return [row[0] for row in rows]
 
 
@@ -259,9 +291,22 @@ def claim(db: Session, message_id: UUID, number: int, token: UUID, now: datetime
     row = db.one(_CLAIM, id=message_id, number=number, lease_token=token, lease_until=until, now=now)
     if row is None or row[0] == "discarded":
         return None
-    _, payload, earlier, endpoint_id, partner_id, url, secrets, open_until = row
-    sealed = bytes(secrets)
-    return Lease(message_id, number, token, until, payload, earlier, endpoint_id, partner_id, url, sealed, open_until)
+    _, payload, earlier, event_id, event_type, endpoint_id, partner_id, url, secrets, open_until = row
+    return Lease(
+        message_id=message_id,
+        number=number,
+        token=token,
+        until=until,
+        payload=payload,
+        earlier=earlier,
+        event_id=event_id,
+        event_type=event_type,
+        endpoint_id=endpoint_id,
+        partner_id=partner_id,
+        url=url,
+        secrets=bytes(secrets),
+        open_until=open_until,
+    )
 
 
 def probe(db: Session, lease: Lease, now: datetime) -> bool:
@@ -276,8 +321,13 @@ def postpone(db: Session, lease: Lease, at: datetime) -> bool:
     return db.one(_POSTPONE, id=lease.message_id, lease_token=lease.token, at=at) is not None
 
 
-def record(db: Session, lease: Lease, result: Result) -> bool:
-    """Write what the attempt came to and end the lease; False, with nothing written, if the lease is another's by now."""
+def record(db: Session, lease: Lease, result: Result) -> Recorded | None:
+    """Write what the attempt came to and end the lease; None, with nothing written, if the lease is another's by now.
+
+    The same statement publishes the event of an endpoint that this disables and of a message that this exhausts, except
+    for a message of such an event: each would cause the next.
+    """
+    announced = result.status == "exhausted" and not lease.event_type.startswith(OPERATIONAL)
     recorded = db.one(
         _RECORD,
         id=lease.message_id,
@@ -289,7 +339,9 @@ def record(db: Session, lease: Lease, result: Result) -> bool:
         gone=result.gone,
         started_at=result.started_at,
         ended_at=result.ended_at,
+        announced=announced,
         failing_since=result.ended_at - schedule.FAILING,
+        quiet_since=result.ended_at - schedule.QUIET,
         window_start=result.ended_at - schedule.BREAKER_WINDOW,
         open_least=schedule.BREAKER_OPEN // timedelta(seconds=1),
         open_most=schedule.BREAKER_OPEN_MOST // timedelta(seconds=1),
@@ -299,8 +351,34 @@ def record(db: Session, lease: Lease, result: Result) -> bool:
         status_code=result.status_code,
         failure=result.failure,
         response=storable(result.response),
+        **_disabled(lease, result),
+        **_exhausted(lease, result),
     )
-    return recorded is not None
+    return None if recorded is None else Recorded(recorded[0])
+
+
+def _disabled(lease: Lease, result: Result) -> dict[str, Any]:
+    data = EndpointDisabled(
+        endpoint_id=lease.endpoint_id,
+        partner_id=lease.partner_id,
+        reason="gone" if result.gone else "failing",
+        actor=None,
+    )
+    return outbox.publication("disabled", lease.endpoint_id, data, (lease.partner_id,))
+
+
+def _exhausted(lease: Lease, result: Result) -> dict[str, Any]:
+    data = MessageExhausted(
+        endpoint_id=lease.endpoint_id,
+        partner_id=lease.partner_id,
+        message_id=lease.message_id,
+        event_id=lease.event_id,
+        event_type=lease.event_type,
+        attempt_count=lease.number,
+        last_status_code=result.status_code,
+        last_failure=result.failure,
+    )
+    return outbox.publication("exhausted", lease.message_id, data, (lease.partner_id,))
 
 
 def discard(db: Session, lease: Lease) -> None:

@@ -5,6 +5,7 @@ from kapas.platform.settings import (
     DatabaseSettings,
     HandlerSettings,
     KeySettings,
+    RelaySettings,
     Settings,
     TaskSettings,
 )
@@ -19,7 +20,9 @@ class ThreadSettings(Settings):
     threads: int = 16
 
 
-function = Function(DatabaseSettings, HandlerSettings, TaskSettings, KeySettings, guard.HostSettings, ThreadSettings)
+function = Function(
+    DatabaseSettings, HandlerSettings, TaskSettings, RelaySettings, KeySettings, guard.HostSettings, ThreadSettings
+)
 
 
 def sender() -> service.Sender:
@@ -37,5 +40,5 @@ def _make_sender() -> service.Sender:
 
 
 @function.on_task(dispatch.AttemptTask)
-def webhook_attempt(task: dispatch.AttemptTask) -> None:
-    service.attempt(function.database, function.keyring, function.tasks, sender(), slots(), task)
+def webhook_attempt(task: dispatch.AttemptTask) -> bool:
+    return service.attempt(function.database, function.keyring, function.tasks, sender(), slots(), task)

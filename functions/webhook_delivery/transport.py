@@ -1,14 +1,15 @@
-"""One delivery over HTTP: to the address that was checked, under one deadline, over kept connections."""
+"""One delivery over HTTP: to the addresses that were checked, under one deadline, over kept connections."""
 
 import socket
 import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from kapas.platform import log
 from kapas.platform.once import once
 
 from . import guard, wire
@@ -16,7 +17,9 @@ from .schemas import AttemptFailure
 from .sending import Reply
 
 CONNECT_SECONDS = 5.0
-"""To connect, the TLS handshake included."""
+"""To connect to one address, including the TLS handshake; less if several addresses share the time."""
+MOST_ADDRESSES = 8
+"""Addresses of a name that are tried."""
 TOTAL_SECONDS = 15.0
 """From the look at the name to the last byte of the answer."""
 MAX_RESPONSE = 16 * 1024
@@ -24,7 +27,7 @@ MAX_RESPONSE = 16 * 1024
 HOSTS, CONNECTIONS = 100, 4
 """Endpoints whose connections and addresses are kept, and how many connections of each."""
 RESOLVED_SECONDS = 5
-"""For how long at most an address that was checked is dialled without another look at the name."""
+"""For how long at most addresses that were checked are dialled without another look at the name."""
 
 Place = tuple[str, int, str]
 """Address, port, and the name that the certificate was verified for, empty for plain http."""
@@ -48,19 +51,19 @@ class HttpSender:
         self._tls = once(lambda: tls or ssl.create_default_context())
         self._kept = _Kept()
         self._target = lru_cache(HOSTS)(self._take_apart)
-        self._address = lru_cache(HOSTS)(self._look)
+        self._addresses = lru_cache(HOSTS)(self._look)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """POST `body`. Never raises for what the other side does: the reply tells it."""
+        """POST `body`. Never raises: failures of the other side and our own (`internal`) are in the reply."""
         started = time.monotonic()
         head: wire.Head | None = None
         start, failure = b"", None
         try:
             target, origin = self._target(url)
-            address = self._address(origin, started // RESOLVED_SECONDS)
-            place = address, target.port, target.host if target.scheme == "https" else ""
+            name = target.host if target.scheme == "https" else ""
+            addresses = self._addresses(origin, started // RESOLVED_SECONDS)
             deadline = started + self._total
-            connection = self._kept.take(place) or self._connect(place, deadline)
+            place, connection = self._open([(address, target.port, name) for address in addresses], deadline)
             reusable = False
             try:
                 head = connection.send(_request(target, headers, body), deadline)
@@ -70,8 +73,8 @@ class HttpSender:
                 self._kept.put(place, connection) if reusable else connection.close()
         except Exception as error:
             failure = _failure(error)
-            if failure is None:
-                raise
+            if failure == "internal":
+                log.error("webhook_post_failed", error)
         status = head.status if head else None
         retry_after = head.fields.get(b"retry-after") if head and not failure else None
         return Reply(
@@ -87,13 +90,30 @@ class HttpSender:
         target = guard.check(url, self._allowed)
         return target, replace(target, path="")
 
-    def _look(self, target: guard.Target, _: float) -> str:
-        """The address to dial, in this period. What is refused, or does not resolve, raises and is not kept."""
-        return guard.address(target, self._resolve)
+    def _look(self, target: guard.Target, _: float) -> list[str]:
+        """The addresses to dial, in this period. What is refused, or does not resolve, raises and is not kept."""
+        return guard.addresses(target, self._resolve)[:MOST_ADDRESSES]
 
-    def _connect(self, place: Place, deadline: float) -> wire.Connection:
+    def _open(self, places: Sequence[Place], deadline: float) -> tuple[Place, wire.Connection]:
+        """A kept connection to one of `places`, or a new one to the first that accepts it. Raises the last failure.
+
+        Nothing has been sent yet, so trying the next address repeats nothing. Each leaves time for the addresses after it
+        and for the exchange.
+        """
+        for place in places:
+            if kept := self._kept.take(place):
+                return place, kept
+        for untried, place in zip(range(len(places), 0, -1), places, strict=True):
+            by = time.monotonic() + min(CONNECT_SECONDS, wire.left(deadline) / (untried + 1))
+            try:
+                return place, self._connect(place, by)
+            except OSError:
+                if untried == 1:
+                    raise
+        raise socket.gaierror(socket.EAI_NONAME, "a name without addresses")
+
+    def _connect(self, place: Place, by: float) -> wire.Connection:
         address, port, name = place
-        by = min(deadline, time.monotonic() + CONNECT_SECONDS)
         sock = socket.create_connection((address, port), wire.left(by))
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -114,8 +134,8 @@ def _request(target: guard.Target, headers: Mapping[str, str], body: bytes) -> b
     return "\r\n".join(lines).encode("ascii") + body
 
 
-def _failure(error: Exception) -> AttemptFailure | None:
-    """What an exception says of the other side; None if it is a fault of ours."""
+def _failure(error: Exception) -> AttemptFailure:
+    """What an exception says of the other side; `internal` if it is a fault of ours."""
     match error:
         case guard.AddressRefused():
             return "address_refused"
@@ -130,7 +150,7 @@ def _failure(error: Exception) -> AttemptFailure | None:
         case OSError():
             return "connection"
         case _:
-            return None
+            return "internal"
 
 
 class _Kept:

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's head, or of a line between chunks."""
 
+MAX_INTERIM = 10
+"""Interim answers (100 to 199) before the final one."""
+
 _PIECE = 16 * 1024
 """Bytes that are sent or read at once: not fewer than a TLS record holds (RFC 8446, 5.1), of which a rest would be where no
 poll sees it."""
@@ -24,6 +27,7 @@ _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?![0-9])")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\Z")
 _BODILESS = (204, 304)
+_SWITCHING_PROTOCOLS = 101
 
 
 class Broken(OSError):
@@ -70,18 +74,24 @@ class Connection:
             self._sock.close()
 
     def send(self, request: bytes, deadline: float) -> Head:
-        """Send a whole request; the head of its answer, interim ones (100 to 199) left out."""
+        """Send a whole request; the head of its answer, without interim answers (100 to 199).
+
+        101 counts as the answer: after it the other side would speak a protocol that was not requested.
+        """
         self._deadline = deadline
         with suppress(BrokenPipeError):  # it may have answered before it hung up
             self._send(request)
-        while True:
+        for _ in range(MAX_INTERIM + 1):
             head = self._head()
-            if head.status >= 200 or head.status == 101:
+            if head.status >= 200 or head.status == _SWITCHING_PROTOCOLS:
                 return head
+        raise Broken("too many interim answers")
 
     def body(self, head: Head, most: int) -> tuple[bytes, bool]:
         """The first `most` bytes of the answer's body, and whether the connection can be used again."""
         length = head.fields.get(b"content-length", b"")
+        if head.status == _SWITCHING_PROTOCOLS:
+            return b"", False
         if head.status in _BODILESS:
             return b"", head.kept
         if b"transfer-encoding" in head.fields:

@@ -37,7 +37,8 @@ FIELDS = {
 """The fields that the document uses of each object, all of them fixed fields of OpenAPI 3.1.0."""
 KEYWORDS = {
     *("type", "format", "properties", "required", "items", "additionalProperties", "enum", "const", "anyOf", "oneOf"),
-    *("minimum", "maximum", "exclusiveMinimum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "$ref"),
+    *("minimum", "maximum", "exclusiveMinimum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties"),
+    *("propertyNames", "pattern", "$ref"),
     *("title", "description", "default", "examples", "readOnly", "discriminator"),
 }
 """The keywords that the schemas use: JSON Schema 2020-12, and `discriminator` of OpenAPI."""

@@ -47,7 +47,8 @@ _AIM = 0.03
 """The share of points at which an aimed fault of a kind happens."""
 _SLOW = (0.0, 0.0, 0.05, 0.2)
 """The share of statements that take some time, in which others run. It is no fault."""
-_OUTAGES = (timedelta(0),) * 6 + (timedelta(minutes=40), timedelta(hours=75))
+_OUTAGES = (timedelta(0),) * 5 + (timedelta(hours=100), timedelta(minutes=40), timedelta(hours=75))
+"""How long receivers are down: longer than the whole schedule of a webhook, briefly, or until its last attempt."""
 
 
 @dataclass(frozen=True, slots=True)

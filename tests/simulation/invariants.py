@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from pg8000.native import Connection, identifier
 
@@ -248,9 +249,10 @@ class _FinalState:
             for response in self._world.responses
             if response.ok and response.path.endswith("/recover")
         }
-        for message_id, endpoint_id, event_id, status, count, earlier, lease in self._run(
-            """SELECT id, endpoint_id, CASE WHEN event_type <> 'webhook.test' THEN event_id END, status, attempt_count,
-                 earlier_attempts, lease_token
+        published = Counter(event.subject for event in self._events if event.source == WEBHOOKS)
+        for message_id, endpoint_id, event_id, type_, status, count, earlier, exhaustions, lease in self._run(
+            """SELECT id, endpoint_id, CASE WHEN event_type <> 'webhook.test' THEN event_id END, event_type, status,
+                 attempt_count, earlier_attempts, exhaustions, lease_token
                FROM webhook_messages
                WHERE created_at >= :earliest ORDER BY id""",
             earliest=YESTERDAY,
@@ -262,6 +264,14 @@ class _FinalState:
             made, event = attempts[message_id], events.get(event_id)
             if event_id is not None and (event is None or partner_id not in event.partner_ids):
                 yield f"a message of an event that is not for its partner: {event_id}"
+            if event is not None and _about(event) == endpoint_id:
+                yield f"an endpoint was sent an event about itself: {event.type}"
+            if exhaustions != published[message_id] or exhaustions < (status == "exhausted") * (
+                not type_.startswith("webhook.")
+            ):
+                yield f"a message that was exhausted {exhaustions} times has {published[message_id]} events"
+            if exhaustions and type_.startswith("webhook."):
+                yield "an exhausted message of an event about webhooks published another"
             if lease is not None:
                 yield "a lease is still held"
             yield from _attempts(status, count, earlier, made)
@@ -276,11 +286,14 @@ class _FinalState:
             inbox = self._world.receiver.inboxes.get(url)
             if status == "delivered" and (inbox is None or str(message_id) not in inbox.taken):
                 yield "a message counts as delivered that its endpoint has not taken"
-        for endpoint_id, (partner_id, _, status, _, created_at) in endpoints.items():
+        for endpoint_id, (partner_id, _, status, version, created_at) in endpoints.items():
+            if created_at >= YESTERDAY and published[endpoint_id] != version:
+                yield f"an endpoint at version {version} has {published[endpoint_id]} events"
             if status == "deleted":
                 continue
             for event in self._events:
                 due = partner_id in event.partner_ids and event.type != "audit.data_accessed.v1"
+                due = due and _about(event) != endpoint_id
                 if due and event.time > created_at + SETTLED and (endpoint_id, event.id) not in messages:
                     yield f"an endpoint has no message of {event.type} {event.sequence}, sent or to recover"
 
@@ -307,6 +320,14 @@ PAUSED = 3
 """The version of an endpoint that was disabled and enabled once, and not by itself since."""
 SETTLED = timedelta(seconds=10)
 """By how much the clocks of two instances may differ, and some: who was created so much earlier was there before."""
+
+
+WEBHOOKS = "/webhook_delivery"
+
+
+def _about(event: CloudEvent) -> UUID | None:
+    """The endpoint that an event is about, which does not receive it."""
+    return UUID(event.data["endpoint_id"]) if event.source == WEBHOOKS else None
 
 
 def _attempts(status: str, count: int, earlier: int, made: list[Any]) -> Iterator[str]:

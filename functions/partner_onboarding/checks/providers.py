@@ -7,16 +7,18 @@ result.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Annotated, Protocol
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, Field, FiniteFloat
 
 from kapas.errors import Unavailable
 from kapas.platform.settings import Settings
 
 MAX_LIST_AGE = timedelta(days=7)
 """How old a screening list may be."""
+MAX_AHEAD = timedelta(days=1)
+"""How far its date may be ahead of the clock: a list dated years ahead would count as current for years."""
 
 
 class ProviderSettings(Settings):
@@ -31,39 +33,43 @@ class ProviderSettings(Settings):
     """Seconds for one answer, all in all."""
 
 
+Text = Annotated[str, Field(max_length=1000, pattern=r"\A[^\x00]*\z")]
+"""Text that PostgreSQL can store: no NUL, and bounded."""
+
+
 class GstRecord(BaseModel):
     """What the registry has of a GSTIN; `found` is false where it has nothing."""
 
-    reference: str
+    reference: Text
     found: bool
-    status: str = ""
-    legal_name: str = ""
+    status: Text = ""
+    legal_name: Text = ""
 
 
 class BankRecord(BaseModel):
     """How a penny drop went, and whom the bank names as the holder."""
 
-    reference: str
-    status: str
+    reference: Text
+    status: Text
     """`credited`, `closed` or `unknown`."""
-    registered_name: str = ""
+    registered_name: Text = ""
 
 
 class ScreeningList(BaseModel):
-    version: str
+    version: Text
     published_at: AwareDatetime
 
 
 class Hit(BaseModel):
     """Somebody listed who is like one of those asked about; `score` from 0 to 1."""
 
-    name: str
-    score: float
-    features: dict[str, float] = {}
+    name: Text
+    score: float = Field(ge=0, le=1)
+    features: dict[Text, FiniteFloat] = {}
 
 
 class ScreeningRecord(BaseModel):
-    reference: str
+    reference: Text
     list: ScreeningList | None
     hits: "Sequence[Hit]"
 
@@ -99,3 +105,5 @@ def check_list(found: ScreeningRecord, now: datetime) -> None:
         raise Unavailable("The screening has no list")
     if now - found.list.published_at > MAX_LIST_AGE:
         raise Unavailable("The screening list is stale")
+    if found.list.published_at - now > MAX_AHEAD:
+        raise Unavailable("The screening list has a date in the future")

@@ -169,6 +169,10 @@ class App(OpenAPI):
         outbox.publish(db, *events)
         g.published = True
 
+    def published(self) -> None:
+        """Wake the relay after this answer, because the use case itself wrote events."""
+        g.published = True
+
     # What the entry point uses
 
     def serve(self, incoming: Request) -> Response:

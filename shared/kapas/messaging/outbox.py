@@ -8,9 +8,10 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from kapas.errors import Problem, VersionConflict
-from kapas.messaging.events import Event
+from kapas.messaging.events import Event, EventData
 from kapas.messaging.idempotency import REMEMBER, Answer, Ticket, row
 from kapas.platform import trace
 from kapas.platform.db import Session, UniqueViolation
@@ -39,9 +40,13 @@ _EVENT = """INSERT INTO outbox
   WHERE EXISTS (SELECT FROM change)"""
 
 _VALUE = (
-    "(:e{n}_id::uuid, :e{n}_topic, :e{n}_source, :e{n}_type, :e{n}_subject::uuid, :e{n}_sequence::bigint,"
-    " :e{n}_data::jsonb, :e{n}_partners::uuid[], :e{n}_trace, :e{n}_time::timestamptz)"
+    ":{name}_id::uuid, :{name}_topic, :{name}_source, :{name}_type, :{name}_subject::uuid, {sequence},"
+    " :{name}_data::jsonb, :{name}_partners::uuid[], :{name}_trace, :{name}_time::timestamptz"
 )
+
+_FOUND = """INSERT INTO outbox
+    (event_id, topic, source, type, subject, sequence, data, partner_ids, traceparent, occurred_at)
+  SELECT {value} FROM ({found}) AS found (sequence)"""
 
 
 @functools.lru_cache(maxsize=256)
@@ -49,7 +54,9 @@ def _statement(sql: str, also: tuple[str, ...], events: int, remember: bool) -> 
     parts = [f"change AS ({sql})"]
     parts += [f"also_{n} AS ({statement})" for n, statement in enumerate(also)]
     if events:
-        values = ", ".join(_VALUE.format(n=n) for n in range(events))
+        values = ", ".join(
+            f"({_VALUE.format(name=f'e{n}', sequence=f':e{n}_sequence::bigint')})" for n in range(events)
+        )
         parts.append(f"published AS ({_EVENT.format(values=values)})")
     if remember:
         parts.append(f"remembered AS ({REMEMBER})")
@@ -65,20 +72,8 @@ def commit(db: Session, change: Change, ticket: Ticket | None = None, answer: An
         UniqueViolation: another constraint, among them the idempotency key's: the request was answered before.
     """
     parameters: dict[str, Any] = dict(change.parameters)
-    current = trace.current()
     for n, event in enumerate(change.events):
-        parameters |= {
-            f"e{n}_id": event.id,
-            f"e{n}_topic": event.data.topic,
-            f"e{n}_source": event.data.source,
-            f"e{n}_type": event.data.type,
-            f"e{n}_subject": event.subject,
-            f"e{n}_sequence": event.sequence,
-            f"e{n}_data": event.data.model_dump_json(),
-            f"e{n}_partners": list(event.partner_ids),
-            f"e{n}_trace": str(current) if current else None,
-            f"e{n}_time": event.time,
-        }
+        parameters |= _parameters(f"e{n}", event) | {f"e{n}_sequence": event.sequence}
     if ticket is not None and answer is not None:
         parameters |= row(ticket, answer)
     try:
@@ -90,6 +85,34 @@ def commit(db: Session, change: Change, ticket: Ticket | None = None, answer: An
         raise
     if changed is None or changed[0] == 0:
         raise VersionConflict()
+
+
+def publishing(name: str, found: str) -> str:
+    """A statement for a change that decides in SQL whether it publishes an event and with which sequence: the only column of
+    the query `found`; no row, no event. `publication` with the same name gives its parameters."""
+    value = _VALUE.format(name=name, sequence="found.sequence")
+    return _FOUND.format(value=value, found=found)
+
+
+def publication(name: str, subject: UUID, data: EventData, partner_ids: tuple[UUID, ...]) -> dict[str, Any]:
+    """The parameters of `publishing`."""
+    return _parameters(name, Event(subject, 0, data, partner_ids))
+
+
+def _parameters(name: str, event: Event) -> dict[str, Any]:
+    """An event's parameters without its sequence."""
+    current = trace.current()
+    return {
+        f"{name}_id": event.id,
+        f"{name}_topic": event.data.topic,
+        f"{name}_source": event.data.source,
+        f"{name}_type": event.data.type,
+        f"{name}_subject": event.subject,
+        f"{name}_data": event.data.model_dump_json(),
+        f"{name}_partners": list(event.partner_ids),
+        f"{name}_trace": str(current) if current else None,
+        f"{name}_time": event.time,
+    }
 
 
 def unchanged(*events: Event) -> Change:

@@ -19,7 +19,7 @@ from pg8000.native import Connection
 
 from kapas.errors import Unavailable
 from kapas.platform import log
-from kapas.platform.db import PLATFORM, ConnectionLost, Database, DatabaseFailure, LockTimeout, UniqueViolation
+from kapas.platform.db import PLATFORM, ConnectionLost, Database, DatabaseFailure, LockTimeout, Session, UniqueViolation
 from kapas.platform.db.connect import connector
 from kapas.platform.db.driver import adapted
 from kapas.platform.settings import DatabaseSettings
@@ -54,6 +54,30 @@ def test_a_transaction_commits_whole_or_not_at_all(database: Database, table: st
     insert(2, lambda: None)
     with database.session(None) as db:
         assert db.run(f"SELECT id FROM {table} ORDER BY id") == [[2]]
+
+
+def test_a_snapshot_reads_what_its_first_statement_found_and_writes_nothing(database: Database, table: str) -> None:
+    def count(db: Session) -> int:
+        row = db.one(f"SELECT count(*) FROM {table}")
+        return row[0] if row else -1
+
+    def insert(number: int) -> None:
+        with database.session(None) as other:
+            other.run(f"INSERT INTO {table} VALUES (:id)", id=number)
+
+    with database.session(PLATFORM) as db:
+        with db.snapshot():
+            insert(1)  # nothing was read so far
+            before = count(db)
+            insert(2)
+            assert (before, count(db)) == (1, 1)
+        assert count(db) == 2
+        with pytest.raises(DatabaseFailure) as refused, db.snapshot():
+            db.run(f"INSERT INTO {table} VALUES (3)")
+        assert refused.value.code == "25006"
+        with pytest.raises(RuntimeError), db.snapshot(), db.transaction():
+            pass
+        assert count(db) == 2
 
 
 def test_a_failed_statement_says_what_it_broke_and_leaves_the_connection_usable(database: Database, table: str) -> None:

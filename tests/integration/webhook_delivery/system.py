@@ -101,7 +101,7 @@ class System:
 
     def change(self, caller: Identity, endpoint_id: UUID, version: int, body: WebhookEndpointChange) -> None:
         with self.database.session(caller.partner_id) as db:
-            outbox.commit(db, service.change(db, caller, endpoint_id, version, body, NO_HOSTS).change)
+            outbox.commit(db, service.change(db, self.keyring, caller, endpoint_id, version, body, NO_HOSTS).change)
 
     def delete(self, caller: Identity, endpoint_id: UUID) -> None:
         with self.database.session(caller.partner_id) as db:
@@ -110,9 +110,9 @@ class System:
     def fan_out(self, event: CloudEvent) -> None:
         service.fan_out(self.database, self.queue, event)
 
-    def attempt(self, task: Task) -> None:
+    def attempt(self, task: Task) -> bool:
         work = AttemptTask.model_validate_json(task.body)
-        service.attempt(self.database, self.keyring, self.queue, self.partner, self.slots, work)
+        return service.attempt(self.database, self.keyring, self.queue, self.partner, self.slots, work)
 
     def watch(self) -> int:
         return service.watch(self.database, self.queue)
@@ -140,9 +140,11 @@ class System:
             outbox.commit(db, outcome.change)
         resend.send(self.queue, outcome)
 
-    def recover(self, caller: Identity, endpoint_id: UUID, since: datetime) -> WebhookRecovery:
+    def recover(
+        self, caller: Identity, endpoint_id: UUID, since: datetime, until: datetime | None = None
+    ) -> WebhookRecovery:
         with self.database.session(caller.partner_id or PLATFORM) as db, db.transaction():
-            outcome = resend.recover(db, caller, endpoint_id, WebhookRecover(since=since))
+            outcome = resend.recover(db, caller, endpoint_id, WebhookRecover(since=since, until=until))
             outbox.commit(db, outcome.change)
         assert isinstance(outcome.resource, WebhookRecovery)
         return outcome.resource
@@ -172,7 +174,7 @@ class System:
 @contextmanager
 def running(open_as: Callable[..., Database], admin: Connection) -> Generator[System]:
     """A deployment without the rows of other tests, which the watchdog would find."""
-    admin.run("TRUNCATE webhook_endpoints, webhook_messages, webhook_attempts, inbox, subject_keys, epoch_keys")
+    admin.run("TRUNCATE webhook_endpoints, webhook_messages, webhook_attempts, inbox, outbox, subject_keys, epoch_keys")
     with moving_time(START) as time:
         yield System(open_as("webhook_delivery", 4), open_as("partner_onboarding"), time)
 
@@ -180,8 +182,8 @@ def running(open_as: Callable[..., Database], admin: Connection) -> Generator[Sy
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every message has a task, and a task makes one attempt: what comes in batches is in `test_webhook_batches.py`."""
     monkeypatch.setattr(batch_store, "waiting", lambda *_: set[UUID]())
-    for name in ("drain", "hand_on"):
-        monkeypatch.setattr(batches, name, lambda *_: [])
+    monkeypatch.setattr(batches, "drain", lambda *_: ([], False))
+    monkeypatch.setattr(batches, "hand_on", lambda *_: [])
 
 
 def wait_for_a_lock(admin: Connection, other: Future[Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pg8000.native import Connection
 
 from functions.webhook_delivery import schedule
-from functions.webhook_delivery.schemas import EndpointDisabled, WebhookEndpointChange
+from functions.webhook_delivery.schemas import EndpointDisablement, WebhookEndpointChange
 from functions.webhook_delivery.sending import Reply
 from functions.webhook_delivery.slots import Slots
 from kapas.http.identity import Identity
@@ -239,16 +239,21 @@ def test_the_breaker_is_each_endpoint_s_own(system: System, caller: Identity) ->
 
 def test_is_disabled_after_five_days_without_a_success(system: System, caller: Identity) -> None:
     created = system.create(caller)
-    attempt(system, fan_out(system, caller, 1), 500)
+    for days in range(5):
+        system.time.now = START + timedelta(days=days)
+        attempt(system, fan_out(system, caller, 1), 500)
     system.time.now = START + timedelta(days=5) - timedelta(seconds=1)
     attempt(system, fan_out(system, caller, 1), 500)
-    assert system.endpoint(caller, created.id).status == "enabled"
+    assert system.endpoint(caller, created.id).spared_until is None
     system.time.now = START + timedelta(days=5)
-    [last, waiting] = fan_out(system, caller, 2)
+    [next_to_last, last, waiting] = fan_out(system, caller, 3)
+    attempt(system, [next_to_last], 500)
+    assert system.endpoint(caller, created.id).status == "enabled"
+    system.time.now += OPEN
     attempt(system, [last], 500)
     endpoint = system.endpoint(caller, created.id)
     assert (endpoint.status, endpoint.version) == ("disabled", 2)
-    assert endpoint.disabled == EndpointDisabled(reason="failing", since=system.time.now)
+    assert endpoint.disabled == EndpointDisablement(reason="failing", since=system.time.now)
     attempt(system, [waiting], 200)
     assert system.message_of(caller, waiting).status == "discarded"
 
@@ -287,7 +292,7 @@ def test_why_and_since_when_it_is_disabled_can_be_read(system: System, caller: I
     created = system.create(caller)
     assert created.disabled is None
     attempt(system, fan_out(system, caller, 1), 410)
-    gone = EndpointDisabled(reason="gone", since=START)
+    gone = EndpointDisablement(reason="gone", since=START)
     assert system.endpoint(caller, created.id).disabled == gone
     system.time.advance(hours=1)
     system.change(caller, created.id, 2, WebhookEndpointChange(status="disabled"))
@@ -295,7 +300,9 @@ def test_why_and_since_when_it_is_disabled_can_be_read(system: System, caller: I
     system.change(caller, created.id, 3, WebhookEndpointChange(status="enabled"))
     assert system.endpoint(caller, created.id).disabled is None
     system.change(caller, created.id, 4, WebhookEndpointChange(status="disabled"))
-    assert system.endpoint(caller, created.id).disabled == EndpointDisabled(reason="requested", since=system.time.now)
+    assert system.endpoint(caller, created.id).disabled == EndpointDisablement(
+        reason="requested", since=system.time.now
+    )
 
 
 def test_a_probe_of_before_the_endpoint_was_enabled_decides_nothing(

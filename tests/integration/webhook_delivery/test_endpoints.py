@@ -55,7 +55,9 @@ def test_only_owners_and_members_manage_webhooks(system: System, caller: Identit
             lambda: service.create(db, system.keyring, other, body, NO_HOSTS),
             lambda: service.read(db, other, created.id),
             lambda: service.list_page(db, other, PageQuery()),
-            lambda: service.change(db, other, created.id, 1, WebhookEndpointChange(status="disabled"), NO_HOSTS),
+            lambda: service.change(
+                db, system.keyring, other, created.id, 1, WebhookEndpointChange(status="disabled"), NO_HOSTS
+            ),
             lambda: service.delete(db, other, created.id),
             lambda: service.list_messages(db, other, MessageQuery(endpoint_id=created.id)),
             lambda: service.read_message(db, other, created.id),
@@ -87,9 +89,13 @@ def test_changes_what_is_named_at_the_version_that_was_read(system: System, call
         after = service.read(db, caller, created.id)
         assert (after.version, after.url, after.event_types) == (2, URL, ["trade.matched.v1"])
         with pytest.raises(PreconditionFailed):
-            service.change(db, caller, created.id, 1, WebhookEndpointChange(status="disabled"), NO_HOSTS)
+            service.change(
+                db, system.keyring, caller, created.id, 1, WebhookEndpointChange(status="disabled"), NO_HOSTS
+            )
         # Somebody else changes it between our reading and our writing.
-        ours = service.change(db, caller, created.id, 2, WebhookEndpointChange(status="disabled"), NO_HOSTS)
+        ours = service.change(
+            db, system.keyring, caller, created.id, 2, WebhookEndpointChange(status="disabled"), NO_HOSTS
+        )
         system.change(caller, created.id, 2, WebhookEndpointChange(url="https://hooks.example.com/2"))
         with pytest.raises(VersionConflict):
             outbox.commit(db, ours.change)
@@ -127,7 +133,9 @@ def test_another_partner_sees_nothing(system: System, caller: Identity) -> None:
             lambda: service.list_messages(db, other, MessageQuery(endpoint_id=created.id)),
             lambda: service.read(db, other, created.id),
             lambda: service.read_message(db, other, message.id),
-            lambda: service.change(db, other, created.id, 1, WebhookEndpointChange(status="disabled"), NO_HOSTS),
+            lambda: service.change(
+                db, system.keyring, other, created.id, 1, WebhookEndpointChange(status="disabled"), NO_HOSTS
+            ),
             lambda: service.delete(db, other, created.id),
         ):
             with pytest.raises(NotFound):
@@ -164,7 +172,9 @@ def asks(system: System, caller: Identity, endpoint_id: UUID, message_id: UUID) 
     body = WebhookEndpointCreate(url="https://late.example.com/", event_types=["*"])
     return [
         lambda db: service.create(db, system.keyring, caller, body, NO_HOSTS),
-        lambda db: service.change(db, caller, endpoint_id, 1, WebhookEndpointChange(url=body.url), NO_HOSTS),
+        lambda db: service.change(
+            db, system.keyring, caller, endpoint_id, 1, WebhookEndpointChange(url=body.url), NO_HOSTS
+        ),
         lambda db: service.rotate_secret(db, system.keyring, caller, endpoint_id, WebhookRotation()),
         lambda db: resend.test(db, caller, endpoint_id, WebhookTest()),
         lambda db: resend.redeliver(db, caller, message_id),

@@ -36,6 +36,8 @@ class Watched:
     ("query", "found", "index"),
     [
         ({}, 20, "Index"),
+        ({"endpoint_id": None}, 20, "Index"),
+        ({"endpoint_id": None, "status": "exhausted"}, 20, "webhook_messages_failed"),
         ({"status": "exhausted"}, 20, "webhook_messages_failed"),
         ({"status": "discarded"}, 0, "webhook_messages_failed"),
         ({"status": "delivered"}, 20, "Index"),
@@ -57,7 +59,9 @@ def test_a_page_is_read_by_an_index(
     admin.run("ANALYZE webhook_messages")
     with system.database.session(caller.partner_id) as db:
         watched = Watched(db)
-        page = message_store.page(watched, MessageQuery.model_validate({"endpoint_id": endpoint_id, **query}), 20)
+        query = {name: value for name, value in {"endpoint_id": endpoint_id, **query}.items() if value is not None}
+        assert caller.partner_id is not None
+        page = message_store.page(watched, caller.partner_id, MessageQuery.model_validate(query), 20)
     assert len(page) == found
     assert [message.id for message in page] == sorted((message.id for message in page), reverse=True)
     assert index in watched.plan

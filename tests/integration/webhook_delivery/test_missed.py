@@ -71,7 +71,9 @@ def test_an_endpoint_that_is_enabled_before_the_event_is_in_is_sent_it(
     system.change(caller, created.id, 1, WebhookEndpointChange(status="disabled"))
     with ThreadPoolExecutor(1) as threads:
         with system.database.session(caller.partner_id) as db, db.transaction():
-            outcome = service.change(db, caller, created.id, 2, WebhookEndpointChange(status="enabled"), NO_HOSTS)
+            outcome = service.change(
+                db, system.keyring, caller, created.id, 2, WebhookEndpointChange(status="enabled"), NO_HOSTS
+            )
             outbox.commit(db, outcome.change)
             fanned_out = threads.submit(system.fan_out, matched(caller))
             wait_for_a_lock(admin, fanned_out)

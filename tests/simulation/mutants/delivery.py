@@ -209,7 +209,7 @@ def no_fencing(functions: Functions) -> Iterator[Patch]:
         text = instead(
             service.store._RECORD,
             ("AND lease_token = :lease_token", "AND :lease_token::uuid IS NOT NULL"),
-            ("FROM message\n  RETURNING", "FROM message\n  ON CONFLICT DO NOTHING RETURNING"),
+            ("FROM message\n    RETURNING", "FROM message\n    ON CONFLICT DO NOTHING RETURNING"),
         )
         yield service.store, "_RECORD", text
 
@@ -281,3 +281,30 @@ def breaker_never_half_opens(functions: Functions) -> Iterator[Patch]:
             "_PROBE",
             instead(service.store._PROBE, ("WHERE id = :id AND", "WHERE id = :id AND false AND")),
         )
+
+
+@mutant(60, stories=("listens", "trades"))
+def an_endpoint_hears_of_itself(functions: Functions) -> Iterator[Patch]:
+    """An event about an endpoint is sent to that endpoint, too."""
+    store = functions.module("webhook-fan-out").service.store
+    change = ("id IS DISTINCT FROM :about::uuid", "(id IS DISTINCT FROM :about::uuid OR true)")
+    yield store, "_SUBSCRIBERS", instead(store._SUBSCRIBERS, change)
+
+
+@mutant(60, "receiver_hostile", stories=("listens", "trades"))
+def disabled_in_silence(functions: Functions) -> Iterator[Patch]:
+    """An endpoint that answers 410 is disabled without an event."""
+    store = functions.module("webhook-attempt").service.store
+    change = ("SELECT version FROM endpoint WHERE status = 'disabled'", "SELECT version FROM endpoint WHERE false")
+    yield store, "_RECORD", instead(store._RECORD, change)
+
+
+@mutant(60, stories=("listens", "trades"))
+def exhausted_in_silence(functions: Functions) -> Iterator[Patch]:
+    """A message is exhausted without an event."""
+    store = functions.module("webhook-attempt").service.store
+    change = (
+        "SELECT exhaustions FROM message WHERE :announced",
+        "SELECT exhaustions FROM message WHERE :announced AND false",
+    )
+    yield store, "_RECORD", instead(store._RECORD, change)

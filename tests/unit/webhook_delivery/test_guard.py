@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.webhook_delivery import guard
-from functions.webhook_delivery.guard import AddressRefused, Refused, Target, address, check, is_public
+from functions.webhook_delivery.guard import AddressRefused, Refused, Target, addresses, check, is_public
 from functions.webhook_delivery.schemas import EVENT_TYPES
 from tools.catalog import catalog
 from tools.docs.registry import EVENTS
@@ -77,6 +77,11 @@ def test_takes_a_url_apart(url: str, expected: Target) -> None:
         "https://hooks.example.com:65536/",
         "https://hooks.example.com:-1/",
         "https://hooks.example.com:443:443/",
+        "https://hooks.example.com:6379/",
+        "https://hooks.example.com:5432/",
+        "https://hooks.example.com:2375/",
+        "https://hooks.example.com:6000/",
+        "https://hooks.example.com:10080/",
         "https://hooks.example.com:４４３/",
         # Where parsers disagree
         "https://user@hooks.example.com/",
@@ -116,7 +121,7 @@ def test_only_an_allowed_host_may_be_plain_and_local() -> None:
     allowed = allowed_hosts("127.0.0.1:8080, localhost:9090")
     target = check("http://127.0.0.1:8080/_local/receiver/mill", allowed)
     assert target == Target("http", "127.0.0.1", 8080, "/_local/receiver/mill", trusted=True)
-    assert address(target, lambda host, port: [host]) == "127.0.0.1"
+    assert addresses(target, lambda host, port: [host]) == ["127.0.0.1"]
     for url in ("http://127.0.0.1:8081/", "http://127.0.0.1/", "http://a@127.0.0.1:8080/", "file://127.0.0.1:8080/"):
         with pytest.raises(Refused):
             check(url, allowed)
@@ -124,7 +129,17 @@ def test_only_an_allowed_host_may_be_plain_and_local() -> None:
 
 
 @pytest.mark.parametrize(
-    "ip", [PUBLIC, "8.8.8.8", "100.63.255.255", "172.32.0.1", "2606:2800:21f:cb07::1", "2001:4860::8"]
+    "ip",
+    [
+        PUBLIC,
+        "168.63.129.17",
+        "199.36.153.12",
+        "8.8.8.8",
+        "100.63.255.255",
+        "172.32.0.1",
+        "2606:2800:21f:cb07::1",
+        "2001:4860::8",
+    ],
 )
 def test_public_addresses(ip: str) -> None:
     assert is_public(ip)
@@ -144,6 +159,14 @@ def test_public_addresses(ip: str) -> None:
         "192.0.2.1",
         "192.88.99.1",
         "192.168.1.1",
+        "168.63.129.16",
+        "199.36.153.5",
+        "199.36.153.10",
+        "192.0.0.192",
+        "100.100.100.200",
+        "2600:2d00:2:1000::1",
+        "2600:2d00:2:2000::1",
+        "fd00:ec2::254",
         "198.18.0.1",
         "198.51.100.1",
         "203.0.113.1",
@@ -197,7 +220,7 @@ def test_holds_for_every_address_of_a_block(ip: ipaddress.IPv4Address | ipaddres
 )
 def test_one_forbidden_answer_refuses_the_host(answers: list[str]) -> None:
     with pytest.raises(AddressRefused):
-        address(check("https://hooks.example.com/", NONE), lambda host, port: answers)
+        addresses(check("https://hooks.example.com/", NONE), lambda host, port: answers)
 
 
 def test_asks_once_for_the_full_name_and_answers_what_was_checked() -> None:
@@ -207,7 +230,7 @@ def test_asks_once_for_the_full_name_and_answers_what_was_checked() -> None:
         asked.append((host, port))
         return [PUBLIC] if len(asked) == 1 else ["169.254.169.254"]
 
-    assert address(check("https://hooks.example.com/", NONE), rebinding) == PUBLIC
+    assert addresses(check("https://hooks.example.com/", NONE), rebinding) == [PUBLIC]
     assert asked == [("hooks.example.com.", 443)]
 
 

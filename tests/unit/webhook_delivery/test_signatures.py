@@ -49,7 +49,7 @@ def test_the_previous_secret_is_signed_with_for_a_day_and_not_a_moment_longer() 
     assert first.valid(rotated_at) == [first.current]
     end = rotated_at + signatures.OVERLAP
     assert end == rotated_at + timedelta(hours=24)
-    second = Secrets.load(first.rotated(end).dump().encode())
+    second = Secrets.load(first.rotated(signatures.new_secret(), end).dump().encode())
     assert second == Secrets(second.current, first.current, end)
     assert second.valid(end - timedelta(microseconds=1)) == [second.current, first.current]
     assert second.valid(end) == [second.current]

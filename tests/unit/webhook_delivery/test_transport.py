@@ -6,7 +6,7 @@ import itertools
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,10 +55,12 @@ class Server:
         with contextlib.suppress(OSError), connection:
             self._serve(self._tls.wrap_socket(connection, server_side=True) if self._tls else connection)
 
-    def sender(self, *, tls: ssl.SSLContext | None = None, total: float = PATIENCE) -> HttpSender:
+    def sender(
+        self, *, tls: ssl.SSLContext | None = None, total: float = PATIENCE, addresses: Sequence[str] = ("127.0.0.1",)
+    ) -> HttpSender:
         """A sender that may go to this server, whose name no resolver but its own knows."""
         return HttpSender(
-            frozenset({f"{HOST}:{self.port}"}), resolve=lambda host, port: ["127.0.0.1"], tls=tls, total=total
+            frozenset({f"{HOST}:{self.port}"}), resolve=lambda host, port: list(addresses), tls=tls, total=total
         )
 
     def post(self, *, tls: ssl.SSLContext | None = None, total: float = PATIENCE) -> Reply:
@@ -240,7 +242,6 @@ def trickling(start: bytes, piece: bytes) -> Callable[[threading.Event], Serve]:
     [
         (b"", b"H", None),
         (b"HTTP/1.1 200 OK\r\nX: ", b"x", None),
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", None),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", b"x", 200),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 200),
         (b"HTTP/1.1 200 OK\r\n\r\n", b"x", 200),
@@ -257,22 +258,15 @@ def test_a_trickle_ends_at_the_deadline(
     assert reply.milliseconds >= ticking * 1000
 
 
-@pytest.mark.parametrize(
-    ("start", "piece"),
-    [
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"Trailer: 1\r\n"),
-    ],
-)
-def test_a_flood_ends_at_the_deadline(start: bytes, piece: bytes, contexts: Contexts, ticking: float) -> None:
+def test_a_flood_ends_at_the_deadline(contexts: Contexts, ticking: float) -> None:
     """There is always something to read, so that nothing waits."""
     serving, trusting = contexts
 
     def serve(connection: socket.socket) -> None:
         read_request(connection)
-        connection.sendall(start)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
         while True:
-            connection.sendall(piece * 1000)
+            connection.sendall(b"Trailer: 1\r\n" * 1000)
 
     with server(serve, serving) as running:
         reply = running.post(total=ticking, tls=trusting)
@@ -376,6 +370,74 @@ def test_a_refused_address_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -
     for _ in range(2):
         assert sender.post(f"https://{HOST}/", {}, BODY).failure == "address_refused"
     assert not list(answers)
+
+
+@pytest.mark.parametrize("order", [["127.0.0.3", "127.0.0.1"], ["127.0.0.1", "127.0.0.3"]])
+def test_every_address_that_was_checked_is_tried(order: list[str], contexts: Contexts) -> None:
+    serving, trusting = contexts
+    with server(answering(OK), serving) as running:
+        sender = running.sender(tls=trusting, addresses=order)
+        assert [sender.post(running.url, {}, BODY).taken for _ in range(3)] == [True] * 3
+        assert running.connections == 1
+
+
+def test_an_address_that_hangs_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven never answer, and each takes all the time that it is given; the eighth does, and takes the message."""
+    create = socket.create_connection
+    waits: list[float] = []
+
+    def hang(place: tuple[str, int], timeout: float) -> socket.socket:
+        if place[0] == "127.0.0.1":
+            return create(place, timeout)
+        waits.append(timeout)
+        raise TimeoutError
+
+    clock = SimpleNamespace(monotonic=lambda: sum(waits))
+    for module in (transport, wire):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(socket, "create_connection", hang)
+    with server(answering(OK)) as running:
+        dead = [f"127.0.0.{number}" for number in range(2, 9)]
+        sender = running.sender(total=15.0, addresses=[*dead, "127.0.0.1"])
+        assert sender.post(running.url, {}, BODY).taken
+    assert len(waits) == 7
+    assert max(waits) <= transport.CONNECT_SECONDS
+    assert sum(waits) < 15.0 - 15.0 / 9
+
+
+def test_what_the_last_address_said_is_the_failure() -> None:
+    with server(answering(OK)) as running:
+        sender, url = running.sender(addresses=["127.0.0.3", "127.0.0.4"]), running.url
+        reply = sender.post(url, {}, BODY)
+    assert (reply.status, reply.failure) == (None, "connection")
+
+
+@pytest.mark.parametrize("status", [b"101 Switching Protocols", b"102 Processing"])
+def test_another_protocol_ends_the_attempt_at_once(status: bytes) -> None:
+    """The other side says that it will speak something else, or that it is busy, and holds the connection."""
+    done = threading.Event()
+    answer = b"HTTP/1.1 " + status + b"\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(answer * (1 if status.startswith(b"101") else 20))
+        done.wait(PATIENCE)
+
+    with server(serve) as running:
+        reply = running.post()  # which would wait for the end of the test's patience, and time out
+        done.set()
+    assert not reply.taken
+    assert (reply.status, reply.failure) in ((101, None), (None, "connection"))
+
+
+def test_a_fault_of_ours_is_told_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(*_: Any) -> Any:
+        raise OverflowError
+
+    monkeypatch.setattr(wire.Connection, "body", raises)
+    with server(answering(OK)) as running:
+        reply = running.post()
+    assert (reply.status, reply.failure, reply.taken) == (200, "internal", False)
 
 
 # TLS

@@ -5,8 +5,10 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from functions.webhook_delivery.wire import MAX_HEAD, Broken, Connection
+from functions.webhook_delivery.wire import MAX_HEAD, MAX_INTERIM, Broken, Connection
 from tests.times import PATIENCE
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -74,6 +76,42 @@ def test_without_a_length_it_is_what_comes_until_the_end(fields: bytes) -> None:
 def test_what_is_no_answer_is_broken(answer: bytes) -> None:
     with pytest.raises(Broken):
         answered(answer)
+
+
+HEADS = st.from_regex(rb"\AHTTP/1\.[01] [0-9]{2,4}[ -~]{0,9}\r?\n(?:[A-Za-z-]{0,18}:[^\n]{0,30}\r?\n){0,4}\r?\n")
+FIELDS = st.sampled_from(
+    [b"Content-Length: ", b"Transfer-Encoding: chunked\r\nX: ", b"Connection: ", b"Retry-After: ", b":", b""]
+)
+CHUNKS = st.from_regex(rb"\A(?:[0-9A-Fa-f]{0,17}[ ;x-]{0,3}\r?\n[^\n]{0,20}\r?\n){0,4}")
+
+
+@given(
+    answer=st.binary()
+    | st.builds(lambda *parts: b"".join(parts), HEADS, st.binary())
+    | st.builds(
+        lambda field, value, body: OK + field + value + b"\r\n\r\n" + body, FIELDS, st.binary(), CHUNKS | st.binary()
+    )
+)
+def test_whatever_comes_is_an_answer_or_broken(answer: bytes) -> None:
+    try:
+        status, body, _ = answered(answer, ends=True)
+    except OSError:
+        return
+    assert 100 <= status <= 999
+    assert len(body) <= MOST
+
+
+@pytest.mark.parametrize("interim", [100, 102, 103, 199])
+def test_interim_answers_have_an_end(interim: int) -> None:
+    one = f"HTTP/1.1 {interim} Wait\r\n\r\n".encode()
+    final = OK + b"Content-Length: 0\r\n\r\n"
+    assert answered(one * MAX_INTERIM + final) == (200, b"", True)
+    with pytest.raises(Broken):
+        answered(one * (MAX_INTERIM + 1) + final)
+
+
+def test_another_protocol_has_no_body() -> None:
+    assert answered(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n") == (101, b"", False)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@
         row = db.one("SELECT status FROM trades WHERE id = :id", id=trade_id)
 
 Statements are prepared once per connection. A session shows the rows of one partner, of every partner (`PLATFORM`) or of
-none, through row level security on the setting `app.partner_id`. Outside `transaction()` each statement commits itself.
+none, through row level security on the setting `app.partner_id`. Outside `transaction()` each statement commits itself, and
+outside `snapshot()` each sees what was committed before it.
 """
 
 import select
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal, cast
 from uuid import UUID
@@ -146,13 +147,23 @@ class Session:
         self.broken = True
         return ConnectionLost("The connection to the database broke")
 
-    @contextmanager
-    def transaction(self) -> Generator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """Everything within commits together, or, when it raises, not at all. Not to be nested."""
+        return self._between("BEGIN")
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """All statements within read the snapshot of the first one; none can write. Not to be nested.
+
+        For an answer that takes several statements: otherwise each of them sees what was committed before it.
+        """
+        return self._between("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    @contextmanager
+    def _between(self, begin: str) -> Generator[None]:
         if self._in_transaction:
             raise RuntimeError("a transaction is open on this session already")
         shown = self._shown
-        self.command("BEGIN")
+        self.command(begin)
         self._in_transaction = True
         try:
             yield
