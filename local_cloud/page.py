@@ -152,7 +152,7 @@ class _Page:
     def _content(self, holder: Json) -> str:
         """The fields of a body, if there is one."""
         tables = [
-            f"<table>{''.join(self._rows(media['schema'], '', ()))}</table>"
+            f"<table>{''.join(self._nested(media['schema'], '', ()))}</table>"
             for media in holder.get("content", {}).values()
         ]
         return "".join(tables)
@@ -181,7 +181,7 @@ class _Page:
                 text = f"<b>{escape(str(kind))}</b>: {escape(chosen.get('description', ''))}"
                 yield f'<tr class="option"><td colspan="2">{text}</td></tr>'
             yield from self._nested(option, name, inside)
-        yield from self._rows(whole, f"{name}.", inside)
+        yield from self._rows(whole, f"{name}." if name else "", inside)
 
     def _about(self, schema: Json, required: bool) -> str:
         """The cell that says what a field holds."""

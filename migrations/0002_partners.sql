@@ -1,4 +1,5 @@
--- Partners: who trades. What identifies a person is encrypted with the partner's own key and found by blind index.
+-- Partners: who trades. What identifies a person is encrypted with the partner's own key and found by blind index; of the
+-- address and the GSTIN the GST state codes are in clear too, for a trade's tax follows from them.
 CREATE TABLE partners (
   id                uuid PRIMARY KEY,
   version           bigint NOT NULL CHECK (version > 0),
@@ -27,6 +28,8 @@ CREATE TABLE partners (
   pan_index         bytea,
   gstin_index       bytea,
   bank_index        bytea,
+  state_code        text,
+  gstin_state       text,
   created_at        timestamptz NOT NULL,
   updated_at        timestamptz NOT NULL,
   CONSTRAINT partners_pan UNIQUE (pan_index),
@@ -100,5 +103,3 @@ GRANT SELECT, INSERT, UPDATE (attempts, result, explanation, provider, provider_
   ON partner_checks TO partner_onboarding;
 GRANT SELECT, INSERT ON partner_decisions TO partner_onboarding;
 GRANT SELECT, INSERT, UPDATE (version, status) ON partner_documents TO partner_onboarding;
--- Whether a partner may trade is all that trade events needs to know.
-GRANT SELECT (id, status, type) ON partners TO trade_events;

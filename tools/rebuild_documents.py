@@ -32,10 +32,12 @@ PAGE = 500
 
 # After a restore the audit log holds what was told of before it, too: of two events with one number the outbox has the one
 # that happened, and when it has been swept, the one that was recorded later.
-_EVENTS = """SELECT DISTINCT ON (sequence) event_id, type, source, sequence, data, occurred_at
-  FROM (SELECT event_id, type, source, sequence, data, occurred_at, recorded_at FROM audit_log WHERE subject = :subject
+_EVENTS = """SELECT DISTINCT ON (sequence) event_id, type, source, sequence, data, occurred_at, partner_ids
+  FROM (SELECT event_id, type, source, sequence, data, occurred_at, partner_ids, recorded_at
+      FROM audit_log WHERE subject = :subject
     UNION ALL
-    SELECT event_id, type, source, sequence, data, occurred_at, 'infinity' FROM outbox WHERE subject = :subject) AS told
+    SELECT event_id, type, source, sequence, data, occurred_at, partner_ids, 'infinity'
+      FROM outbox WHERE subject = :subject) AS told
   WHERE sequence <= :version ORDER BY sequence, recorded_at DESC"""
 
 _ERASED = "SELECT DISTINCT partner_id FROM erasures WHERE status = 'completed' ORDER BY partner_id"
@@ -63,11 +65,11 @@ def rebuild(db: Session, documents: Firestore) -> Iterator[str]:
 
 
 def fold(subject: UUID, version: int, rows: Sequence[Row]) -> Document | None:
-    """The document after the events `(id, type, source, sequence, data, time)`; None unless all of them are there."""
+    """The document after events `(id, type, source, sequence, data, time, partners)`; None unless all of them are there."""
     if [row[3] for row in rows] != list(range(1, version + 1)):
         return None
     document: Document = {}
-    for event_id, event_type, source, sequence, data, occurred_at in rows:
+    for event_id, event_type, source, sequence, data, occurred_at, partner_ids in rows:
         event = CloudEvent(
             specversion="1.0",
             id=event_id,
@@ -78,6 +80,7 @@ def fold(subject: UUID, version: int, rows: Sequence[Row]) -> Document | None:
             dataschema="",
             partitionkey=subject,
             sequence=sequence,
+            partnerids=",".join(map(str, partner_ids)),
             data=data,
         )
         document = projections.apply(document, event)

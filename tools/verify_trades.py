@@ -1,38 +1,45 @@
 """Fold every trade of the database of `DATABASE_URL` again from its events (`python -m tools.verify_trades`).
 
 Prints each trade whose stored row is not the fold of its events, and whose events have a gap; exits 1 if there is one.
-The role of `DATABASE_URL` must be able to read `trades`, `trade_events` and `partners`, as `trade_events` is.
+The role of `DATABASE_URL` must be able to read `trades` and `trade_events`, as `trade_events` is.
 """
 
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from uuid import UUID
 
-from functions.trade_events import projection, store
-from functions.trade_events.schemas import TradeQuery
+from functions.trade_events import store
+from functions.trade_events.deal.fold import fold
+from functions.trade_events.deal.trade import Trade
 from kapas.platform.db import PLATFORM, Session
 from kapas.platform.settings import DatabaseSettings
-from kapas.schemas.common import cursor
 from tools.database import FAILURES, opened
 
 PAGE = 100
+_TRADES = "SELECT id, state::text, version, status FROM trades WHERE id > :last ORDER BY id LIMIT :limit"
 
 
 def verify(db: Session) -> Iterator[tuple[UUID, str | None]]:
-    """Each trade, newest first, and what is wrong with it, None if nothing is."""
-    query = TradeQuery(limit=PAGE)
-    while trades := store.page(db, query, PAGE, None):
-        for trade in trades:
-            try:
-                folded = projection.fold(trade.id, store.events(db, trade.id))
-            except (ValueError, KeyError) as error:
-                yield trade.id, str(error)
-                continue
-            stored, made = trade.model_dump(), folded.model_dump()
-            wrong = [name for name in stored if stored[name] != made[name]]
-            yield trade.id, f"{', '.join(wrong)} not as the events make it" if wrong else None
-        query = TradeQuery(limit=PAGE, after=cursor(trades[-1].id))
+    """Each trade, in the order of ids, and what is wrong with it, None if nothing is."""
+    last = UUID(int=0)
+    while rows := db.run(_TRADES, last=last, limit=PAGE):
+        for trade_id, state, version, status in rows:
+            yield trade_id, _fault(db, trade_id, state, version, status)
+        last = rows[-1][0]
+
+
+def _fault(db: Session, trade_id: UUID, state: str, version: int, status: str) -> str | None:
+    try:
+        made, stored = fold(store.events(db, trade_id)), Trade.load(state)
+    except (ValueError, KeyError) as error:
+        return str(error)
+    wrong = [field.name for field in fields(Trade) if getattr(stored, field.name) != getattr(made, field.name)]
+    wrong += [
+        name for name, kept in (("row version", version), ("row status", status)) if kept != getattr(made, name[4:])
+    ]
+    return f"{', '.join(wrong)} not as the events make it" if wrong else None
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:

@@ -44,7 +44,7 @@ class ModelPath(Model):
 def request_grading(body: GradingCreate) -> Response:
     """Request a grading. A grading from figures completes at once; an image must be uploaded and submitted.
 
-    A grading for a trade requires a drawn sample, otherwise 409. Each grading counts towards the partner's daily budget;
+    A grading for a trade requires its contract, otherwise 409. Each grading counts towards the partner's daily budget;
     when it is used up, the answer is 429 with Retry-After.
     """
     with app.session() as db:

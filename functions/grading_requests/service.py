@@ -54,8 +54,8 @@ ATTEMPTS = 5
 """How often reading an image is begun before it is refused: it then has killed whoever read it."""
 REAP_LIMIT = 500
 
-UNSAMPLED: tuple[TradeStatus, ...] = ("OFFERED", "BID", "NEGOTIATING", "MATCHED", "CONTRACTED")
-"""Before an inspector has drawn a sample there is nothing that a grading for the trade could be of."""
+GRADED: tuple[TradeStatus, ...] = ("contracted", "in_delivery", "disputed", "completed", "closed_out")
+"""From the contract on there is a lot that a grading for the trade can be of; a late reading still is a fact."""
 
 Read = Callable[[bytes], Reading]
 """Reads an image; raises `Unreadable`. Given by the entry point, for it brings numpy and LiteRT."""
@@ -75,7 +75,7 @@ def request(db: Session, files: Files, caller: Identity, body: GradingBody) -> O
 
     Raises:
         Forbidden: the caller does not act for a partner, or the partner has not consented to AI processing of images.
-        Conflict: the partner is not registered, or is being erased; or no sample of the trade is recorded yet.
+        Conflict: the partner is not registered, or is being erased; or the trade has no contract.
         Invalid: the figures are impossible, or the trade is not the caller's.
     """
     partner_id = _partner(caller)
@@ -83,7 +83,7 @@ def request(db: Session, files: Files, caller: Identity, body: GradingBody) -> O
         raise Conflict("Register the partner first")
     restrictions.refuse(db, partner_id)
     if body.trade_id is not None:
-        _require_sampled(db, body.trade_id, partner_id)
+        _require_contract(db, body.trade_id, partner_id)
     image = _image(body)
     if image is not None:
         _require_consent(db, partner_id)
@@ -354,16 +354,13 @@ def _refusal(code: RefusalCode, detail: str) -> Refusal:
     return Refusal(code=code, detail=detail)
 
 
-def _require_sampled(db: Session, trade_id: UUID, partner_id: UUID) -> None:
-    """A trade that was sampled is never unsampled again: what is asked here holds when the grading has its effect."""
+def _require_contract(db: Session, trade_id: UUID, partner_id: UUID) -> None:
     status = store.trade_status(db, trade_id, partner_id)
     if status is None:
         message = "The partner has no such trade"
         raise Invalid(message, errors=[FieldError("/trade_id", "trade", message)])
-    if status in UNSAMPLED:
-        raise Conflict(
-            f"No sample of this trade has been recorded; the trade is {status}. Request the grading after that"
-        )
+    if status not in GRADED:
+        raise Conflict(f"Gradings for a trade are possible from the contract on; this one is {status}")
 
 
 def _require_consent(db: Session, partner_id: UUID) -> None:

@@ -57,77 +57,80 @@ def _unchanged(_: Document, __: CloudEvent) -> Document:
 
 
 def _offered(_: Document, event: CloudEvent) -> Document:
-    data = event.data
+    data, lot = event.data, event.data["lot"]
     return {
-        "status": "OFFERED",
+        "status": data["trade_status"],
         "seller_id": data["seller_id"],
         "buyer_id": None,
-        "bales": data["bales"],
-        "net_weight": data["net_weight"],
+        "lot": {name: lot[name] for name in _LOT if name in lot},
         "ask": data["ask"],
-        "due_at": data.get("expires_at"),
+        "due_at": data["valid_until"],
         "price": None,
+        "quantity": None,
         "bids": 0,
         "open": True,
         "partner_ids": [data["seller_id"]],
     }
 
 
-def _bid(document: Document, _: CloudEvent) -> Document:
-    negotiating = document.get("status") == "NEGOTIATING"
-    return {"status": "NEGOTIATING" if negotiating else "BID", "bids": document.get("bids", 0) + 1}
+def _moved(document: Document, event: CloudEvent) -> Document:
+    """Of an open lot the deadline stays the offer's own: the next one may be a bid's, which is nobody else's business."""
+    status: str = event.data["trade_status"]
+    if status in ("offered", "negotiating"):
+        return {"status": status}
+    changed: Document = {"status": status, "due_at": event.data["trade_due_at"], "open": False}
+    if document.get("buyer_id"):
+        changed["partner_ids"] = [str(partner_id) for partner_id in event.partner_ids]
+    return changed
 
 
-def _becomes(status: str) -> Fold:
-    """The status is all that changes; what was due before no longer is."""
-    return lambda _, __: {"status": status, "due_at": None}
+def _offer_changed(document: Document, event: CloudEvent) -> Document:
+    ask, until = event.data["ask"], event.data["valid_until"]
+    return _moved(document, event) | ({"ask": ask} if ask else {}) | ({"due_at": until} if until else {})
 
 
-def _countered(_: Document, __: CloudEvent) -> Document:
-    return {"status": "NEGOTIATING"}
+def _bid(document: Document, event: CloudEvent) -> Document:
+    return _moved(document, event) | {"bids": document.get("bids", 0) + 1}
 
 
-def _matched(_: Document, event: CloudEvent) -> Document:
+def _matched(document: Document, event: CloudEvent) -> Document:
     data = event.data
-    return {
-        "status": "MATCHED",
-        "buyer_id": data["buyer_id"],
-        "price": data["price"],
-        "due_at": data.get("sign_by"),
-        "open": False,
-        "partner_ids": [data["seller_id"], data["buyer_id"]],
-    }
+    match = {"buyer_id": data["buyer_id"], "price": data["price"], "quantity": data["quantity"]}
+    return match | _moved({**document, **match}, event)
 
 
-def _contracted(_: Document, event: CloudEvent) -> Document:
-    return {"status": "CONTRACTED", "due_at": None, "amount": event.data["amount"]}
+def _ended(document: Document, event: CloudEvent) -> Document:
+    return _moved(document, event) | {"reason": event.data["reason"]}
 
 
-def _expired(_: Document, __: CloudEvent) -> Document:
-    return {"status": "EXPIRED", "due_at": None, "open": False}
-
-
-def _cancelled(_: Document, event: CloudEvent) -> Document:
-    return {"status": "CANCELLED", "due_at": None, "open": False, "reason": event.data["reason"]}
-
-
-def _quality_decided(_: Document, event: CloudEvent) -> Document:
-    status = "QUALITY_PASSED" if event.data["verdict"] == "passed" else "QUALITY_FAILED"
-    return {"status": status, "grade": event.data["grade"]}
-
-
-def _payment_requested(_: Document, event: CloudEvent) -> Document:
-    return {"status": "PAYMENT_PENDING", "payable": event.data["amount"], "due_at": event.data["due_at"]}
-
-
-def _payment_overdue(_: Document, __: CloudEvent) -> Document:
-    return {"due_at": None}
-
-
-def _settled(_: Document, event: CloudEvent) -> Document:
-    return {"status": "SETTLED", "payable": event.data["amount"]}
-
-
+_LOT = ("kind", "variety", "crop_year", "station", "quantity", "amount", "unit")
+"""What of a lot is shown."""
+_TRADE_MOVES = (
+    *("bid_ended", "signed", "contracted", "mandate_given", "mandate_revoked", "party_named"),
+    *("party_status_changed", "party_decided", "weighed", "weight_answered", "weight_decided", "mill_weight_missed"),
+    *(
+        "lots_offered",
+        "sampled",
+        "tested",
+        "reading_answered",
+        "lots_passed",
+        "quality_closed",
+        "dispatched",
+        "arrived",
+    ),
+    *("delivery_extended", "rest_ended", "notice_given", "payment_recorded", "payment_reversed", "document_recorded"),
+    *(
+        "claim_raised",
+        "claim_answered",
+        "claim_referred",
+        "claim_closed",
+        "goods_settled",
+        "proposed",
+        "proposal_ended",
+    ),
+    *("terms_amended", "overdue", "closing_accepted", "corrected"),
+)
+"""Events of which clients see what they made of the trade's status and deadline."""
 _COLLECTIONS = {"partner": "partners", "trade": "trades"}
 FOLDS: dict[str, Fold] = {
     "partner.created.v1": _registered,
@@ -142,25 +145,9 @@ FOLDS: dict[str, Fold] = {
     "partner.suspended.v1": _reached("suspended"),
     "partner.rejected.v1": _reached("rejected"),
     "trade.offered.v1": _offered,
+    "trade.offer_changed.v1": _offer_changed,
     "trade.bid_placed.v1": _bid,
     "trade.matched.v1": _matched,
-    "trade.contracted.v1": _contracted,
-    "trade.bid_withdrawn.v1": _unchanged,
-    "trade.countered.v1": _countered,
-    "trade.expired.v1": _expired,
-    "trade.cancelled.v1": _cancelled,
-    "trade.cancellation_requested.v1": _unchanged,
-    "trade.weighed.v1": _unchanged,
-    "trade.sampled.v1": _becomes("SAMPLED"),
-    "trade.quality_claimed.v1": _unchanged,
-    "trade.quality_decided.v1": _quality_decided,
-    "trade.payment_requested.v1": _payment_requested,
-    "trade.payment_overdue.v1": _payment_overdue,
-    "trade.payment_confirmed.v1": _becomes("PAYMENT_CONFIRMED"),
-    "trade.dispatched.v1": _becomes("DISPATCHED"),
-    "trade.delivered.v1": _becomes("DELIVERED"),
-    "trade.settled.v1": _settled,
-    "trade.disputed.v1": _becomes("DISPUTED"),
-    "trade.arbitration_referred.v1": _becomes("ARBITRATION"),
-    "trade.corrected.v1": _unchanged,
+    "trade.ended.v1": _ended,
+    **{f"trade.{name}.v1": _moved for name in _TRADE_MOVES},
 }

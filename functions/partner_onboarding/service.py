@@ -76,7 +76,7 @@ def register(db: Session, keyring: Keyring, caller: Identity, body: PartnerCreat
     )
     keys = SqlKeyStore(db)
     sealed = profiles.seal(keyring.create_subject(keys, partner_id), partner_id, profile)
-    columns = sealed | profiles.indexes(keyring, keys, profile)
+    columns = {**sealed, **profiles.indexes(keyring, keys, profile), **profiles.states(profile)}
     created = PartnerCreated(partner_id=partner_id, partner_type=body.type)
     partner = profiles.show(account, profile, [], [], now)
     return Outcome(store.insert(account, columns, event(account, created)), partner, 1)
@@ -132,7 +132,11 @@ def change(
     unanswered = requirements.unanswered(account.clarifications, changed)
     after = replace(account, version=version + 1, clarifications=tuple(unanswered), updated_at=clock.now())
     keys = SqlKeyStore(db)
-    columns = profiles.reseal(keyring, keys, partner_id, profile) | profiles.indexes(keyring, keys, profile)
+    columns = {
+        **profiles.reseal(keyring, keys, partner_id, profile),
+        **profiles.indexes(keyring, keys, profile),
+        **profiles.states(profile),
+    }
     data = PartnerChanged(partner_id=partner_id, partner_type=account.type, fields=changed)
     return Outcome(store.change(after, columns, event(after, data)), _show(db, after, profile), after.version)
 

@@ -35,13 +35,15 @@ SEALED = (
 """The encrypted columns."""
 INDEXES = ("pan_index", "gstin_index", "bank_index")
 """The columns that duplicates are found by."""
+STATES = ("state_code", "gstin_state")
+"""GST state codes of the address and of the GSTIN, in clear: the tax of a trade follows from them."""
 _INDEXED = ("identifiers.pan", "identifiers.gstin", "bank_account")
 
 _ACCOUNT = (
     "id, version, status, type, constitution, submission, clarifications, due_at, created_at, updated_at"  # of Account
 )
 _CHECK = "id, kind, submission, attempts, result, explanation, provider, provider_reference, created_at, completed_at"
-_COLUMNS = (*SEALED, *INDEXES)
+_COLUMNS = (*SEALED, *INDEXES, *STATES)
 
 _INSERT = f"""INSERT INTO partners (id, version, status, type, constitution, submission, clarifications, due_at,
     created_at, updated_at, {", ".join(_COLUMNS)})
@@ -87,13 +89,13 @@ _MARK_NOTIFIED = f"""UPDATE partners SET version = version + 1, overdue_told = d
 # Changes
 
 
-def insert(account: Account, columns: Mapping[str, bytes | None], event: Event) -> Change:
-    """A new partner; `columns` are `SEALED` and `INDEXES`."""
+def insert(account: Account, columns: Mapping[str, bytes | str | None], event: Event) -> Change:
+    """A new partner; `columns` are `SEALED`, `INDEXES` and `STATES`."""
     parameters = {**_moved(account), **columns, "type": account.type, "constitution": account.constitution}
     return Change(_INSERT, parameters, events=(event,), conflicts=_CONFLICTS)
 
 
-def change(account: Account, columns: Mapping[str, bytes | None], event: Event) -> Change:
+def change(account: Account, columns: Mapping[str, bytes | str | None], event: Event) -> Change:
     """Other details, provided that the partner is at the version before `account`'s, and is not being erased."""
     return Change(_CHANGE, {**_moved(account), **columns}, events=(event,), conflicts=_CONFLICTS)
 

@@ -1,10 +1,10 @@
-"""What comes due: an offer, a signature, a payment. A task for each, made from the events; a sweep behind the tasks.
+"""What comes due: the most urgent open step of a trade. A task for it, made after each event; a sweep behind the tasks.
 
-A task names the trade and when it was due. It does nothing where the trade has moved on: the step is guarded by the
-state, the due time and the version in the statement that takes it.
+A task names the trade and when it was due. It does nothing where the trade has moved on: what follows from a deadline is
+decided on the trade as it stands, and written only if nobody else changed it.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
@@ -18,10 +18,8 @@ from kapas.platform.db import PLATFORM, Database
 from kapas.platform.ports import Tasks
 from kapas.values import clock
 
-from . import service, store
-from .lifecycle import DEADLINES
-from .moment import Body, OfferExpired, PaymentOverdue, SignatureOverdue
-from .schemas import Trade
+from . import recording, store
+from .deal.agenda import overdue
 
 QUEUE, HANDLER = "trade-deadlines", "trade-deadline"
 
@@ -32,82 +30,69 @@ OVERDUE = timedelta(minutes=2)
 SWEEP_LIMIT = 500
 TRIES = 3
 
-_DUE_FIELDS = {
-    "trade.offered.v1": "expires_at",
-    "trade.matched.v1": "sign_by",
-    "trade.payment_requested.v1": "due_at",
-}
-"""Events that set a due time, and where it stands in their data."""
-
-_STEPS: dict[str, Body] = {
-    "offer_expired": OfferExpired(),
-    "signature_overdue": SignatureOverdue(),
-    "payment_overdue": PaymentOverdue(),
-}
-
 
 class DeadlineTask(BaseModel):
-    """What a task of the queue says: this trade was due then, if it still is."""
+    """What a task of the queue says: a step of this trade was due then, if it still is."""
 
     trade_id: UUID
     due_at: AwareDatetime
 
 
-class _Due(BaseModel):
-    at: AwareDatetime
+def schedule(database: Database, tasks: Tasks, event: CloudEvent) -> None:
+    """Make the task for what is due next after the event. Twice is once: the task's name is taken.
 
-
-def schedule(tasks: Tasks, event: CloudEvent) -> None:
-    """Make the task for what the event sets a time for. Twice is once: the task's name is taken."""
-    field = _DUE_FIELDS.get(event.type)
-    due_at = None if field is None else event.data.get(field)
-    if due_at is not None:
-        _enqueue(tasks, DeadlineTask(trade_id=event.subject, due_at=_Due(at=due_at).at))
+    An event that others have followed needs none: theirs make it.
+    """
+    with database.session(PLATFORM) as db:
+        position = store.position(db, event.subject)
+    if position is None:
+        return
+    version, due_at = position
+    if due_at is not None and event.sequence >= version:
+        _enqueue(tasks, DeadlineTask(trade_id=event.subject, due_at=due_at))
 
 
 def meet(database: Database, tasks: Tasks, task: DeadlineTask) -> bool:
-    """Take the step that is due, or make the next task if it is not yet; whether a step was taken.
+    """Write what follows from what is due, or make the next task if it is not yet; whether anything was written.
 
     Raises `Unavailable` when others change the trade all the time; Cloud Tasks tries again.
     """
     if clock.now() < task.due_at:
         _enqueue(tasks, task)
         return False
-    return expire(database, task.trade_id, task.due_at)
+    return expire(database, task.trade_id)
 
 
 def watch(database: Database) -> int:
-    """Take the steps that are overdue and that no task took; how many there were."""
+    """Do for trades that are overdue what no task did; how many there were. One that fails holds up no other."""
     with database.session(PLATFORM) as db:
-        overdue = store.due(db, clock.now() - OVERDUE, SWEEP_LIMIT)
-    taken = sum(expire(database, trade_id) for trade_id in overdue)
-    if taken:
-        log.warning("trade_deadlines_swept", trades=taken)
-    return taken
+        found = store.due(db, clock.now() - OVERDUE, SWEEP_LIMIT)
+    swept = 0
+    for trade_id in found:
+        try:
+            swept += expire(database, trade_id)
+        except Exception as failure:
+            log.error("trade_deadline_failed", failure, trade_id=trade_id)
+    if swept:
+        log.warning("trade_deadlines_swept", trades=swept)
+    return swept
 
 
-def expire(database: Database, trade_id: UUID, due_at: datetime | None = None) -> bool:
-    """Take the step of a trade that is due (since `due_at`, if given); False if there is none."""
+def expire(database: Database, trade_id: UUID) -> bool:
+    """Write what follows from each deadline of a trade that has passed; whether there was one."""
     for _ in range(TRIES):
         with database.session(PLATFORM) as db:
             found = store.find(db, trade_id, None)
-            if found is None or not _is_due(found.trade, due_at):
+            events = [] if found is None else overdue(found.trade, clock.now())
+            if found is None or not events:
                 return False
-            body = _STEPS[DEADLINES[found.trade.status]]
             try:
-                history = store.SqlHistory(db, trade_id)
-                outbox.commit(db, service.take(history, found.trade, service.SYSTEM, body).change)
+                outbox.commit(db, recording.record(found.trade, events).change)
             except VersionConflict:
                 continue  # somebody took a step meanwhile: what is due now?
-            log.info("trade_due", trade_id=trade_id, step=body.type, version=found.trade.version + 1)
+            log.info("trade_due", trade_id=trade_id, events=len(events), version=events[-1].sequence)
             return True
     raise Unavailable("Others change the trade all the time")
-
-
-def _is_due(trade: Trade, since: datetime | None) -> bool:
-    if trade.due_at is None or trade.due_at > clock.now():
-        return False
-    return since is None or trade.due_at == since
 
 
 def _enqueue(tasks: Tasks, task: DeadlineTask) -> None:

@@ -1,134 +1,187 @@
-"""Facts about the bales, and their corrections: a correction refers to what was wrong, and nothing is edited.
+"""Facts that the platform records by itself: the state of a party's registration, and what a grading read."""
 
-After EPCIS 2.0 (GS1), section 7.4.1.2: an errorDeclaration says why an event is wrong, and which one is right.
-"""
+from decimal import Decimal
+from uuid import UUID
 
-from collections.abc import Sequence
-from typing import Any
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kapas.errors import Conflict, FieldError, Forbidden, Invalid
-from kapas.schemas.common import Weight
-from kapas.values.clock import rfc3339
+from kapas.messaging import outbox
+from kapas.messaging.events import CloudEvent
+from kapas.platform import log
+from kapas.platform.db import PLATFORM, Database, Session
+from kapas.values import clock
 
-from . import lifecycle, weighing
-from .event_models import TradeCorrected, TradeDelivered, TradeDispatched, TradeSampled, TradeWeighed
-from .moment import Effect, Moment, told
-from .rules import rules
-from .schemas import TradeEvent
-from .settlement import weighed_bales
-from .step_schemas import BalesWeighed, BaleWeight, Delivered, Dispatched, EventCorrected, SampleDrawn
+from . import recording, store
+from .deal.decide import decide
+from .deal.parties import SYSTEM, Actor, Parties, Party
+from .deal.refusal import Refused
+from .deal.steps import ReportStatus, Step, Test
+from .deal.trade import Trade
+from .deal.values import Figures, Side
+from .schemas import ClientReference
 
-BALES_PER_SAMPLE = 20
-"""One sample from each 20 bales, 5 from a lot of 100 (Cotton Corporation of India, CCI/HO/Pur/2021-22)."""
+PAGE = 100
+DEVICE = "kapas-grading"
+"""Under this name a grading is recorded, so that it has its effect once, however often its event comes."""
 
-Fact = BalesWeighed | SampleDrawn | Dispatched | Delivered
+STANDING = ("partner.activated.v1", "partner.suspended.v1", "partner.rejected.v1", "erasure.requested.v1")
+"""Events after which a partner may trade, or no more. What it may is read from its registration, not from the event."""
+COMPLETED = "grading.completed.v1"
 
-
-def bales_weighed(moment: Moment, body: BalesWeighed) -> Effect:
-    _check_bales(moment, body.bales, moment.history.all(), "/event")
-    sums = weighing.total(body.bales, rules().moisture)
-    published = TradeWeighed(
-        **moment.between, bales=sums.bales, net_weight=Weight(value=sums.net, unit="kg", kg_per_unit=None)
-    )
-    return told(moment, published)
-
-
-def sample_drawn(moment: Moment, body: SampleDrawn) -> Effect:
-    _check_count(moment, body, "/event")
-    return told(moment, TradeSampled(**moment.between, samples=body.samples))
-
-
-def dispatched(moment: Moment, body: Dispatched) -> Effect:
-    _check_count(moment, body, "/event")
-    return told(moment, TradeDispatched(**moment.between, bales=body.bales))
+_FIGURES = {
+    "micronaire": "micronaire",
+    "strength": "strength_g_tex",
+    "rd": "rd",
+    "plus_b": "plus_b",
+    "trash_weight": "trash_pct",
+    "moisture": "moisture_pct",
+}
+"""Axis of a grading -> what a test calls it."""
 
 
-def delivered(moment: Moment, body: Delivered) -> Effect:
-    _check_count(moment, body, "/event")
-    return told(moment, TradeDelivered(**moment.between, bales=body.bales))
+class _Part(BaseModel):
+    """Of an event only what trading reads, so that its publisher may say more."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
-def event_corrected(moment: Moment, body: EventCorrected) -> Effect:
-    """Raises as the fact itself would, `Forbidden` for somebody else's, `Conflict` for a weight that was invoiced."""
-    events = moment.history.all()
-    wrong = next((event for event in events if event.sequence == body.corrects), None)
-    if wrong is None or wrong.type not in ("bales_weighed", "sample_drawn", "dispatched", "delivered"):
-        raise _invalid(
-            "/event/corrects",
-            "fact",
-            "This sequence is not a correctable fact: bales_weighed, sample_drawn, dispatched or delivered",
+class _OfPartner(_Part):
+    partner_id: UUID
+
+
+class _Measurement(_Part):
+    axis: str
+    value: Decimal
+
+
+class _Result(_Part):
+    measured: list[_Measurement]
+    length_mm: Decimal | None = None
+
+
+class _Completed(_Part):
+    grading_id: UUID
+    kind: str
+    trade_id: UUID | None
+    partner_id: UUID
+    result: _Result
+
+
+def report_standing(database: Database, event: CloudEvent) -> bool:
+    """Record in the trades of a partner that it may not go on, or may again; whether there were any.
+
+    Killed midway or repeated, it goes on with the trades that do not say so yet.
+    """
+    if event.type not in STANDING:
+        return False
+    return _report(database, [_OfPartner.model_validate(event.data).partner_id]) > 0
+
+
+def watch_standing(database: Database) -> int:
+    """Report partners whose trades were matched while they were being suspended; how many trades there were."""
+    reported, after = 0, UUID(int=0)
+    while True:
+        with database.session(PLATFORM) as db:
+            partner_ids = store.inactive(db, after, PAGE)
+        if not partner_ids:
+            return reported
+        reported += _report(database, partner_ids)
+        after = partner_ids[-1]
+
+
+def record_grading(database: Database, event: CloudEvent) -> bool:
+    """Record what a completed grading read, as the reading of the party that ordered it; whether it did.
+
+    It decides nothing: the other side accepts or contests it as any reading of a party.
+    """
+    if event.type != COMPLETED:
+        return False
+    grading = _Completed.model_validate(event.data)
+    figures = _figures(grading.result)
+    if grading.trade_id is None or figures is None:
+        return _ignored(grading, "no_trade_or_no_figures")
+    client = ClientReference(device_id=DEVICE, event_id=grading.grading_id)
+    with database.session(PLATFORM) as db, db.transaction():
+        trade = store.lock(db, grading.trade_id)
+        side = None if trade is None else trade.side_of(grading.partner_id)
+        if trade is None or side is None:
+            return _ignored(grading, "not_a_party")
+        if grading.grading_id in store.recorded(db, trade.id, grading.partner_id, DEVICE):
+            return _ignored(grading, "recorded_before")
+        step = Test(
+            type="test",
+            lift=max((lift.number for lift in trade.lifts), default=1),
+            figures=figures,
+            laboratory="photograph" if grading.kind in ("image", "device") else "laboratory",
+            occurred_at=max(trade.offered_at, event.time),
         )
-    if (wrong.party, wrong.partner_id) != (moment.party, moment.partner_id):
-        raise Forbidden("Only the party that recorded a fact may correct it")
-    if wrong.type == "bales_weighed" and moment.trade.payable is not None:
-        raise Conflict(
-            "The weight is already invoiced; correct it with a credit or debit note (CGST Act 2017, section 34)"
-        )
-    replacement = body.replacement
-    if (replacement is None) != (body.reason == "did_not_occur"):
-        raise _invalid(
-            "/event/replacement", "replacement", "Omit the replacement for did_not_occur; send one for incorrect data"
-        )
-    if replacement is None:
-        if wrong.type != "bales_weighed":
-            raise Conflict(f"The trade has moved on after {wrong.type}; raise a dispute instead")
-    elif replacement.type != wrong.type:
-        raise _invalid("/event/replacement/type", "type", f"The replacement must have the type {wrong.type}")
-    else:
-        occurred_at = replacement.occurred_at or wrong.occurred_at
-        lifecycle.happened(moment.trade, occurred_at, wrong.recorded_at, moment.now, at="/event/replacement")
-        _check(moment, replacement, events, body.corrects)
-    published = TradeCorrected(**moment.between, corrects=body.corrects, corrected_type=wrong.type, reason=body.reason)
-    return told(moment, published, replacement=None if replacement is None else _kept(replacement, wrong))
+        actor = Actor(role="partner", partner_id=grading.partner_id, side=side)
+        if not _record(db, trade, actor, step, client):
+            return _ignored(grading, "refused")
+    log.info("trade_graded", trade_id=grading.trade_id, grading_id=grading.grading_id)
+    return True
 
 
-def facts(body: Fact) -> dict[str, Any]:
-    """What is kept of a fact."""
-    return body.model_dump(mode="json", exclude={"type", "expected_version", "occurred_at"})
+def _report(database: Database, partner_ids: list[UUID]) -> int:
+    reported, after = 0, UUID(int=0)
+    while True:
+        with database.session(PLATFORM) as db:
+            trade_ids = store.unreported(db, partner_ids, after, PAGE)
+        if not trade_ids:
+            return reported
+        for trade_id in trade_ids:
+            reported += _report_in(database, trade_id)
+        after = trade_ids[-1]
 
 
-def _kept(replacement: Fact, wrong: TradeEvent) -> dict[str, Any]:
-    return {"data": facts(replacement), "occurred_at": rfc3339(replacement.occurred_at or wrong.occurred_at)}
+def _report_in(database: Database, trade_id: UUID) -> bool:
+    """Record in one trade what the registrations of its parties say, where the trade says otherwise."""
+    with database.session(PLATFORM) as db, db.transaction():
+        if store.lock(db, trade_id) is None:
+            return False
+        found = store.find(db, trade_id, None)
+        if found is None or found.trade.end is not None:
+            return False
+        trade, told = found.trade, False
+        for side, partner_id in _sides(trade):
+            known = found.partners.get(partner_id)
+            status = trade.seller_status if side == "seller" else trade.buyer_status
+            if known is None or known.party.status == status:
+                continue
+            step = ReportStatus(type="report_status", side=side, status=known.party.status)
+            after = _record(db, trade, SYSTEM, step, None)
+            trade, told = after or trade, told or after is not None
+    return told
 
 
-def _check(moment: Moment, replacement: Fact, events: Sequence[TradeEvent], corrects: int) -> None:
-    if isinstance(replacement, BalesWeighed):
-        # The bales of the other weighings; a correction of this one is replaced as a whole.
-        others = [event for event in events if event.sequence != corrects and event.data.get("corrects") != corrects]
-        _check_bales(moment, replacement.bales, others, "/event/replacement")
-    else:
-        _check_count(moment, replacement, "/event/replacement")
+def _sides(trade: Trade) -> tuple[tuple[Side, UUID], ...]:
+    buyer: tuple[tuple[Side, UUID], ...] = () if trade.buyer_id is None else (("buyer", trade.buyer_id),)
+    return (("seller", trade.seller_id), *buyer)
 
 
-def _check_bales(moment: Moment, bales: Sequence[BaleWeight], events: Sequence[TradeEvent], at: str) -> None:
-    # Against the party's own weighings only: an inspector's and a seller's may be of the same bales, and come in any order.
-    weighed = {bale.mark for bale in weighed_bales(events, moment.party)}
-    found = [
-        FieldError(f"{at}/bales/{index}/{field}", "bale", message)
-        for index, field, message in weighing.faults(bales, rules().moisture)
-    ]
-    found += [
-        FieldError(f"{at}/bales/{index}/mark", "bale", "Another weighing already has a bale with this mark")
-        for index, bale in enumerate(bales)
-        if bale.mark in weighed
-    ]
-    if len(weighed) + len(bales) > moment.trade.lot.bales:
-        found.append(FieldError(f"{at}/bales", "bale", f"The lot has {moment.trade.lot.bales} bales"))
-    if found:
-        raise Invalid(f"{len(found)} of the bales' figures are invalid; see errors", errors=found)
+def _record(db: Session, trade: Trade, actor: Actor, step: Step, client: ClientReference | None) -> Trade | None:
+    """Write a fact of a trade that is locked; the trade after it, None if it cannot be."""
+    parties = Parties(Party(id=trade.seller_id, constitution="company", cultivates=False, state=""))
+    try:
+        events = decide(trade, actor, step, clock.now(), parties)
+    except Refused as refused:
+        log.warning("trade_fact_refused", trade_id=trade.id, step=type(step).__name__, against=refused.against)
+        return None
+    recorded = recording.record(trade, events, client)
+    outbox.commit(db, recorded.change)
+    return recorded.trade
 
 
-def _check_count(moment: Moment, fact: SampleDrawn | Dispatched | Delivered, at: str) -> None:
-    bales = moment.trade.lot.bales
-    if isinstance(fact, SampleDrawn):
-        needed = -(-bales // BALES_PER_SAMPLE)
-        if fact.samples < needed:
-            raise _invalid(
-                f"{at}/samples", "samples", f"A lot of {bales} bales needs {needed} samples, one for every 20 bales"
-            )
-    elif fact.bales > bales:
-        raise _invalid(f"{at}/bales", "bales", f"The lot has {bales} bales")
+def _figures(result: _Result) -> Figures | None:
+    read = {_FIGURES[one.axis]: one.value for one in result.measured if one.axis in _FIGURES}
+    if result.length_mm is not None:
+        read["staple_mm"] = result.length_mm
+    try:
+        return Figures.model_validate(read) if read else None
+    except ValidationError:
+        return None
 
 
-def _invalid(pointer: str, code: str, message: str) -> Invalid:
-    return Invalid(message, errors=[FieldError(pointer, code, message)])
+def _ignored(grading: _Completed, why: str) -> bool:
+    log.info("grading_ignored", grading_id=grading.grading_id, trade_id=grading.trade_id, reason=why)
+    return False

@@ -1,4 +1,4 @@
-"""HTTP: trades, their steps and their settlement."""
+"""HTTP: trades, their steps, their settlement, and who the other side is."""
 
 from uuid import UUID
 
@@ -9,23 +9,27 @@ from kapas.http.app import App
 from kapas.http.function import Function
 from kapas.platform.settings import (
     ApiSettings,
+    KeySettings,
 )
 from kapas.schemas.common import Request as Model
 
-from . import service
+from . import counterparties, service
+from .deal.steps import Offer
 from .schemas import (
-    LotOffer,
+    Counterparties,
     Settlement,
+    StepBatch,
+    StepBatchResult,
+    StepRequest,
+    TermsTemplates,
+    Timeline,
     TimelineQuery,
-    Trade,
-    TradeEventBatchResult,
-    TradeEventPage,
     TradePage,
     TradeQuery,
+    TradeView,
 )
-from .step_schemas import TradeEventAppend, TradeEventBatch
 
-function = Function(ApiSettings)
+function = Function(ApiSettings, KeySettings)
 app = App("Trade events", function)
 
 
@@ -33,56 +37,73 @@ class TradePath(Model):
     trade_id: UUID
 
 
-@app.post("/v1/trades", responses={201: Trade})
-def offer_lot(body: LotOffer) -> Response:
-    """Offer a lot. The new trade has the status OFFERED and version 1."""
+@app.get("/v1/trade-terms", responses={200: TermsTemplates})
+def read_terms() -> Response:
+    """The templates that an offer's terms start from, and the quality tables that they may name."""
+    return app.answer(service.terms())
+
+
+@app.post("/v1/trades", responses={201: TradeView})
+def offer_lot(body: Offer) -> Response:
+    """Put a lot on the market: a template's terms, and what the offer says otherwise."""
     with app.session() as db:
         return app.commit(db, service.offer(db, app.caller, body), status=201)
 
 
-@app.post("/v1/trades/<uuid:trade_id>/events", responses={201: Trade})
-def append_event(path: TradePath, body: TradeEventAppend) -> Response:
-    """Append a step to a trade. A decision must name the current version as `expected_version`; otherwise 409."""
+@app.post("/v1/trades/<uuid:trade_id>/steps", responses={201: TradeView})
+def take_step(path: TradePath, body: StepRequest) -> Response:
+    """Take a step of a trade. A decision names the version last read as `expected_version`, else 409; a fact is recorded
+    whatever else happened."""
     with app.session() as db:
-        return app.commit(db, service.append(db, app.caller, path.trade_id, body), status=201)
+        return service.take(db, app.caller, path.trade_id, body, lambda outcome: app.commit(db, outcome, status=201))
 
 
-@app.post("/v1/trades/<uuid:trade_id>/events:batch", responses={200: TradeEventBatchResult})
-def sync_events(path: TradePath, body: TradeEventBatch) -> Response:
-    """Append the steps that a device stored while it was offline, each on its own. A step recorded before is reported as
-    `duplicate`, an invalid one as `refused`; neither blocks the others."""
+@app.post("/v1/trades/<uuid:trade_id>/steps:batch", responses={200: StepBatchResult})
+def take_steps(path: TradePath, body: StepBatch) -> Response:
+    """Take the steps that a device kept while it was offline, each on its own: it is recorded, a duplicate of one that was
+    recorded before, or refused, and holds up no other."""
     with app.session() as db, db.transaction():
         return app.commit(db, service.sync(db, app.caller, path.trade_id, body))
 
 
-@app.get("/v1/trades/<uuid:trade_id>", responses={200: Trade})
+@app.get("/v1/trades/<uuid:trade_id>", responses={200: TradeView})
 def read_trade(path: TradePath) -> Response:
-    """Return one trade: an open lot, or one of the caller's own."""
+    """One trade: an open lot, or one that the caller is a party or a broker of."""
     with app.session() as db:
-        trade = service.read(db, path.trade_id)
+        trade = service.read(db, app.caller, path.trade_id)
         return app.answer(trade, version=trade.version)
 
 
 @app.get("/v1/trades", responses={200: TradePage})
 def list_trades(query: TradeQuery) -> Response:
-    """List open lots and the caller's own trades, newest first."""
+    """Open lots and the caller's own trades, newest first."""
     with app.session() as db:
         return app.answer(service.list_page(db, app.caller, query))
 
 
-@app.get("/v1/trades/<uuid:trade_id>/events", responses={200: TradeEventPage})
+@app.get("/v1/trades/<uuid:trade_id>/events", responses={200: Timeline})
 def list_events(path: TradePath, query: TimelineQuery) -> Response:
-    """List the steps of a trade, oldest first. A bidder sees only its own negotiation, even after the trade is matched."""
+    """The events of a trade, oldest first. Of the negotiations a bidder sees its own only, whoever got the lot."""
     with app.session() as db:
         return app.answer(service.timeline(db, path.trade_id, query))
 
 
 @app.get("/v1/trades/<uuid:trade_id>/settlement", responses={200: Settlement})
 def read_settlement(path: TradePath) -> Response:
-    """Return the settlement statement, line by line. It is provisional until the invoice."""
+    """What the contract makes of the facts so far, line by line, by the paper that states it."""
     with app.session() as db:
         statement = service.settle(db, app.caller, path.trade_id)
         return app.answer(statement, version=statement.version)
+
+
+@app.get("/v1/trades/<uuid:trade_id>/parties", responses={200: Counterparties})
+def read_parties(path: TradePath) -> Response:
+    """Who the other side is, from the match on; for the buyer, from the contract on, the account to pay to. Each reading
+    is written to the audit trail."""
+    with app.session() as db:
+        found = counterparties.read(db, function.keyring, app.caller, path.trade_id)
+        app.publish(db, *counterparties.accesses(app.caller, found))
+        return app.answer(found)
 
 
 @calls.entry_point

@@ -1,200 +1,145 @@
-"""Use cases of trading: offer a lot, take a step, sync what a device kept, read, settle. They decide; SQL writes."""
+"""Use cases of trading: offer a lot, take a step, take what a device kept, read, settle. They decide; SQL writes."""
 
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from kapas.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Problem, VersionConflict
-from kapas.http.app import Outcome, require
+from kapas.http.app import Outcome
 from kapas.http.identity import Identity, Role
 from kapas.messaging import outbox
-from kapas.messaging.events import Event
-from kapas.messaging.outbox import Change
-from kapas.platform.db import Session
-from kapas.schemas.vocabulary import PartnerType
+from kapas.platform.db import PLATFORM, Session
 from kapas.values import clock, ids
 
-from . import lifecycle, projection, settlement, steps, store
-from .event_models import TradeOffered
-from .moment import Body, History, Moment
-from .rules import rules
+from . import partner_store, recording, store, views
+from .deal import settlement
+from .deal.agenda import overdue
+from .deal.decide import decide, open_trade
+from .deal.parties import Actor, Parties
+from .deal.refusal import Refused
+from .deal.steps import STEP, Accept, Counter, EndBid, Offer, RecordDocument, Step
+from .deal.terms import tables, template, templates
+from .deal.trade import Trade
+from .recording import Recorded
 from .schemas import (
     BatchError,
+    BatchItem,
     BatchOutcome,
     BatchProblem,
-    LotOffer,
-    Party,
+    ClientReference,
+    PossibleStep,
     Settlement,
+    SettlementLine,
+    SettlementPaper,
+    StepBatch,
+    StepBatchResult,
+    StepRequest,
+    TermsTemplate,
+    TermsTemplates,
+    Timeline,
     TimelineQuery,
-    Trade,
-    TradeEvent,
-    TradeEventBatchResult,
-    TradeEventPage,
     TradePage,
     TradeQuery,
+    TradeView,
+    Unpriced,
 )
-from .step_schemas import (
-    BidAccepted,
-    ClientReference,
-    PriceCountered,
-    TradeEventAppend,
-    TradeEventBatch,
-)
+from .views import Viewer
 
-OFFERED_FOR = timedelta(days=7)
-LONGEST_OFFER = timedelta(days=90)
+T = TypeVar("T")
+HIDDEN = "There is no such trade, or it is between others"
 
-_HIDDEN = "Trade not found, or it is between other parties"
-
-_SENT = {"type", "expected_version", "occurred_at"}
-"""What of a step's body is not its data."""
+_PROBLEMS: dict[str, type[Problem]] = {
+    "conflict": Conflict,
+    "version": VersionConflict,
+    "forbidden": Forbidden,
+    "invalid": Invalid,
+}
+"""Code of a refusal -> the problem it is answered with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who takes a step: a partner of a kind, or the platform's `staff`: an inspector, operations, the system itself."""
-
-    partner_id: UUID | None = None
-    partner_type: PartnerType | None = None
-    staff: Party | None = None
-
-    def party(self, trade: Trade) -> Party:
-        """What the actor is in this trade."""
-        if self.staff is not None:
-            return self.staff
-        if self.partner_id == trade.seller_id:
-            return "seller"
-        return "buyer" if self.partner_id == trade.buyer_id else "bidder"
-
-
-SYSTEM = Actor(staff="system")
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A step that may be taken: the change to write, and the trade after it."""
-
-    change: Change
-    trade: Trade
-
-
-def offer(db: Session, caller: Identity, offer: LotOffer) -> Outcome:
+def offer(db: Session, caller: Identity, body: Offer) -> Outcome:
     """Put a lot on the market as the caller's partner.
 
     Raises:
-        Forbidden: the caller may not act for a partner, or the partner is not active.
-        Invalid: the offer would expire in the past, or later than 90 days from now.
+        Forbidden: the caller may not act for a partner, or the partner is not registered.
+        Conflict: the partner does not trade at present.
+        Invalid: terms, crop year, time or sum cannot be.
     """
-    seller_id = _own_partner(caller)
-    seller_type = store.partner_type(db, seller_id)
-    require(seller_type is not None, "The partner cannot trade: it is not active, or its erasure was requested")
-    now = clock.now()
-    expires_at = offer.expires_at or now + OFFERED_FOR
-    if not now < expires_at <= now + LONGEST_OFFER:
-        message = f"An offer must expire in the future, within {LONGEST_OFFER.days} days"
-        raise Invalid(message, errors=[FieldError("/expires_at", "expiry", message)])
-    data: dict[str, Any] = offer.model_dump(mode="json")
-    first = TradeEvent(
-        sequence=1,
-        type="lot_offered",
-        party="seller",
-        partner_id=seller_id,
-        data={**data, "expires_at": clock.rfc3339(expires_at), "seller_type": seller_type},
-        occurred_at=now,
-        recorded_at=now,
-    )
-    trade = projection.begin(ids.uuid7(), first)
-    published = TradeOffered(
-        trade_id=trade.id,
-        seller_id=seller_id,
-        bales=offer.lot.bales,
-        net_weight=offer.lot.net_weight,
-        ask=offer.ask,
-        expires_at=expires_at,
-    )
-    return Outcome(store.insert(trade, first, Event(trade.id, 1, published, (seller_id,), time=now)), trade, 1)
+    seller_id = own_partner(caller)
+    seller = partner_store.find(db, [seller_id]).get(seller_id)
+    if seller is None or not seller.trades:
+        raise Forbidden("The partner is not active, or is being erased")
+    actor = Actor(role="partner", partner_id=seller_id, side="seller")
+    if body.split_from is not None:
+        _require_remainder(db, body.split_from, seller_id)
+    try:
+        events = open_trade(ids.uuid7(), actor, body, clock.now(), Parties(seller.party))
+    except Refused as refused:
+        raise _problem(refused, []) from None
+    recorded = recording.record(None, events)
+    return Outcome(recorded.change, views.view(recorded.trade, viewer(caller)), 1)
 
 
-def append(db: Session, caller: Identity, trade_id: UUID, body: TradeEventAppend) -> Outcome:
-    """Take the next step of a trade.
+def take(db: Session, caller: Identity, trade_id: UUID, body: StepRequest, commit: Callable[[Outcome], T]) -> T:
+    """The next step of a trade, written by `commit`; what that answers.
+
+    A fact that another step came before is decided again, on a trade that nobody else changes meanwhile.
 
     Raises:
         NotFound: there is no such trade, or the caller may not see it (`Conflict` if it has bid for the lot).
         VersionConflict: the trade is not at `expected_version`.
-        Conflict: the step is not possible in the trade's state, what it needs is missing, or the other side trades no more.
+        Conflict: a term or a fact stands against the step.
         Forbidden: it is another party's step.
         Invalid: it states something impossible.
     """
-    partner_id = _acting_partner(caller)
-    found = _require_found(db, trade_id, store.find(db, trade_id, partner_id))
-    actor = _actor(caller, partner_id, found.partner_type)
-    history = store.SqlHistory(db, trade_id)
-    _require_counterparty(history, found.trade, actor, body.event, found.seller_trades)
-    taken = take(history, found.trade, actor, body.event, body.client)
-    return Outcome(taken.change, taken.trade, taken.trade.version)
+    try:
+        return commit(_outcome(db, caller, find(db, caller, trade_id), body))
+    except VersionConflict as conflict:
+        if conflict.members:
+            raise  # it was decided, and refused
+        if not body.step.fact:
+            raise _stale(db, caller, trade_id) from None
+    with db.transaction():
+        return commit(_outcome(db, caller, find(db, caller, trade_id, locked=True), body))
 
 
-def sync(db: Session, caller: Identity, trade_id: UUID, batch: TradeEventBatch) -> Outcome:
+def sync(db: Session, caller: Identity, trade_id: UUID, batch: StepBatch) -> Outcome:
     """Take the steps that a device kept, in its order, each on its own: what cannot be taken holds up no other.
 
     To be called in the transaction that also keeps the answer: it locks the trade, so that the steps meet one state.
 
     Raises:
-        NotFound: as for `append`; Forbidden: the caller acts for nobody.
+        NotFound: as for `take`; Forbidden: the caller acts for nobody.
     """
-    partner_id = _acting_partner(caller)
-    found = _require_found(db, trade_id, store.lock(db, trade_id, partner_id))
-    actor = _actor(caller, partner_id, found.partner_type)
-    known = dict(store.recorded(db, trade_id, partner_id, batch.device_id))
-    trade, history, outcomes = found.trade, store.SqlHistory(db, trade_id), list[BatchOutcome]()
-    for index, item in enumerate(batch.events):
+    found = _met(db, caller, find(db, caller, trade_id, locked=True))
+    known = dict(store.recorded(db, trade_id, acting_partner(caller), batch.device_id))
+    outcomes: list[BatchOutcome] = []
+    for index, item in enumerate(batch.steps):
         if item.event_id in known:
             outcomes.append(BatchOutcome(event_id=item.event_id, outcome="duplicate", sequence=known[item.event_id]))
             continue
         client = ClientReference(device_id=batch.device_id, event_id=item.event_id)
         try:
-            _require_counterparty(history, trade, actor, item.event, found.seller_trades)
-            taken = take(history, trade, actor, item.event, client)
+            at = f"/steps/{index}/step"
+            recorded = _decided(db, caller, found, _read_step(item, at), item.principal_id, client, at=at)
+            with store.savepoint(db):
+                outbox.commit(db, recorded.change)
         except (Conflict, VersionConflict, Forbidden, Invalid) as problem:
-            told = _told(problem, f"/events/{index}")
-            outcomes.append(BatchOutcome(event_id=item.event_id, outcome="refused", sequence=None, problem=told))
+            refused = _batch_problem(problem)
+            outcomes.append(BatchOutcome(event_id=item.event_id, outcome="refused", sequence=None, problem=refused))
             continue
-        outbox.commit(db, taken.change)
-        trade = taken.trade
-        known[item.event_id] = trade.version
-        outcomes.append(BatchOutcome(event_id=item.event_id, outcome="recorded", sequence=trade.version))
-    result = TradeEventBatchResult(outcomes=outcomes, trade=trade)
-    return Outcome(outbox.unchanged(), result, trade.version)
+        known[item.event_id] = found.trade.version + 1
+        found = store.Found(recorded.trade, recorded.due_at, found.partners)
+        outcomes.append(BatchOutcome(event_id=item.event_id, outcome="recorded", sequence=known[item.event_id]))
+    result = StepBatchResult(outcomes=outcomes, trade=views.view(found.trade, viewer(caller)))
+    return Outcome(store.unchanged(), result, found.trade.version)
 
 
-def take(history: History, trade: Trade, actor: Actor, body: Body, client: ClientReference | None = None) -> Taken:
-    """The step as a change to write, guarded by the version that `trade` has. Raises as `append`."""
-    expected = getattr(body, "expected_version", None)
-    if expected is not None and expected != trade.version:
-        raise VersionConflict(f"The trade is now at version {trade.version}, not {expected}; read it again")
-    now, party = clock.now(), actor.party(trade)
-    lifecycle.check(body.type, trade, party, now)
-    moment = Moment(trade, party, actor.partner_id, actor.partner_type, now, history)
-    effect = steps.effect(moment, body)
-    appended = TradeEvent(
-        sequence=trade.version + 1,
-        type=body.type,
-        party=party,
-        partner_id=actor.partner_id,
-        data={**body.model_dump(mode="json", exclude=_SENT), **effect.data},
-        occurred_at=lifecycle.happened(trade, body.occurred_at or now, now, now, at="/event"),
-        recorded_at=now,
-        client=client,
-    )
-    after = projection.apply(trade, appended)
-    event = Event(trade.id, after.version, effect.published, effect.readers, time=now)
-    return Taken(store.append(after, appended, effect.bidder_id, event), after)
-
-
-def read(db: Session, trade_id: UUID) -> Trade:
-    """One trade that the session may see. Raises `NotFound` otherwise, `Conflict` for a bidder that did not get the lot."""
-    return _require_found(db, trade_id, store.find(db, trade_id, None)).trade
+def read(db: Session, caller: Identity, trade_id: UUID) -> TradeView:
+    """One trade that the caller may see. Raises `NotFound` otherwise, `Conflict` for a bidder that did not get the lot."""
+    return views.view(find(db, caller, trade_id).trade, viewer(caller))
 
 
 def list_page(db: Session, caller: Identity, query: TradeQuery) -> TradePage:
@@ -202,86 +147,244 @@ def list_page(db: Session, caller: Identity, query: TradeQuery) -> TradePage:
     return TradePage.of(store.page(db, query, query.limit + 1, caller.partner_id), query.limit)
 
 
-def timeline(db: Session, trade_id: UUID, query: TimelineQuery) -> TradeEventPage:
-    """The steps of a trade that the session may see, oldest first: of a lot that went to another, a bidder's own.
+def timeline(db: Session, trade_id: UUID, query: TimelineQuery) -> Timeline:
+    """The events of a trade that the session may see, oldest first: of a lot that went to another, a bidder's own.
 
     Raises `NotFound` if the trade is hidden, and the caller has not bid.
     """
-    if store.find(db, trade_id, None) is None and not store.events(db, trade_id, limit=1):
-        raise NotFound(_HIDDEN)
-    events = store.events(db, trade_id, query.after, query.limit + 1)
+    events = store.timeline(db, trade_id, query.after, query.limit + 1)
+    if not events and store.position(db, trade_id) is None and not store.timeline(db, trade_id, limit=1):
+        raise NotFound(HIDDEN)
     more = len(events) > query.limit
     data = events[: query.limit]
-    return TradeEventPage(data=data, has_more=more, next=data[-1].sequence if more else None)
+    return Timeline(data=data, has_more=more, next=data[-1].sequence if more else None)
 
 
 def settle(db: Session, caller: Identity, trade_id: UUID) -> Settlement:
-    """The settlement statement, for the two parties and the platform's staff.
+    """The settlement as the facts stand, for the parties, their brokers and the platform's staff.
 
     Raises:
         NotFound: there is no such trade, or it is not the caller's.
-        Conflict: nothing is agreed yet, or the quality is outside the table that was agreed.
+        Conflict: there is no contract yet.
     """
-    trade = read(db, trade_id)
-    if caller.role.of_partner and caller.partner_id not in (trade.seller_id, trade.buyer_id):
-        raise NotFound(_HIDDEN)
-    return settlement.statement(trade, store.events(db, trade_id), rules())
+    trade = find_own(db, caller, trade_id)
+    if trade.contracted_at is None:
+        raise Conflict("There is no contract yet: nothing is owed")
+    statement = settlement.statement(trade)
+    papers: dict[tuple[settlement.Paper, int | None], None] = {
+        (line.paper, line.lift): None for line in statement.lines
+    }
+    return Settlement(
+        trade_id=trade.id,
+        version=trade.version,
+        papers=[_paper(statement, paper, lift) for paper, lift in papers],
+        payable_paise=statement.payable,
+        unpriced=[Unpriced(lift=lift, name=name) for lift, name in statement.unpriced],
+        rejected=[Unpriced(lift=lift, name=name) for lift, name in statement.rejected],
+    )
 
 
-def _told(problem: Problem, at: str) -> BatchProblem:
-    errors = [BatchError(pointer=f"{at}{e.pointer}", code=e.code, message=e.message) for e in problem.errors]
-    return BatchProblem(code=problem.code, detail=problem.detail, errors=errors)
+def terms() -> TermsTemplates:
+    """What contracts start from."""
+    return TermsTemplates(
+        templates=[TermsTemplate(name=name, terms=template(name)) for name in templates()],
+        quality_tables=list(tables().values()),
+    )
 
 
-def _actor(caller: Identity, partner_id: UUID | None, partner_type: PartnerType | None) -> Actor:
-    if partner_id is None:
-        return Actor(staff="inspector" if caller.role is Role.INSPECTOR else "ops")
-    require(partner_type is not None, "The partner cannot trade: it is not active, or its erasure was requested")
-    return Actor(partner_id, partner_type)
+# Who calls
 
 
-def _acting_partner(caller: Identity) -> UUID | None:
+def viewer(caller: Identity) -> Viewer:
+    if caller.role.of_partner:
+        return Viewer(caller.partner_id)
+    return Viewer(None, "inspector" if caller.role is Role.INSPECTOR else "operations")
+
+
+def acting_partner(caller: Identity) -> UUID | None:
     """The partner that the caller acts for; None for staff that takes steps of its own."""
-    if caller.role in (Role.INSPECTOR, Role.OPS):
-        return None
-    return _own_partner(caller)
+    return None if caller.role in (Role.INSPECTOR, Role.OPS) else own_partner(caller)
 
 
-def _own_partner(caller: Identity) -> UUID:
+def own_partner(caller: Identity) -> UUID:
     if caller.partner_id is None or caller.role not in (Role.OWNER, Role.MEMBER):
-        raise Forbidden("Only an owner or a member of a partner may trade")
+        raise Forbidden("Only an owner or a member of a partner trades")
     return caller.partner_id
 
 
-def _require_counterparty(
-    history: store.SqlHistory, trade: Trade, actor: Actor, body: Body, seller_trades: bool
-) -> None:
-    """Raises `Conflict` for a step towards a contract with somebody who was suspended or is being erased."""
-    if body.type not in lifecycle.TOWARDS_CONTRACT:
-        return
-    if actor.party(trade) != "seller":
-        if not seller_trades:
-            raise Conflict("The seller of this lot cannot trade at present")
-        return
-    bidder_id = _bidder(history, trade, body)
-    if bidder_id is not None and store.partner_type(history.db, bidder_id) is None:
-        raise Conflict("The bidder cannot trade at present")
+def find(db: Session, caller: Identity, trade_id: UUID, *, locked: bool = False) -> store.Found:
+    """A trade that the caller may see. Raises `NotFound` otherwise, `Conflict` for a bidder that did not get the lot."""
+    if locked and store.lock(db, trade_id) is None:
+        raise _missing(db, trade_id)
+    found = store.find(db, trade_id, caller.partner_id)
+    if found is None:
+        raise _missing(db, trade_id)
+    return found
 
 
-def _bidder(history: History, trade: Trade, body: Body) -> UUID | None:
-    """With whom the seller takes a step towards a contract; None if it names a price that there is not."""
-    match body:
-        case PriceCountered():
-            return history.bidder_of(body.counters_sequence)
-        case BidAccepted():
-            return history.bidder_of(body.bid_sequence)
-        case _:
-            return trade.buyer_id
+def find_own(db: Session, caller: Identity, trade_id: UUID) -> Trade:
+    """A trade that the caller is a party or a broker of, or that is the platform's staff's to see. Raises `NotFound`."""
+    trade = find(db, caller, trade_id).trade
+    own = viewer(caller)
+    if own.staff is None and not own.principals(trade) & {trade.seller_id, trade.buyer_id}:
+        raise NotFound(HIDDEN)
+    return trade
 
 
-def _require_found(db: Session, trade_id: UUID, found: store.Found | None) -> store.Found:
-    if found is not None:
+def _missing(db: Session, trade_id: UUID) -> Problem:
+    if store.timeline(db, trade_id, limit=1):  # it has bid: of a hidden trade that is all that a session may see
+        return Conflict("The lot is no longer on the market, and did not become the caller's")
+    return NotFound(HIDDEN)
+
+
+def _actor(caller: Identity, trade: Trade, principal_id: UUID | None, step: Step) -> Actor:
+    """Who takes the step, for which side. Raises `Forbidden`, and `Invalid` if a broker has to say for whom."""
+    partner_id = acting_partner(caller)
+    if partner_id is None:
+        return Actor(role="inspector" if caller.role is Role.INSPECTOR else "operations")
+    mandates = [mandate for mandate in trade.mandates if mandate.broker_id == partner_id]
+    side = trade.side_of(partner_id)
+    if principal_id is None and side is None and mandates:
+        if isinstance(step, RecordDocument):
+            return Actor(role="broker", partner_id=partner_id)
+        if len(mandates) > 1:
+            message = "The broker has several mandates here: say for whom"
+            raise Invalid(message, errors=[FieldError("/principal_id", "missing", message)])
+        principal_id = mandates[0].principal_id
+    if principal_id is None or principal_id == partner_id:
+        return Actor(role="partner", partner_id=partner_id, side=side or "buyer")
+    return Actor(
+        role="broker",
+        partner_id=partner_id,
+        principal_id=principal_id,
+        side="seller" if principal_id == trade.seller_id else "buyer",
+    )
+
+
+# What is decided
+
+
+def _outcome(db: Session, caller: Identity, found: store.Found, body: StepRequest) -> Outcome:
+    met = _met(db, caller, found)
+    recorded = _decided(db, caller, met, body.step, body.principal_id, body.client, at="/step")
+    return Outcome(recorded.change, views.view(recorded.trade, viewer(caller)), recorded.trade.version)
+
+
+def _met(db: Session, caller: Identity, found: store.Found) -> store.Found:
+    """The trade after the deadlines that have passed and whose task has not come yet: no step is taken before them."""
+    if found.due_at is None or found.due_at > clock.now():
         return found
-    if store.events(db, trade_id, limit=1):  # it has bid: of a hidden trade that is all that a session may see
-        raise Conflict("The lot is no longer on the market; another bidder got it")
-    raise NotFound(_HIDDEN)
+    recorded = recording.record(found.trade, overdue(found.trade, clock.now()))
+    db.show(PLATFORM)  # a lot that expires is hidden from who bid for it
+    try:
+        outbox.commit(db, recorded.change)
+    finally:
+        db.show(caller.partner_id if caller.role.of_partner else PLATFORM)
+    return store.Found(recorded.trade, recorded.due_at, found.partners)
+
+
+def _stale(db: Session, caller: Identity, trade_id: UUID) -> VersionConflict:
+    """What to answer a decision that somebody else's step came before: what is possible now, and the version."""
+    trade = find(db, caller, trade_id).trade
+    members = _members(views.open_to(trade, viewer(caller)), f"version {trade.version}", trade.version)
+    return VersionConflict(f"The trade is at version {trade.version} by now: read it again", members=members)
+
+
+def _decided(
+    db: Session,
+    caller: Identity,
+    found: store.Found,
+    step: Step,
+    principal_id: UUID | None,
+    client: ClientReference | None,
+    *,
+    at: str,
+) -> Recorded:
+    trade, actor = found.trade, _actor(caller, found.trade, principal_id, step)
+    parties = _parties(db, found, actor, step)
+    try:
+        events = decide(trade, actor, step, clock.now(), parties)
+    except Refused as refused:
+        raise _problem(refused, views.open_to(trade, viewer(caller)), at) from None
+    return recording.record(trade, events, client)
+
+
+def _parties(db: Session, found: store.Found, actor: Actor, step: Step) -> Parties:
+    """Both sides as registered; before the match the bidder whose step it is, or whose word is answered."""
+    trade, known = found.trade, dict(found.partners)
+    buyer_id = trade.buyer_id
+    if trade.match is None:
+        buyer_id = actor.party_id if actor.side == "buyer" else _answered(trade, step)
+    missing = {trade.seller_id, *([buyer_id] if buyer_id else [])} - known.keys()
+    if missing:
+        known |= partner_store.find(db, missing)
+    seller, buyer = known.get(trade.seller_id), known.get(buyer_id) if buyer_id else None
+    if seller is None or (buyer is None and buyer_id is not None):
+        raise Forbidden("The partner is not registered")
+    return Parties(seller.party, None if buyer is None else buyer.party)
+
+
+def _answered(trade: Trade, step: Step) -> UUID | None:
+    """The bidder whose word the seller answers."""
+    if isinstance(step, Counter | Accept):
+        return next((talk.bidder_id for talk in trade.talks if talk.sequence == step.to), None)
+    return step.bidder_id if isinstance(step, EndBid) else None
+
+
+def _require_remainder(db: Session, trade_id: UUID, seller_id: UUID) -> None:
+    """Raises `Invalid` unless that trade is the seller's own, and a bid for a part left something of its lot."""
+    found = store.find(db, trade_id, seller_id)
+    if found is None or found.trade.seller_id != seller_id or not (found.trade.match and found.trade.match.remainder):
+        message = "No trade of this seller with that id was matched for a part of its lot"
+        raise Invalid(message, errors=[FieldError("/split_from", "invalid", message)])
+
+
+def _read_step(item: BatchItem, at: str) -> Step:
+    """Raises `Invalid` with a pointer to each fault."""
+    try:
+        return STEP.validate_python(item.step)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        located = [(tuple(fault["loc"]), fault["type"], fault["msg"]) for fault in faults]
+        name = item.step.get("type")
+        errors = [
+            FieldError(at + "".join(f"/{part}" for part in loc if part != name), code, message)
+            for loc, code, message in located
+        ]
+        raise Invalid("The step cannot be read", errors=errors) from None
+
+
+def _problem(refused: Refused, possible: list[PossibleStep], at: str = "") -> Problem:
+    errors = [] if refused.pointer is None else [FieldError(at + refused.pointer, refused.code, refused.message)]
+    members = _members(possible, refused.against, refused.version)
+    return _PROBLEMS[refused.code](refused.message, errors=errors, members=members)
+
+
+def _members(possible: list[PossibleStep], against: str, version: int) -> dict[str, object]:
+    steps = [step.model_dump() for step in possible]
+    return {"against": against, "possible": steps, **({"version": version} if version else {})}
+
+
+def _batch_problem(problem: Problem) -> BatchProblem:
+    return BatchProblem(
+        code=problem.code,
+        detail=problem.detail,
+        errors=[BatchError(pointer=e.pointer, code=e.code, message=e.message) for e in problem.errors],
+        against=problem.members.get("against"),
+        possible=problem.members.get("possible", []),
+    )
+
+
+def _paper(statement: settlement.Statement, paper: settlement.Paper, lift: int | None) -> SettlementPaper:
+    lines = [line for line in statement.of(paper) if line.lift == lift]
+    return SettlementPaper(
+        paper=paper,
+        lift=lift,
+        lines=[
+            SettlementLine(
+                code=line.code, paise=line.paise, payer=line.payer, to=line.to, taxed=line.taxed, rule=line.rule
+            )
+            for line in lines
+        ],
+        total_paise=sum(line.paise for line in lines),
+    )

@@ -1,165 +1,187 @@
 """Trades in SQL. Row level security decides which rows a session sees: see the migration of trades."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from kapas.errors import Conflict
-from kapas.messaging.events import Event
+from kapas.messaging.events import Event as Published
 from kapas.messaging.outbox import Change
-from kapas.platform.db import Row, Session
+from kapas.platform.db import Session
 from kapas.privacy.restrictions import UNRESTRICTED
-from kapas.schemas.common import Amount, UnitPrice
-from kapas.schemas.vocabulary import PartnerType
+from kapas.schemas.vocabulary import TradeStatus
 
-from .moment import NUMBER_TAKEN
-from .schemas import Lot, Trade, TradeEvent, TradeQuery, TradeStatus
-from .step_schemas import ClientReference
+from . import partner_store
+from .deal.events import PUBLISHED_ONLY, Event
+from .deal.trade import Trade
+from .schemas import ClientReference, TimelineEvent, TradeQuery, TradeSummary
 
-_TRADE = """t.id, t.version, t.status, t.seller_id, t.buyer_id, t.lot, t.ask_paise, t.price_paise, t.price_unit,
-    t.quality_terms, t.minimum_grade, t.signed_by, t.cancellation_by, t.due_at, t.payable_paise, t.created_at, t.updated_at"""
+OPEN: tuple[TradeStatus, ...] = ("offered", "negotiating")
+"""The lot is on the market."""
+_ON_MARKET = "status IN ('offered', 'negotiating')"
 
-_EVENT = "sequence, type, party, partner_id, data, occurred_at, recorded_at, device_id, client_event_id"
+_FIND = f"""SELECT t.state::text, t.due_at, p.* FROM trades t
+  LEFT JOIN LATERAL (SELECT {partner_store.COLUMNS} FROM partners p
+    WHERE p.id IN (t.seller_id, t.buyer_id, :partner_id::uuid) ORDER BY p.id) AS p ON true
+  WHERE t.id = :id"""
 
-_OF_PARTNER = f"""(SELECT p.type FROM partners p WHERE p.id = :partner_id AND p.status = 'active'
-    AND {UNRESTRICTED.format("p.id")})"""
+_LOCK = "SELECT state::text FROM trades WHERE id = :id FOR UPDATE"
+
+_INSERT = """INSERT INTO trades (id, version, status, seller_id, buyer_id, broker_ids, template, kind, variety, crop_year,
+    station, ask_paise, ask_unit, due_at, state, created_at, updated_at)
+  VALUES (:id, :version, :status, :seller_id, NULL, :broker_ids::uuid[], :template, :kind, :variety, :crop_year, :station,
+    :ask_paise, :ask_unit, :due_at, :state::jsonb, :at, :at)
+  RETURNING id"""
+
+_UPDATE = """UPDATE trades
+  SET version = :version, status = :status, buyer_id = :buyer_id, broker_ids = :broker_ids::uuid[], template = :template,
+    ask_paise = :ask_paise, due_at = :due_at, state = :state::jsonb, updated_at = :at
+  WHERE id = :id AND version = :expected_version RETURNING id"""
+
+_APPEND = """INSERT INTO trade_events (trade_id, sequence, type, role, side, partner_id, principal_id, bidder_id, broker_ids,
+    device_id, client_event_id, data, occurred_at, recorded_at)
+  SELECT change.id, e.sequence, e.type, e.role, e.side, e.partner_id, e.principal_id, e.bidder_id, e.broker_ids,
+    e.device_id, e.client_event_id, e.data, e.occurred_at, e.recorded_at
+  FROM change, jsonb_to_recordset(:events::jsonb) AS e (sequence bigint, type text, role text, side text, partner_id uuid,
+    principal_id uuid, bidder_id uuid, broker_ids uuid[], device_id text, client_event_id uuid, data jsonb,
+    occurred_at timestamptz, recorded_at timestamptz)"""
 
 _SELLER_TRADES = f"""EXISTS (SELECT FROM partners s WHERE s.id = t.seller_id AND s.status = 'active'
     AND {UNRESTRICTED.format("s.id")})"""
 
-_FIND = f"SELECT {_TRADE}, {_OF_PARTNER}, {_SELLER_TRADES} FROM trades t WHERE t.id = :id"
-
-_LOCK = f"{_FIND} FOR UPDATE OF t"
-
-_INSERT = """INSERT INTO trades (id, version, status, seller_id, lot, ask_paise, price_unit, quality_terms, minimum_grade,
-    due_at, created_at, updated_at)
-  VALUES (:id, 1, :status, :seller_id, :lot, :ask_paise, :price_unit, :quality_terms, :minimum_grade, :due_at, :at, :at)
-  RETURNING id, version"""
-
-_UPDATE = """UPDATE trades
-  SET version = version + 1, status = :status, buyer_id = :buyer_id, price_paise = :price_paise, signed_by = :signed_by,
-    cancellation_by = :cancellation_by, due_at = :due_at, payable_paise = :payable_paise, updated_at = :at
-  WHERE id = :id AND version = :expected_version RETURNING id, version"""
-
-_APPEND = """INSERT INTO trade_events (trade_id, sequence, type, party, partner_id, bidder_id, data, occurred_at,
-    recorded_at, device_id, client_event_id)
-  SELECT id, version, :event_type, :party, :partner_id::uuid, :bidder_id::uuid, :event_data, :occurred_at, :at,
-    :device_id, :client_event_id::uuid
-  FROM change"""
-
-_PAGE = f"""SELECT {_TRADE} FROM trades t
+_PAGE = f"""SELECT t.id, t.version, t.status, t.seller_id, t.buyer_id, t.template, t.state->'lot', t.state->'ask',
+    t.state->'match', CASE WHEN t.{_ON_MARKET} THEN (t.state->>'valid_until')::timestamptz ELSE t.due_at END,
+    t.created_at, t.updated_at
+  FROM trades t
   WHERE (:after::uuid IS NULL OR t.id < :after::uuid)
     AND (:status::text IS NULL OR t.status = :status::text)
-    AND (:variety::text IS NULL OR t.lot->>'variety' = :variety::text)
-    AND (:crop_year::text IS NULL OR t.lot->>'crop_year' = :crop_year::text)
-    AND (:party::text IS NULL OR :partner_id::uuid = CASE :party::text WHEN 'seller' THEN t.seller_id ELSE t.buyer_id END)
-    AND (:partner_id::uuid IS NULL OR t.seller_id = :partner_id::uuid
-         OR t.status NOT IN ('OFFERED', 'BID', 'NEGOTIATING') OR {_SELLER_TRADES})
+    AND (:template::text IS NULL OR t.template = :template::text)
+    AND (:variety::text IS NULL OR t.variety = :variety::text)
+    AND (:crop_year::text IS NULL OR t.crop_year = :crop_year::text)
+    AND (:station::text IS NULL OR t.station = :station::text)
+    AND (:party::text IS NULL OR CASE :party::text
+      WHEN 'seller' THEN t.seller_id = :partner_id::uuid
+      WHEN 'buyer' THEN t.buyer_id = :partner_id::uuid
+      ELSE t.broker_ids @> ARRAY[:partner_id::uuid] END)
+    AND (:partner_id::uuid IS NULL OR t.seller_id = :partner_id::uuid OR NOT t.{_ON_MARKET} OR {_SELLER_TRADES})
   ORDER BY t.id DESC LIMIT :limit"""
 
-_LAST_WORD = f"""SELECT {_EVENT} FROM trade_events
-  WHERE trade_id = :id AND bidder_id = :bidder_id AND type IN ('bid_placed', 'price_countered', 'bid_withdrawn')
-  ORDER BY sequence DESC LIMIT 1"""
+_TIMELINE = """SELECT sequence, type, role, side, partner_id, principal_id, bidder_id, data, occurred_at, recorded_at,
+    device_id, client_event_id
+  FROM trade_events WHERE trade_id = :id AND sequence > :after ORDER BY sequence LIMIT :limit"""
 
-_INVOICED = """SELECT 1 FROM trade_events
-  WHERE type = 'payment_requested' AND partner_id = :seller_id AND upper(data->>'invoice_number') = upper(:number)
-    AND extract(year FROM (occurred_at AT TIME ZONE 'Asia/Kolkata') - interval '3 months')
-      = extract(year FROM (:issued_at::timestamptz AT TIME ZONE 'Asia/Kolkata') - interval '3 months')"""
+_DUE = "SELECT id FROM trades WHERE due_at <= :before ORDER BY due_at, id LIMIT :limit"
 
-_DUE = """SELECT id FROM trades WHERE due_at <= :before ORDER BY due_at, id LIMIT :limit"""
+# A party that may not trade any more while the trade says that it may, or the other way round.
+_STANDINGS = f"""SELECT t.id FROM trades t
+  JOIN LATERAL (SELECT t.seller_id AS party_id, t.state->>'seller_status' AS known
+    UNION ALL SELECT t.buyer_id, t.state->>'buyer_status') AS side ON true
+  JOIN partners p ON p.id = side.party_id
+  WHERE t.status IN ('matched', 'contracted', 'in_delivery', 'disputed')
+    AND (t.seller_id = ANY(:ids::uuid[]) OR t.buyer_id = ANY(:ids::uuid[])) AND t.id > :after
+    AND side.known <> CASE WHEN NOT {UNRESTRICTED.format("p.id")} THEN 'erased' WHEN p.status = 'active' THEN 'active'
+      ELSE 'suspended' END
+  ORDER BY t.id LIMIT :limit"""
+
+_INACTIVE = f"""SELECT p.id FROM partners p
+  WHERE (p.status IN ('suspended', 'rejected') OR NOT {UNRESTRICTED.format("p.id")}) AND p.id > :after
+  ORDER BY p.id LIMIT :limit"""
+
+NUMBER_TAKEN = "This invoice number was given before in this financial year"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A trade, and what kind of active partner the caller's is; None if it is not active or the caller has none."""
+    """A trade, and what is known of its parties and of the partner that asks."""
 
     trade: Trade
-    partner_type: PartnerType | None
-    seller_trades: bool
-    """Whether the seller is active, and is not being erased."""
+    due_at: datetime | None
+    """When the most urgent open step is due."""
+    partners: Mapping[UUID, partner_store.Known]
 
 
-def insert(trade: Trade, first: TradeEvent, event: Event) -> Change:
-    """A new trade with its first step."""
-    return Change(
-        _INSERT,
-        {
-            "id": trade.id,
-            "status": trade.status,
-            "seller_id": trade.seller_id,
-            "lot": trade.lot.model_dump_json(),
-            "ask_paise": trade.ask.paise,
-            "price_unit": trade.ask.unit,
-            "quality_terms": trade.quality_terms,
-            "minimum_grade": trade.minimum_grade,
-            "due_at": trade.due_at,
-            **_appended(first, None),
-        },
-        events=(event,),
-        also=(_APPEND,),
-    )
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a trade's row repeats of the trade, and what follows from it."""
+
+    trade: Trade
+    due_at: datetime | None
+    broker_ids: Sequence[UUID]
 
 
-def append(trade: Trade, appended: TradeEvent, bidder_id: UUID | None, event: Event) -> Change:
-    """The next step of a trade, provided that it still is at the version before. `trade` is as it will be after it."""
-    return Change(
-        _UPDATE,
-        {
-            "id": trade.id,
-            "status": trade.status,
-            "buyer_id": trade.buyer_id,
-            "price_paise": trade.price.paise if trade.price else None,
-            "signed_by": trade.signed_by,
-            "cancellation_by": trade.cancellation_by,
-            "due_at": trade.due_at,
-            "payable_paise": trade.payable.paise if trade.payable else None,
-            "expected_version": trade.version - 1,
-            **_appended(appended, bidder_id),
-        },
-        events=(event,),
-        also=(_APPEND,),
-        conflicts={
-            "trade_events_client": Conflict("This event of the device is already recorded"),
-            "trade_events_invoice": Conflict(NUMBER_TAKEN),
-        },
-    )
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An event to append: with whom it is, if it is with one bidder, and the device's name for it."""
+
+    event: Event
+    bidder_id: UUID | None
+    broker_ids: Sequence[UUID]
+    client: ClientReference | None
 
 
-def _appended(event: TradeEvent, bidder_id: UUID | None) -> dict[str, Any]:
-    client = event.client
-    return {
-        "event_type": event.type,
-        "party": event.party,
-        "partner_id": event.partner_id,
-        "bidder_id": bidder_id,
-        "event_data": json.dumps(event.data, separators=(",", ":")),
-        "occurred_at": event.occurred_at,
-        "at": event.recorded_at,
-        "device_id": None if client is None else client.device_id,
-        "client_event_id": None if client is None else client.event_id,
+def insert(summary: Summary, rows: Sequence[Row], published: Sequence[Published]) -> Change:
+    """A new trade with its first event."""
+    lot = summary.trade.lot
+    parameters = _columns(summary, rows) | {
+        "seller_id": summary.trade.seller_id,
+        "kind": lot.kind,
+        "variety": lot.variety,
+        "crop_year": lot.crop_year,
+        "station": lot.station,
+        "ask_unit": summary.trade.ask.unit,
     }
+    return Change(_INSERT, parameters, events=tuple(published), also=(_APPEND,))
+
+
+def append(summary: Summary, rows: Sequence[Row], published: Sequence[Published]) -> Change:
+    """The next events of a trade, provided that it still is at the version before them."""
+    parameters = _columns(summary, rows) | {
+        "buyer_id": summary.trade.buyer_id,
+        "expected_version": rows[0].event.sequence - 1,
+    }
+    conflicts = {
+        "trade_events_client": Conflict("The device's step is recorded already"),
+        "trade_events_invoice": Conflict(NUMBER_TAKEN),
+    }
+    return Change(_UPDATE, parameters, events=tuple(published), also=(_APPEND,), conflicts=conflicts)
+
+
+def unchanged() -> Change:
+    """No change of a trade, and so no event."""
+    return Change("SELECT 1", {})
+
+
+@contextmanager
+def savepoint(db: Session) -> Generator[None]:
+    """Within a transaction: what a failure within leaves undone is this part alone."""
+    db.command("SAVEPOINT step")
+    try:
+        yield
+    except Exception:
+        db.command("ROLLBACK TO SAVEPOINT step")
+        raise
 
 
 def find(db: Session, trade_id: UUID, partner_id: UUID | None) -> Found | None:
-    """The trade, and whether its seller and the caller's partner may trade, in one round trip."""
-    return _found(db.one(_FIND, id=trade_id, partner_id=partner_id))
+    """The trade, and what is known of its parties and of that partner, in one round trip."""
+    rows = db.run(_FIND, id=trade_id, partner_id=partner_id)
+    if not rows:
+        return None
+    known = {row[2]: partner_store.known(row[2:]) for row in rows if row[2] is not None}
+    return Found(Trade.load(rows[0][0]), rows[0][1], known)
 
 
-def lock(db: Session, trade_id: UUID, partner_id: UUID | None) -> Found | None:
-    """`find`, and nobody else changes the trade until the transaction ends."""
-    return _found(db.one(_LOCK, id=trade_id, partner_id=partner_id))
+def lock(db: Session, trade_id: UUID) -> Trade | None:
+    """The trade, which nobody else changes until the transaction ends."""
+    row = db.one(_LOCK, id=trade_id)
+    return None if row is None else Trade.load(row[0])
 
 
-def partner_type(db: Session, partner_id: UUID) -> PartnerType | None:
-    """What kind of partner this is, None unless the platform has activated it."""
-    row = db.one(f"SELECT {_OF_PARTNER}", partner_id=partner_id)
-    return None if row is None else row[0]
-
-
-def page(db: Session, query: TradeQuery, limit: int, partner_id: UUID | None) -> list[Trade]:
+def page(db: Session, query: TradeQuery, limit: int, partner_id: UUID | None) -> list[TradeSummary]:
     """The `limit` newest trades that fit the query, without open lots of others who trade no more."""
     rows = db.run(
         _PAGE,
@@ -168,25 +190,40 @@ def page(db: Session, query: TradeQuery, limit: int, partner_id: UUID | None) ->
         status=query.status,
         party=query.party,
         partner_id=partner_id,
+        template=query.template,
         variety=query.variety,
         crop_year=query.crop_year,
+        station=query.station,
     )
-    return [_trade(row) for row in rows]
+    return [_summary(row) for row in rows]
 
 
-def events(db: Session, trade_id: UUID, after: int = 0, limit: int | None = None) -> list[TradeEvent]:
-    """The steps of a trade behind the sequence `after` that the session may see, oldest first."""
-    rows = db.run(
-        f"SELECT {_EVENT} FROM trade_events WHERE trade_id = :id AND sequence > :after ORDER BY sequence LIMIT :limit",
-        id=trade_id,
-        after=after,
-        limit=limit,
-    )
-    return [_event(row) for row in rows]
+def timeline(db: Session, trade_id: UUID, after: int = 0, limit: int | None = None) -> list[TimelineEvent]:
+    """The events of a trade behind the sequence `after` that the session may see, oldest first."""
+    return [_event(row) for row in db.run(_TIMELINE, id=trade_id, after=after, limit=limit)]
+
+
+def events(db: Session, trade_id: UUID) -> list[Event]:
+    """All events of a trade that the session may see, to be folded."""
+    rows = db.run(_TIMELINE, id=trade_id, after=0, limit=None)
+    return [
+        Event.from_json(
+            {
+                "trade_id": str(trade_id),
+                "sequence": row[0],
+                "type": row[1],
+                "by": {"role": row[2], "side": row[3], "partner_id": row[4], "principal_id": row[5]},
+                "data": row[7],
+                "occurred_at": row[8].isoformat(),
+                "at": row[9].isoformat(),
+            }
+        )
+        for row in rows
+    ]
 
 
 def recorded(db: Session, trade_id: UUID, partner_id: UUID | None, device_id: str) -> Mapping[UUID, int]:
-    """What is recorded of a device: its name for each event -> the sequence."""
+    """What is recorded of a device: its name for each step -> the sequence."""
     rows = db.run(
         """SELECT client_event_id, sequence FROM trade_events WHERE trade_id = :id AND device_id = :device_id
              AND partner_id IS NOT DISTINCT FROM :partner_id::uuid ORDER BY sequence""",
@@ -197,12 +234,10 @@ def recorded(db: Session, trade_id: UUID, partner_id: UUID | None, device_id: st
     return {row[0]: row[1] for row in rows}
 
 
-def last_sampled_at(db: Session, trade_id: UUID) -> datetime | None:
-    """When the last sample was recorded, by our clock: an inspector's device may be ahead of it."""
-    row = db.one(
-        "SELECT max(recorded_at) FROM trade_events WHERE trade_id = :id AND type = 'sample_drawn'", id=trade_id
-    )
-    return None if row is None else row[0]
+def position(db: Session, trade_id: UUID) -> tuple[int, datetime | None] | None:
+    """The version of a trade, and when its most urgent open step is due."""
+    row = db.one("SELECT version, due_at FROM trades WHERE id = :id", id=trade_id)
+    return None if row is None else (row[0], row[1])
 
 
 def due(db: Session, before: datetime, limit: int) -> list[UUID]:
@@ -210,74 +245,80 @@ def due(db: Session, before: datetime, limit: int) -> list[UUID]:
     return [row[0] for row in db.run(_DUE, before=before, limit=limit)]
 
 
-@dataclass(frozen=True, slots=True)
-class SqlHistory:
-    """A `moment.History` of one trade."""
-
-    db: Session
-    trade_id: UUID
-
-    def all(self) -> Sequence[TradeEvent]:
-        return events(self.db, self.trade_id)
-
-    def last_word(self, bidder_id: UUID) -> TradeEvent | None:
-        row = self.db.one(_LAST_WORD, id=self.trade_id, bidder_id=bidder_id)
-        event = None if row is None else _event(row)
-        return None if event is None or event.type == "bid_withdrawn" else event
-
-    def bidder_of(self, sequence: int) -> UUID | None:
-        row = self.db.one(
-            "SELECT bidder_id FROM trade_events WHERE trade_id = :id AND sequence = :n", id=self.trade_id, n=sequence
-        )
-        return None if row is None else row[0]
-
-    def number_given(self, seller_id: UUID, number: str, issued_at: datetime) -> bool:
-        return self.db.one(_INVOICED, seller_id=seller_id, number=number, issued_at=issued_at) is not None
-
-    def bidders(self) -> Sequence[UUID]:
-        rows = self.db.run(
-            """SELECT DISTINCT bidder_id FROM trade_events WHERE trade_id = :id AND bidder_id IS NOT NULL
-                 ORDER BY bidder_id""",
-            id=self.trade_id,
-        )
-        return [row[0] for row in rows]
+def unreported(db: Session, partner_ids: Sequence[UUID], after: UUID, limit: int) -> list[UUID]:
+    """Trades with one of these partners that say otherwise of a party than its registration does, in the order of ids."""
+    return [row[0] for row in db.run(_STANDINGS, ids=list(partner_ids), after=after, limit=limit)]
 
 
-def _found(row: Row | None) -> Found | None:
-    return None if row is None else Found(_trade(row), row[-2], row[-1])
+def inactive(db: Session, after: UUID, limit: int) -> list[UUID]:
+    """Partners that were suspended, rejected or are erased, in the order of their ids."""
+    return [row[0] for row in db.run(_INACTIVE, after=after, limit=limit)]
 
 
-def _trade(row: Row) -> Trade:
-    ask = UnitPrice(paise=row[6], unit=row[8])
-    status: TradeStatus = row[2]
-    return Trade(
-        id=row[0],
-        version=row[1],
-        status=status,
-        seller_id=row[3],
-        buyer_id=row[4],
-        lot=Lot.model_validate(row[5]),
-        ask=ask,
-        price=None if row[7] is None else ask.model_copy(update={"paise": row[7]}),
-        quality_terms=row[9],
-        minimum_grade=row[10],
-        signed_by=row[11],
-        cancellation_by=row[12],
-        due_at=row[13],
-        payable=None if row[14] is None else Amount(paise=row[14]),
-        created_at=row[15],
-        updated_at=row[16],
+def _columns(summary: Summary, rows: Sequence[Row]) -> dict[str, Any]:
+    trade = summary.trade
+    return {
+        "id": trade.id,
+        "version": trade.version,
+        "status": trade.status,
+        "broker_ids": list(summary.broker_ids),
+        "template": trade.terms.template,
+        "ask_paise": trade.ask.paise,
+        "due_at": summary.due_at,
+        "state": trade.dump(),
+        "at": trade.updated_at,
+        "events": json.dumps([_record(row) for row in rows], separators=(",", ":")),
+    }
+
+
+def _record(row: Row) -> dict[str, Any]:
+    event, client = row.event, row.client
+    return {
+        "sequence": event.sequence,
+        "type": event.payload.type,
+        **event.by.model_dump(mode="json"),
+        "bidder_id": None if row.bidder_id is None else str(row.bidder_id),
+        "broker_ids": [str(broker_id) for broker_id in row.broker_ids],
+        "device_id": None if client is None else client.device_id,
+        "client_event_id": None if client is None else str(client.event_id),
+        "data": event.payload.model_dump(mode="json", exclude=PUBLISHED_ONLY),
+        "occurred_at": event.occurred_at.isoformat(),
+        "recorded_at": event.at.isoformat(),
+    }
+
+
+def _summary(row: list[Any]) -> TradeSummary:
+    match: dict[str, Any] | None = row[8]
+    return TradeSummary.model_validate(
+        {
+            "id": row[0],
+            "version": row[1],
+            "status": row[2],
+            "seller_id": row[3],
+            "buyer_id": row[4],
+            "template": row[5],
+            "lot": row[6],
+            "ask": row[7],
+            "price": match and match["price"],
+            "quantity": match and match["quantity"],
+            "due_at": row[9],
+            "created_at": row[10],
+            "updated_at": row[11],
+        }
     )
 
 
-def _event(row: Row) -> TradeEvent:
-    return TradeEvent(
+def _event(row: list[Any]) -> TimelineEvent:
+    return TimelineEvent(
         sequence=row[0],
         type=row[1],
-        party=row[2],
-        partner_id=row[3],
-        data=row[4],
-        occurred_at=row[5],
-        recorded_at=row[6],
-        client=None if row[7] is None else ClientReference(device_id=row[7], event_id=row[8]),
+        role=row[2],
+        side=row[3],
+        partner_id=row[4],
+        principal_id=row[5],
+        bidder_id=row[6],
+        data=row[7],
+        occurred_at=row[8],
+        recorded_at=row[9],
+        client=None if row[10] is None else ClientReference(device_id=row[10], event_id=row[11]),
     )

@@ -15,5 +15,5 @@ function = Function(DatabaseSettings, HandlerSettings, RelaySettings, TaskSettin
 
 @function.on_task(deadlines.DeadlineTask)
 def trade_deadline(task: deadlines.DeadlineTask) -> bool:
-    """Take the step that is due, if it still is."""
+    """Write what follows from what is due, if it still is."""
     return deadlines.meet(function.database, function.tasks, task)

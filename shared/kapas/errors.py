@@ -28,16 +28,24 @@ class Problem(Exception):
     title = "Internal server error"
 
     def __init__(
-        self, detail: str = "", *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+        self,
+        detail: str = "",
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
+        """`members` are extension members (RFC 9457 section 3.2), as JSON."""
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
 
     def to_json(self, instance: str) -> dict[str, Any]:
-        """The members of RFC 9457 section 3.1, and `errors`."""
+        """The members of RFC 9457 section 3.1, `errors`, and this problem's own."""
         body: dict[str, Any] = {
+            **self.members,
             "type": TYPE_PREFIX + self.code,
             "title": self.title,
             "status": self.status,

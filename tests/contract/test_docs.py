@@ -156,7 +156,7 @@ def test_the_reference_page_shows_every_operation_event_and_field(openapi: dict[
     assert not links.open
     assert sorted(links.ids) == sorted([*(o["operationId"] for o in operations), *openapi["webhooks"], "problem"])
     assert links.targets == {f"#{name}" for name in links.ids} | {"#", "/openapi.json"}
-    for field in ("upper_half_mean_length_in", "kg_per_unit", "bid_sequence", "Idempotency-Key", "secret"):
+    for field in ("lifted_kg", "what_happens_then", "expected_version", "Idempotency-Key", "secret"):
         assert field in page
 
 

@@ -18,8 +18,8 @@ from functions.live_feed import projections
 from functions.partner_onboarding.schemas import Partner
 from functions.retention_sweep.event_models import RetentionSwept
 from functions.retention_sweep.schemas import RetentionLine
-from functions.trade_events.event_models import TradeBidPlaced, TradeMatched
-from functions.trade_events.step_schemas import TradeEventBatch
+from functions.trade_events.event_models import BidEnded, BidPlaced
+from functions.trade_events.schemas import StepBatch
 from functions.webhook_delivery import signatures
 from kapas.messaging.events import CloudEvent
 from kapas.schemas.access import DataAccessed
@@ -31,12 +31,12 @@ MODELS: dict[tuple[str, int], dict[str, type[BaseModel]]] = {
     ("data_export", 0): {"": Export},
     ("data_export", 1): {"": Retained},
     ("grading_requests", 0): {"measured": Measurement, "platform_grade": PlatformGrade},
-    ("outbox_relay", 0): {"data": TradeMatched},
+    ("outbox_relay", 0): {"data": BidEnded},
     ("partner_onboarding", 0): {"": Partner},
     ("retention_sweep", 0): {"": RetentionLine},
     ("retention_sweep", 1): {"": RetentionSwept},
-    ("trade_events", 0): {"": TradeBidPlaced},
-    ("trade_events", 1): {"": TradeEventBatch},
+    ("trade_events", 0): {"": BidPlaced},
+    ("trade_events", 1): {"": StepBatch},
 }
 """What each JSON block, by its README and number, is: all of it (""), or a member, or the first item of a member."""
 
@@ -72,7 +72,7 @@ def test_every_block_is_known() -> None:
 def test_the_document_that_is_shown_is_the_fold_of_its_events() -> None:
     [shown] = [json.loads(text) for readme, _, text in blocks("json") if readme == "live_feed"]
     document: dict[str, Any] = {}
-    for sequence, name in enumerate(("trade.offered.v1/per_candy", "trade.bid_placed.v1/below_the_ask"), 1):
+    for sequence, name in enumerate(("trade.offered.v1/example", "trade.bid_placed.v1/example"), 1):
         event = json.loads((ROOT / f"functions/trade_events/examples/{name}.json").read_text())
         document = projections.apply(document, CloudEvent.model_validate({**event, "sequence": sequence}))
     assert shape(shown) == shape(document)

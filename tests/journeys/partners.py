@@ -4,7 +4,6 @@ import itertools
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +13,6 @@ from kapas.values import ids
 from local_cloud.client import Answer, Client
 
 _numbers = itertools.count(ids.uuid7().int % 9000)
-
-ASK = {"paise": 61_500_00, "unit": "candy_trade"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,109 +90,3 @@ def active_partner(client: Client, **changes: Any) -> Partner:
     operations = client.as_user("operations", None, "ops")
     operations.post(f"/v1/partners/{partner.id}/activate", if_match=f'"{version}"')
     return partner
-
-
-def lot(**changes: Any) -> dict[str, Any]:
-    """A valid lot."""
-    return {
-        "variety": "Shankar-6",
-        "crop_year": "2026-27",
-        "station": "Rajkot",
-        "bales": 100,
-        "net_weight": {"value": "16350", "unit": "kg"},
-        "quality": {
-            "micronaire": 4.2,
-            "strength_g_tex": 29.6,
-            "upper_half_mean_length_in": 1.14,
-            "uniformity_index_pct": 82.3,
-        },
-    } | changes
-
-
-def offer(seller: Partner) -> dict[str, Any]:
-    """A trade in its first state."""
-    return seller.owner.post("/v1/trades", {"lot": lot(), "ask": ASK}, expect=201).body
-
-
-def bid(version: int, paise: int = 61_200_00) -> dict[str, Any]:
-    return {"event": {"type": "bid_placed", "expected_version": version, "price": {**ASK, "paise": paise}}}
-
-
-def contracted(seller: Partner, buyer: Partner) -> dict[str, Any]:
-    """A trade that went all the way."""
-    trade = offer(seller)
-    events = f"/v1/trades/{trade['id']}/events"
-    buyer.owner.post(events, bid(1), expect=201)
-    seller.owner.post(events, {"event": {"type": "bid_accepted", "expected_version": 2, "bid_sequence": 2}}, expect=201)
-    return buyer.owner.post(events, {"event": {"type": "contract_signed", "expected_version": 3}}, expect=201).body
-
-
-@dataclass(frozen=True, slots=True)
-class Deal:
-    """A trade between two, and who takes its steps."""
-
-    trade_id: str
-    seller: Partner
-    buyer: Partner
-    inspector: Client
-    operations: Client
-
-    def take(self, party: str, event_type: str, *, expect: int = 201, **facts: Any) -> Answer:
-        """A step of `seller`, `buyer`, `inspector` or `operations`, at the version the trade has."""
-        client = {
-            "seller": self.seller.owner,
-            "buyer": self.buyer.owner,
-            "inspector": self.inspector,
-            "operations": self.operations,
-        }[party]
-        event = {"type": event_type, "expected_version": self.trade()["version"], **facts}
-        return client.post(f"/v1/trades/{self.trade_id}/events", {"event": event}, expect=expect)
-
-    def trade(self) -> dict[str, Any]:
-        """As the platform's staff sees it."""
-        return self.operations.get(f"/v1/trades/{self.trade_id}").body
-
-    def timeline(self) -> list[dict[str, Any]]:
-        return self.operations.get(f"/v1/trades/{self.trade_id}/events").body["data"]
-
-
-def deal(client: Client, seller: Partner, buyer: Partner, **terms: Any) -> Deal:
-    """A contracted trade of 10 bales."""
-    body = {"lot": lot(bales=10, net_weight={"value": "1635", "unit": "kg"}), "ask": ASK} | terms
-    trade = seller.owner.post("/v1/trades", body, expect=201).body
-    events = f"/v1/trades/{trade['id']}/events"
-    buyer.owner.post(events, bid(1), expect=201)
-    seller.owner.post(events, {"event": {"type": "bid_accepted", "expected_version": 2, "bid_sequence": 2}}, expect=201)
-    buyer.owner.post(events, {"event": {"type": "contract_signed", "expected_version": 3}}, expect=201)
-    inspector, operations = client.as_user("inspector", None, "inspector"), client.as_user("operations", None, "ops")
-    return Deal(trade["id"], seller, buyer, inspector, operations)
-
-
-def bales(count: int = 10, **changes: Any) -> list[dict[str, Any]]:
-    """Bales on the scale: 165.4 kg each of which 1.9 kg is wrapping, and dry."""
-    bale = {"gross_kg": "165.400", "tare_kg": "1.900", "moisture_pct": "7.5"} | changes
-    return [{"mark": f"P-{number}", **bale} for number in range(1, count + 1)]
-
-
-def invoice(client: Client, days: int = 10) -> dict[str, Any]:
-    """What a seller in Gujarat invoices a buyer in Tamil Nadu, due in so many days."""
-    now = datetime.fromisoformat(client.get("/_local/clock").body["now"])
-    due_at = (now + timedelta(days=days)).isoformat()
-    return {"due_at": due_at, "invoice_number": "KP/26-27/0001", "supplier_state": "24", "place_of_supply": "33"}
-
-
-def invoiced(client: Client, deal: Deal, **changes: Any) -> dict[str, Any]:
-    """Weighed, sampled, found as contracted and invoiced; the trade."""
-    deal.take("seller", "bales_weighed", bales=bales())
-    deal.take("inspector", "sample_drawn", samples=1)
-    deal.take("inspector", "quality_passed", grade="B")
-    return deal.take("seller", "payment_requested", **invoice(client) | changes).body
-
-
-def settled(client: Client, deal: Deal) -> dict[str, Any]:
-    """All the way from the contract to the end; the trade."""
-    invoiced(client, deal)
-    deal.take("seller", "payment_confirmed")
-    deal.take("seller", "dispatched", bales=10)
-    deal.take("buyer", "delivered", bales=10)
-    return deal.take("buyer", "settlement_accepted").body

@@ -30,6 +30,8 @@ class Response:
     status: int
     body: Any
     etag: str
+    sent: Any = None
+    """The body of the request."""
 
     @property
     def ok(self) -> bool:
@@ -84,7 +86,7 @@ class Client:
             answer = self._send(request)
             if not _undecided(answer):
                 parsed = json.loads(answer.body) if answer.body else None
-                response = Response(name, method, path, answer.status, parsed, answer.headers.get("ETag", ""))
+                response = Response(name, method, path, answer.status, parsed, answer.headers.get("ETag", ""), body)
                 kernel.log(name, f"is told {answer.status}", parsed)
                 self.world.responses.append(response)
                 return response

@@ -121,14 +121,17 @@ class Functions:
                 module.routes.app.verifier = lambda: _ClientVerifier
 
     def _make_small(self) -> None:
-        """Have few rows make many shards and pages, checks be overdue while they are made, and an erasure begin at once, in
-        the middle of what its partner does: no upload is late here, which is what it waits for."""
+        """Have few rows make many shards and pages, checks be overdue while they are made, the deadlines of trades be reached
+        in hops of few days, and an erasure begin at once, in the middle of what its partner does: no upload is late here,
+        which is what it waits for."""
         self.module("partner-watchdog").checks.verification.OVERDUE = timedelta(seconds=2)
         for name in ("privacy-intake", "export-watchdog", "erasure-work"):
             self.module(name).erasing.UPLOADS_END = timedelta(0)
         for name in ("export-work", "erasure-work", "export-watchdog"):
             shards = self.module(name).preparing.shards
             shards.SHARD_ROWS, shards.FETCH = 5, 2
+        for name in ("trade-scheduler", "trade-deadline"):
+            self.module(name).deadlines.FURTHEST = timedelta(days=5)
         sweeping = self.module("retention-batch").sweeping
         sweeping.PAGE, sweeping.OUTSIDE_PAGE = 4, 3
 

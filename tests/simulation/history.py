@@ -82,11 +82,13 @@ class Aged:
         return 1 + len(self.kind.children) + bool(self.path) + bool(self.kind.documents)
 
 
-_TRADE = """INSERT INTO trades (id, version, status, seller_id, buyer_id, lot, ask_paise, price_paise, price_unit, signed_by,
-    created_at, updated_at)
-  VALUES (:id, 1, '{status}', :of, {buyer}, '{{}}', 1, {price}, 'kg', {signed}, :at, :at)"""
-_STEP = """INSERT INTO trade_events (trade_id, sequence, type, party, partner_id, data, occurred_at, recorded_at)
-  VALUES (:id, 1, 'lot_offered', 'seller', :of, '{}', :at, :at)"""
+_TRADE = """INSERT INTO trades (id, version, status, seller_id, buyer_id, broker_ids, template, kind, variety, crop_year,
+    station, ask_paise, ask_unit, state, created_at, updated_at)
+  VALUES (:id, 1, '{status}', :of, {buyer}, '{{}}', 'kapas_spot', 'kapas', 'Shankar-6', '2016-17', 'Rajkot', 1, 'quintal',
+    '{{}}', :at, :at)"""
+_STEP = """INSERT INTO trade_events (trade_id, sequence, type, role, side, partner_id, broker_ids, data, occurred_at,
+    recorded_at)
+  VALUES (:id, 1, 'trade.offered.v1', 'partner', 'seller', :of, '{}', '{}', :at, :at)"""
 _GRADING = """INSERT INTO gradings (id, version, partner_id, kind, status, trade_id, request, image, refusal, created_at,
     updated_at)
   VALUES (:id, 1, :of, 'image', 'refused', {trade}, '{{}}', '{{}}', '{{}}', :at, :at)"""
@@ -162,7 +164,7 @@ KINDS = (
         "trades",
         "id",
         3 * YEAR,
-        (_TRADE.format(status="EXPIRED", buyer="NULL", price="NULL", signed="NULL"), _STEP),
+        (_TRADE.format(status="expired", buyer="NULL"), _STEP),
         children=(("trade_events", "trade_id"),),
         documents="trades",
     ),
@@ -171,7 +173,7 @@ KINDS = (
         "trades",
         "id",
         10 * YEAR,
-        (_TRADE.format(status="SETTLED", buyer=":id", price="1", signed="'buyer'"), _STEP),
+        (_TRADE.format(status="completed", buyer=":id"), _STEP),
         children=(("trade_events", "trade_id"),),
         documents="trades",
         deletes=False,

@@ -49,8 +49,25 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
-CREATE TRIGGER watch AFTER UPDATE ON trades FOR EACH ROW
-  EXECUTE FUNCTION watch_status('OFFERED', 'BID', 'MATCHED', 'CONTRACTED', 'SAMPLED', 'QUALITY_PASSED');
+-- A trade's version is that of its last event: one statement may append several. It may leave a dispute, and a bid may end; but
+-- it never returns to the market, nor from its end.
+CREATE FUNCTION watch_trades() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+  phases text[] := ARRAY['offered negotiating', 'matched', 'contracted in_delivery disputed',
+    'completed closed_out cancelled expired'];
+  before int := (SELECT n FROM unnest(phases) WITH ORDINALITY AS p (names, n) WHERE old.status = ANY (string_to_array(names, ' ')));
+  after int := (SELECT n FROM unnest(phases) WITH ORDINALITY AS p (names, n) WHERE new.status = ANY (string_to_array(names, ' ')));
+BEGIN
+  IF new.version <= old.version OR (SELECT count(*) FROM trade_events
+      WHERE trade_id = new.id AND sequence BETWEEN old.version + 1 AND new.version) <> new.version - old.version THEN
+    PERFORM violates('a version without its events', 'trades ' || old.version || ' to ' || new.version);
+  END IF;
+  IF after < before OR (before = 4 AND new.status <> old.status) THEN
+    PERFORM violates('a status went back', 'trades ' || old.status || ' to ' || new.status);
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER watch AFTER UPDATE ON trades FOR EACH ROW EXECUTE FUNCTION watch_trades();
 CREATE TRIGGER watch AFTER UPDATE ON partners FOR EACH ROW
   EXECUTE FUNCTION watch_status('created', 'submitted', 'active');
 CREATE TRIGGER watch AFTER UPDATE ON gradings FOR EACH ROW

@@ -5,6 +5,7 @@ Every call is a point: others may run, and faults happen before the effect and a
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from local_cloud.tasks import CloudTasks
 from tests.simulation.kernel import START, Kernel
 
 CONTENTION_ATTEMPTS = 20
+DEADLINES = "trade-deadlines"
+"""The queue of what trades have due, which may be in months: a run does not wait for all of it."""
 
 
 class Refused(Exception):
@@ -112,6 +115,8 @@ class Tasks(Service):
         self._service = service
         self._parent = f"projects/{PROJECT}/locations/{region}/queues"
         self._url = url
+        self.closes = datetime.max.replace(tzinfo=UTC)
+        """What a trade has due after that is not waited for."""
 
     def enqueue(self, task: Task) -> bool:
         name = self.before(f"enqueue {task.function}")
@@ -123,6 +128,8 @@ class Tasks(Service):
     def _add(self, task: Task) -> bool:
         queue = f"{self._parent}/{task.queue}"
         url = self._url(task.function)
+        if task.queue == DEADLINES and task.schedule_time and task.schedule_time > self.closes:
+            return False
         made = tasks_v2.Task(
             name=f"{queue}/tasks/{task.name}",
             http_request=tasks_v2.HttpRequest(

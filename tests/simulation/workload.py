@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Callable, Collection
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tests.simulation.client import Client
 from tests.simulation.clients import (
     consent_updates,
     data_export,
+    deals,
     grading_requests,
     partner_onboarding,
     trade_events,
@@ -63,6 +64,19 @@ _JOBS = {
     "webhook-watchdog": ("listens",),
 }
 """What would find nothing to do on a day without one of these stories, or sweeps, which find what is of any kind."""
+PLAYS = (
+    (trade_events.KAPAS, deals.kapas_spot, ("", "claim")),
+    (trade_events.EX_GIN, deals.ex_gin, ("", "silence", "apart", "late", "claim")),
+    (trade_events.EX_GIN, deals.ex_gin, ("silence", "apart", "late")),
+    (trade_events.DELIVERED, deals.delivered, ("", "silence", "bargain", "claim")),
+)
+"""What is dealt in by which terms, how it is performed, and what may be unusual about that."""
+GOES = ("on",) * 6 + ("unanswered", "unsigned")
+"""How far a trade comes: some bids are not answered, some contracts not signed."""
+STOPS = (100, 100, 100, 3, 6, 10)
+"""Steps after which the parties lose interest."""
+LONG = 25
+"""Days until which some runs meet the deadlines of trades: others end when most clients have done their work."""
 _DECISIONS = ("granted", "granted", "denied", "withdrawn")
 _PURPOSES = ("marketing", "analytics", "ai_processing")
 
@@ -117,48 +131,58 @@ class Market:
 
     def _trades(self) -> None:
         draw = self._draw
+        if draw.random() < 0.2:
+            self._world.closes_after(LONG)
         for number in range(draw.choice((1, 1, 1, 1, 2))):
             seller, buyer = self._two()
-            script = self._trade(seller, buyer, f"lot {number}", graded=draw.random() < 0.2)
+            script = self._trade(seller, buyer, number, graded=draw.random() < 0.2)
             self._world.client(f"trade {number}", script, draw.choice((0, 0, 2, 90)))
 
-    def _trade(self, seller_name: str, buyer_name: str, lot: str, *, graded: bool) -> Callable[[], None]:
-        rivals = [
-            name for name in self._partners if name not in (seller_name, buyer_name) and self._draw.random() < 0.4
-        ]
+    def _trade(self, seller_name: str, buyer_name: str, number: int, *, graded: bool) -> Callable[[], None]:
+        draw, lot = self._draw, f"lot {number}"
+        rivals = [name for name in self._partners if name not in (seller_name, buyer_name) and draw.random() < 0.4]
+        terms, play, twists = draw.choice(PLAYS)
+        twist, goes = draw.choice(twists), draw.choice(GOES)
+        stops, patience, valid = draw.choice(STOPS), timedelta(days=draw.choice((1, 2))), timedelta(days=3)
 
         def script() -> None:
             world = self._world
             seller, buyer = self._partner(seller_name), self._partner(buyer_name)
-            trade_id = trade_events.offer(world, seller, lot)
+            trade_id = trade_events.offer(world, seller, lot, terms, valid)
             if not trade_id:
                 return
+            asked = terms["ask"]["paise"]
             for rival in rivals:
-                world.client(f"{rival} bids for {lot}", lambda rival=rival: self._outbid(rival, trade_id, lot), 0)
+                bid = lambda rival=rival: self._outbid(rival, trade_id, lot, asked - 100_00, patience)  # noqa: E731
+                world.client(f"{rival} bids for {lot}", bid, 0)
             if graded:
                 world.client(f"{seller_name} grades {lot} too early", lambda: self._grade_early(seller, trade_id), 0)
-            sequence = trade_events.place_bid(world, buyer, trade_id, lot, 61_200_00)
-            if sequence is None or not trade_events.accept(world, seller, trade_id, lot, sequence):
+            sequence = trade_events.place_bid(world, buyer, trade_id, lot, asked - 300_00, patience)
+            if sequence is None or goes == "unanswered" or not trade_events.accept(seller, trade_id, lot, sequence):
                 return
-            if trade_events.sign(world, seller, buyer, trade_id, lot) and graded:
-                self._inspect(seller, buyer, trade_id, lot)
+            if goes == "unsigned" or not trade_events.sign(seller, buyer, trade_id, lot):
+                return
+            deal = deals.Deal(world, trade_id, lot, seller, buyer, number, stops)
+            if graded:
+                self._inspect(deal)
+            else:
+                play(deal, twist)
 
         return script
 
-    def _outbid(self, rival: str, trade_id: str, lot: str) -> None:
-        trade_events.place_bid(self._world, self._partner(rival), trade_id, lot, 61_300_00)
+    def _outbid(self, rival: str, trade_id: str, lot: str, paise: int, patience: timedelta) -> None:
+        trade_events.place_bid(self._world, self._partner(rival), trade_id, lot, paise, patience)
 
     def _grade_early(self, seller: Partner, trade_id: str) -> None:
         device = seller.device(self._world, f"hurried laboratory for {self._world.called(trade_id)}")
-        grading_requests.before_the_sample(seller, device, trade_id)
+        grading_requests.before_the_contract(seller, device, trade_id)
 
-    def _inspect(self, seller: Partner, buyer: Partner, trade_id: str, lot: str) -> None:
-        """A sample is drawn, the seller has it graded, and the buyer takes what that claims."""
-        world = self._world
-        trade_events.sample(world, Client(world, f"the inspector of {lot}", None, "inspector"), trade_id, lot)
-        world.kernel.sleep(60)  # clocks differ, and a grading that seems older than the sample is of another
-        if grading_requests.by_figures(seller, seller.device(world, f"laboratory for {lot}"), 0, trade_id):
-            trade_events.accept_claim(buyer, trade_id, lot)
+    def _inspect(self, deal: "deals.Deal") -> None:
+        """A sample is drawn, the seller has it graded, and the buyer takes what was read."""
+        deal.fact("inspector", "samples", "sample", samples=5)
+        device = deal.seller.device(self._world, f"laboratory for {deal.name}")
+        if grading_requests.by_figures(deal.seller, device, 0, deal.trade_id):
+            deals.accept_grading(deal)
 
     # Webhooks
 

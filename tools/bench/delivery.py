@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pg8000.native import Connection
 
-from functions.trade_events.event_models import TradeBidPlaced
+from functions.trade_events.event_models import BidPlaced
 from functions.webhook_delivery import service
 from functions.webhook_delivery.schemas import WebhookEndpointCreate, WebhookEndpointCreated
 from kapas.http.identity import Identity, Role, Tier
@@ -145,12 +145,12 @@ class _Collected:
 
 def _event(partner_id: UUID) -> CloudEvent:
     """A bid that the partner may see, the first event of a lot of its own."""
-    subject, type_ = ids.uuid7(), TradeBidPlaced.type
+    subject, type_ = ids.uuid7(), BidPlaced.type
     return CloudEvent(
         specversion="1.0",
         id=ids.uuid7(),
         type=type_,
-        source=TradeBidPlaced.source,
+        source=BidPlaced.source,
         subject=subject,
         time=datetime.now(UTC),
         dataschema=f"{SCHEMA_PREFIX}{type_}.json",

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from functions.trade_events.event_models import TradeBidPlaced
+from functions.trade_events.event_models import BidPlaced
 from functions.webhook_delivery import transport
 from functions.webhook_delivery.schemas import WebhookEndpointCreated
 from kapas.messaging import events
@@ -126,8 +126,8 @@ def _push(partner_id: UUID) -> dict[str, object]:
     """A bid that the partner may see, as Pub/Sub pushes it: the first event of a lot of its own."""
     event = events.encode(
         id=str(ids.uuid7()),
-        type=TradeBidPlaced.type,
-        source=TradeBidPlaced.source,
+        type=BidPlaced.type,
+        source=BidPlaced.source,
         subject=str(ids.uuid7()),
         sequence=1,
         time=clock.rfc3339(clock.now()),

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from pg8000.native import Connection
 
-from functions.trade_events.event_models import TradeBidPlaced
+from functions.trade_events.event_models import BidPlaced
 from kapas.messaging import events
 from kapas.values import clock, ids
 from local_cloud.environment import DATABASE, PROJECT, SCHEDULE_CALLER, Addresses, environment
@@ -30,7 +30,7 @@ BOUND = Bound(0.5)
 PEER = "PublisherClient, same payloads, keys and batching"
 AGGREGATES = 500
 EACH = 10
-TOPIC = TradeBidPlaced.topic
+TOPIC = BidPlaced.topic
 
 _FILL = """INSERT INTO outbox (event_id, topic, source, type, subject, sequence, data, partner_ids, occurred_at)
   SELECT event_id, :topic, :source, :type, subject, sequence, :data, :partner_ids, :at
@@ -108,10 +108,19 @@ def payload() -> str:
     return bid_placed().model_dump_json()
 
 
-def bid_placed() -> TradeBidPlaced:
+def bid_placed() -> BidPlaced:
     """The same, before it is written down."""
-    seller_id, bidder_id, trade_id = ids.uuid7(), ids.uuid7(), ids.uuid7()
-    return TradeBidPlaced(trade_id=trade_id, seller_id=seller_id, bidder_id=bidder_id, price=market.ASK)
+    return BidPlaced.model_validate(
+        {
+            "trade_status": "negotiating",
+            "bidder_id": ids.uuid7(),
+            "by": "buyer",
+            "price": market.ASK,
+            "quantity": {"bales": 100, "kg": "16835"},
+            "differs": {},
+            "valid_until": clock.now() + timedelta(days=1),
+        }
+    )
 
 
 def subjects() -> list[tuple[UUID, int]]:
@@ -123,8 +132,8 @@ def encoded(subject: UUID, sequence: int, data: str) -> bytes:
     """An event as the relay sends it."""
     return events.encode(
         id=str(ids.uuid7()),
-        type=TradeBidPlaced.type,
-        source=TradeBidPlaced.source,
+        type=BidPlaced.type,
+        source=BidPlaced.source,
         subject=str(subject),
         sequence=sequence,
         time=clock.rfc3339(clock.now()),
@@ -140,8 +149,8 @@ def _fill(postgres_port: int) -> None:
         connection.run(
             _FILL,
             topic=TOPIC,
-            source=TradeBidPlaced.source,
-            type=TradeBidPlaced.type,
+            source=BidPlaced.source,
+            type=BidPlaced.type,
             data=payload(),
             partner_ids=[rows[0][0], rows[0][0]],
             at=datetime.now(UTC),

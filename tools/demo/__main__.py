@@ -14,7 +14,7 @@ from rich.console import Console
 os.environ["GRPC_VERBOSITY"] = "NONE"  # read when grpc is imported; it would tell of the server's end among the steps
 
 from local_cloud.client import running
-from tools.demo import cast, consents, grading, logs, onboarding, privacy, sweep, trading, webhooks
+from tools.demo import cast, consents, grading, kapas, logs, onboarding, privacy, sweep, trading, webhooks
 from tools.demo.day import Day
 from tools.demo.live import listening
 from tools.demo.screen import Screen, StepFailed
@@ -48,6 +48,7 @@ def play(day: Day, log: Path) -> None:
     consents.play(day)
     subscriptions = webhooks.subscribe(day)
     grading.play(day)
+    kapas.play(day)
     with listening(day.client) as changes:
         trade_id = trading.play(day, changes)
     webhooks.play(day, subscriptions, trade_id)

@@ -18,16 +18,22 @@ FIGURES: dict[str, Any] = {
     "trash_weight_pct": 3.4,
     "color_grade": "31",
 }
-OFFERED = ("micronaire", "strength_g_tex", "upper_half_mean_length_in", "uniformity_index_pct", "rd", "plus_b")
+KAPAS: dict[str, Any] = {
+    "kind": "kapas",
+    "variety": "Shankar-6",
+    "crop_year": "2026-27",
+    "station": "Gondal",
+    "amount": "136",
+    "unit": "maund_20kg",
+}
+KAPAS_ASK: dict[str, Any] = {"paise": 1_540_00, "unit": "maund_20kg"}
 LOT: dict[str, Any] = {
+    "kind": "bales",
     "variety": "Shankar-6",
     "crop_year": "2026-27",
     "station": "Rajkot",
-    "bales": 100,
-    "net_weight": {"value": "16350", "unit": "kg"},
-    "quality": {name: FIGURES[name] for name in OFFERED},
+    "quantity": {"bales": 100, "kg": "16350"},
 }
-BALE = {"gross_kg": "165.400", "tare_kg": "1.900", "moisture_pct": "7.5"}
 ASK: dict[str, Any] = {"paise": 61_500_00, "unit": "candy_trade"}
 BID: dict[str, Any] = {"paise": 61_200_00, "unit": "candy_trade"}
 
@@ -52,22 +58,32 @@ MILL: dict[str, Any] = {
     "address": {"line": "2 Example Road", "city": "Coimbatore", "pin": "641001", "state_code": "33"},
     "bank_account": {"ifsc": "EXAM0000001", "number": "50100000002"},
 }
+FARMER: dict[str, Any] = {
+    "type": "farmer",
+    "constitution": "individual",
+    "legal_name": "Meena Example",
+    "contact": {"name": "Meena Example", "phone": "+919800000003"},
+    "identifiers": {"pan": "AAAPX0003E"},
+    "address": {"line": "3 Example Road", "city": "Gondal", "pin": "360311", "state_code": "24"},
+    "bank_account": {"ifsc": "EXAM0000001", "number": "50100000003"},
+}
 
 
-def firms(client: Client) -> tuple[Firm, Firm]:
-    """The ginner and the mill, not registered yet."""
-    ginner_id, mill_id = ids.uuid7(), ids.uuid7()
-    return (
-        Firm(ginner_id, client.as_user("asha", ginner_id, "owner"), GINNER),
-        Firm(mill_id, client.as_user("ravi", mill_id, "owner"), MILL),
+def firms(client: Client) -> tuple[Firm, Firm, Firm]:
+    """The ginner, the mill and the farmer, not registered yet."""
+    ginner, mill, farmer = (
+        Firm(partner_id, client.as_user(name, partner_id, "owner"), body)
+        for name, body in (("asha", GINNER), ("ravi", MILL), ("meena", FARMER))
+        for partner_id in [ids.uuid7()]
     )
+    return ginner, mill, farmer
 
 
 def personal() -> list[str]:
     """What in the registrations identifies somebody."""
     return [WRONG_NAME] + [
         value
-        for body in (GINNER, MILL)
+        for body in (GINNER, MILL, FARMER)
         for value in (
             body["legal_name"],
             *body["contact"].values(),

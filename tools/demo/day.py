@@ -39,6 +39,7 @@ class Day:
     """For files of the demo; it goes with it."""
     ginner: Firm
     mill: Firm
+    farmer: Firm
 
     def staff(self, role: str) -> Client:
         """Somebody of the platform, with a token of now: `ops`, `inspector` or `dpo`."""

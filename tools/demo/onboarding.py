@@ -1,4 +1,4 @@
-"""Two firms become partners; one is held because the GST registry has another name, and mends it."""
+"""A ginner, a mill and a farmer become partners; one is held because the GST registry has another name, and mends it."""
 
 from local_cloud.client import Client
 from tools.demo import cast
@@ -11,8 +11,8 @@ def play(day: Day) -> None:
     operations = day.staff("ops")
     _register(day, operations)
     _mend(day, operations)
-    with day.screen.step("Operations reviews both and activates them") as seen:
-        for name, firm in (("ginner", day.ginner), ("mill", day.mill)):
+    with day.screen.step("Operations reviews all three and activates them") as seen:
+        for name, firm in (("ginner", day.ginner), ("mill", day.mill), ("farmer", day.farmer)):
             review = operations.get(f"{firm.path}/review")
             active = operations.post(f"{firm.path}/activate", if_match=review.etag)
             seen.append(f"{name}: {active.body['status']}, risk {review.body['risk']['level']}")
@@ -22,13 +22,17 @@ def _register(day: Day, operations: Client) -> None:
     registry_has = {"kind": "mismatch", "about": cast.GINNER["identifiers"]["gstin"], "name": cast.GINNER["legal_name"]}
     day.client.call("PUT", "/_local/providers/gst-registry", {"behaviours": [registry_has]})
     written = {**day.ginner.body, "legal_name": cast.WRONG_NAME}
-    with day.screen.step("A ginner and a mill register, and are checked") as seen:
-        for firm, body in ((day.ginner, written), (day.mill, day.mill.body)):
+    with day.screen.step("A ginner, a mill and a farmer register, and are checked") as seen:
+        for firm, body in ((day.ginner, written), (day.mill, day.mill.body), (day.farmer, day.farmer.body)):
             registered = firm.owner.post("/v1/partners", body, expect=201)
             firm.owner.post(f"{firm.path}/submit", if_match=registered.etag, expect=200)
-        for firm, status in ((day.ginner, "needs_clarification"), (day.mill, "under_review")):
+        for firm, status in (
+            (day.ginner, "needs_clarification"),
+            (day.mill, "under_review"),
+            (day.farmer, "under_review"),
+        ):
             _wait_until(firm, status)
-        for name, firm in (("ginner", day.ginner), ("mill", day.mill)):
+        for name, firm in (("ginner", day.ginner), ("mill", day.mill), ("farmer", day.farmer)):
             seen.append(f"{name}: {_checks(operations, firm)}")
 
 

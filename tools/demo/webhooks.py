@@ -13,11 +13,11 @@ from tools.demo.screen import expect, wait
 MILL_TYPES = (
     "trade.matched.v1",
     "trade.contracted.v1",
-    "trade.quality_claimed.v1",
-    "trade.quality_decided.v1",
-    "trade.settled.v1",
+    "trade.lots_offered.v1",
+    "trade.document_recorded.v1",
+    "trade.ended.v1",
 )
-GINNER_TYPES = ("trade.contracted.v1", "trade.settled.v1")
+GINNER_TYPES = ("trade.contracted.v1", "trade.ended.v1")
 
 
 @dataclass(frozen=True, slots=True)

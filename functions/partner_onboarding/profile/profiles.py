@@ -60,6 +60,12 @@ def indexes(keyring: Keyring, keys: KeyStore, profile: PartnerProfile) -> dict[s
     }
 
 
+def states(profile: PartnerProfile) -> dict[str, str | None]:
+    """The GST state codes of the address and of the GSTIN."""
+    address, gstin = profile.address, profile.identifiers.gstin
+    return {"state_code": address and address.state_code, "gstin_state": gstin and gstin[:2]}
+
+
 def open_profile(keyring: Keyring, keys: KeyStore, stored: Stored) -> PartnerProfile:
     """What the partner told. Raises `kapas.privacy.keys.Shredded` or `kapas.platform.ports.Tampered`."""
     partner_id = stored.account.id

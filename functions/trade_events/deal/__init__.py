@@ -2,6 +2,4 @@
 
 Pure: no HTTP, no SQL, no clock. `decide` turns a step into events, `fold` and `apply` turn events into a `Trade`,
 `agenda` says what is open, and `overdue` what happens to what was left open for too long.
-
-The routes serve the trade of the modules beside this package; this core replaces them once it has tables and routes.
 """

@@ -112,6 +112,8 @@ def _authorise(trade: Trade, actor: Actor, step: s.Step, at: datetime, parties: 
         return
     own = trade.seller_id if actor.side == "seller" else trade.buyer_id
     if own is None and actor.side == "buyer" and actor.party_id != trade.seller_id:
+        if not isinstance(step, _OF_BIDDERS):
+            raise Refused("The lot is on the market: bid for it first", against="negotiation", code="forbidden")
         own = actor.party_id
     if actor.party_id is None or actor.party_id != own:
         raise Refused(f"The {actor.side} of this trade is another partner", against="the parties", code="forbidden")
@@ -139,7 +141,9 @@ def _require_active(step: s.Step, parties: Parties) -> None:
 
 
 def _occurred(trade: Trade, step: s.Step, at: datetime) -> datetime:
-    occurred_at = step.occurred_at or at
+    if step.occurred_at is None:
+        return max(at, trade.offered_at)  # the offer may be from an instance whose clock is ahead of this one's
+    occurred_at = step.occurred_at
     if not trade.offered_at <= occurred_at <= at + CLOCK_SKEW:
         raise Refused(
             "It happened after the offer, and not in the future",
@@ -193,6 +197,8 @@ def _check_by(step: s.Step, m: Moment) -> None:
 
 
 _TOWARDS_CONTRACT = (s.Bid, s.Counter, s.Accept, s.Sign)
+_OF_BIDDERS = (s.Bid, s.Counter, s.Accept, s.EndBid, s.GiveMandate, s.RevokeMandate, s.NameDetails)
+"""What a bidder, of whom there may be many, does with a lot that is not its own yet."""
 
 _HANDLERS: dict[type[s.Step], Callable[[Moment, Any], list[Payload]]] = {
     s.ChangeOffer: negotiation.change_offer,

@@ -8,8 +8,13 @@ an invoice. The others are decisions of a party, of the platform's staff, or of 
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from kapas.messaging.events import EventData
+from kapas.schemas.vocabulary import TradeStatus
 
 from .lots import Lot
 from .parties import Actor, Mandate, Status
@@ -18,8 +23,20 @@ from .terms import Patch, Terms
 from .values import Figures, Model, Price, Quantity, Side, Slip, Track, When, Who
 
 
-class Payload(Model):
-    type: ClassVar[str]
+class Payload(EventData):
+    """What an event says, as it is kept and as it is published.
+
+    `trade_status` and `trade_due_at` are the trade's after the event: filled in for subscribers, and left out of what is
+    kept, for they follow from it.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    topic: ClassVar[str] = "trade-events"
+    source: ClassVar[str] = "/trade_events"
+
+    trade_status: Annotated[TradeStatus | None, Field(description="The trade's status after the event")] = None
+    trade_due_at: Annotated[When | None, Field(description="From the match on: when the next open step is due")] = None
 
 
 class Changes(Model):
@@ -183,16 +200,16 @@ class MillWeightMissed(Payload):
 # Quality
 
 
-class LotsOffered(Payload):
-    type: ClassVar[str] = "trade.lots_offered.v1"
-    lots: "tuple[NamedLot, ...]"
-    replaces: bool = False
-
-
 class NamedLot(Model):
     no: str
     bales: int
     marks: str | None = None
+
+
+class LotsOffered(Payload):
+    type: ClassVar[str] = "trade.lots_offered.v1"
+    lots: tuple[NamedLot, ...]
+    replaces: bool = False
 
 
 class Sampled(Fact):
@@ -305,7 +322,7 @@ class PaymentRecorded(Fact):
     type: ClassVar[str] = "trade.payment_recorded.v1"
     due: str
     paise: int
-    source: Literal["payer", "payee", "bank"]
+    said_by: Literal["payer", "payee", "bank"]
     settles: bool
     payment_id: UUID
 
@@ -314,21 +331,6 @@ class PaymentReversed(Fact):
     type: ClassVar[str] = "trade.payment_reversed.v1"
     payment_id: UUID
     why: Literal["returned", "refunded", "wrong_payer", "mistake"]
-
-
-class DocumentRecorded(Fact):
-    """A paper was made. An invoice fixes what its lift is billed by: kilograms, figures and the total."""
-
-    type: ClassVar[str] = "trade.document_recorded.v1"
-    kind: "DocumentKind"
-    number: str
-    by: Who
-    lift: int | None = None
-    kg: Decimal | None = None
-    figures: Figures | None = None
-    paise: int | None = None
-    claim: int | None = None
-    file_id: UUID | None = None
 
 
 DocumentKind = Literal[
@@ -347,6 +349,21 @@ DocumentKind = Literal[
     "credit_note",
     "debit_note",
 ]
+
+
+class DocumentRecorded(Fact):
+    """A paper was made. An invoice fixes what its lift is billed by: kilograms, figures and the total."""
+
+    type: ClassVar[str] = "trade.document_recorded.v1"
+    kind: DocumentKind
+    number: str
+    by: Who
+    lift: int | None = None
+    kg: Decimal | None = None
+    figures: Figures | None = None
+    paise: int | None = None
+    claim: int | None = None
+    file_id: UUID | None = None
 
 
 # Claims and proposals
@@ -485,6 +502,10 @@ PAYLOADS: dict[str, type[Payload]] = {
 """Every event type of a trade."""
 
 
+PUBLISHED_ONLY = {"trade_status", "trade_due_at"}
+"""Fields of a payload that no stored event has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event of a trade: its place, who said it, when it was recorded and when it happened."""
@@ -504,7 +525,7 @@ class Event:
             "by": self.by.model_dump(mode="json", exclude_none=True),
             "at": self.at.isoformat(),
             "occurred_at": self.occurred_at.isoformat(),
-            "data": self.payload.model_dump(mode="json", by_alias=True),
+            "data": self.payload.model_dump(mode="json", exclude=PUBLISHED_ONLY),
         }
 
     @staticmethod

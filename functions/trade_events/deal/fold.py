@@ -250,7 +250,7 @@ def _notice_given(_: Trade, event: Event, p: e.NoticeGiven) -> dict[str, Any]:
 
 
 def _payment_recorded(trade: Trade, event: Event, p: e.PaymentRecorded) -> dict[str, Any]:
-    paid = Paid(p.payment_id, p.due, p.paise, p.source, p.settles, event.at)
+    paid = Paid(p.payment_id, p.due, p.paise, p.said_by, p.settles, event.at)
     return {"payments": (*trade.payments, paid)}
 
 

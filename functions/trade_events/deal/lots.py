@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from kapas.values.clock import IST
 
 from .refusal import Refused
-from .values import UNITS, Exact, Figures, Model, Quantity, WeightUnit, Words
+from .values import NO_BOOL, UNITS, Figures, Model, Quantity, WeightUnit, Words
 
 CropYear = Annotated[str, Field(pattern=r"^20[0-9]{2}-[0-9]{2}$", description="October to September: 2026-27")]
 
@@ -38,9 +38,9 @@ class Kapas(Goods):
     """Seed cotton, by weight: no bales, no laboratory figures."""
 
     kind: Literal["kapas"]
-    amount: Annotated[Exact, Field(gt=0, le=MAX_KAPAS_KG, decimal_places=3)]
+    amount: Annotated[Decimal, Field(gt=0, le=MAX_KAPAS_KG, decimal_places=3), NO_BOOL]
     unit: WeightUnit = Field(description="quintal, or maund_20kg; a bare maund is refused")
-    outturn_pct: Annotated[Exact, Field(ge=25, le=45, decimal_places=2)] | None = Field(
+    outturn_pct: Annotated[Decimal, Field(ge=25, le=45, decimal_places=2), NO_BOOL] | None = Field(
         None, description="Lint in per cent of the kapas: 33 to 36 as a rule"
     )
 

@@ -59,7 +59,7 @@ def record_payment(m: Moment, step: s.RecordPayment) -> list[Payload]:
             {
                 "due": step.due,
                 "paise": step.paise,
-                "source": source,
+                "said_by": source,
                 "settles": step.settles,
                 "payment_id": step.payment_id,
             }

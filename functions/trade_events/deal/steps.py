@@ -3,7 +3,7 @@
 `by` says for whom a step may be taken; a broker takes it for its principal where its mandate has the `right`.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 from uuid import UUID
 
 from pydantic import Field, TypeAdapter
@@ -40,7 +40,7 @@ class Step(Model):
     by: ClassVar[tuple[Who, ...]] = TWO
     right: ClassVar[Right] = "perform"
     fact: ClassVar[bool] = False
-    occurred_at: When | None = Field(None, description="When it happened, if that was not just now")
+    occurred_at: Annotated[When | None, Field(description="When it happened, if that was not just now")] = None
 
 
 class Decision(Step):
@@ -60,7 +60,7 @@ class Offer(Step):
 
     by: ClassVar[tuple[Who, ...]] = ("seller",)
     right: ClassVar[Right] = "negotiate"
-    type: Literal["offer"]
+    type: Literal["offer"] = "offer"
     lot: Lot
     ask: Price
     template: Words = Field(description="kapas_spot, ex_gin_passing, delivered_mill_weight or cci_auction")
@@ -474,3 +474,8 @@ AnyStep = Annotated[
 ]
 STEP: TypeAdapter[Step] = TypeAdapter(AnyStep)
 """Reads a step as a client sends it. `Offer` is apart: it begins a trade."""
+
+BY_NAME: dict[str, type[Step]] = {
+    get_args(step.model_fields["type"].annotation)[0]: step for step in get_args(get_args(AnyStep)[0])
+}
+"""Every step but the offer, by the name in its `type`."""

@@ -153,4 +153,7 @@ def _place(party: Party, side: Side, place_id: UUID | None) -> str | None:
 
 def _successor(state: str) -> str:
     """Codes that are no longer issued stand for the state that took their place."""
-    return states().successors[state]
+    successor = states().successors.get(state)
+    if successor is None:
+        raise Refused("A party's address names no state: it corrects its registration", against="the party's address")
+    return successor

@@ -12,9 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
 
-from .values import Exact, Figures, Model, PaiseFromZero, Percent, Period, Side, Words
+from .values import NO_BOOL, Exact, Figures, Model, PaiseFromZero, Percent, Period, Side, Words
 
 TEMPLATES = Path(__file__).parent.parent / "terms"
 
@@ -54,7 +54,7 @@ class Delivery(Model):
 class Allowance(Model):
     """Shortage that the buyer bears: kilograms a lift or per cent of its gin weight."""
 
-    kg: Annotated[Exact, Field(ge=0, le=2000, decimal_places=3)] | None = None
+    kg: Annotated[Decimal, Field(ge=0, le=2000, decimal_places=3), NO_BOOL] | None = None
     pct: Percent | None = None
     mode: Literal["excess_only", "all_if_exceeded"]
 
@@ -71,7 +71,7 @@ class Weight(Model):
     basis: Literal["gin_average", "one_bridge", "mill", "independent", "inspector"]
     tolerance_pct: Percent = Field(description="Within which the slips of both sides agree; their mean pays then")
     allowance: Allowance | None = Field(description="Only where the mill's weight counts")
-    packing_kg_per_bale: Annotated[Exact, Field(ge=0, le=5, decimal_places=3)] = Field(
+    packing_kg_per_bale: Annotated[Decimal, Field(ge=0, le=5, decimal_places=3), NO_BOOL] = Field(
         description="Taken off a slip's net for each bale: ties and cloth"
     )
     confirmed: bool = Field(description="Whether the other side must accept a slip that one side alone recorded")
@@ -84,7 +84,7 @@ class Basis(Model):
     """A weight deduction for what a kilogram of kapas holds too much of."""
 
     basis_pct: Percent
-    ratio: Annotated[Exact, Field(ge=0, le=5, decimal_places=3)] = Field(
+    ratio: Annotated[Decimal, Field(ge=0, le=5, decimal_places=3), NO_BOOL] = Field(
         description="Per cent of weight for each per cent"
     )
     refuse_above_pct: Percent | None = None
@@ -97,7 +97,7 @@ class Band(Model):
     to: Exact | None = None
     above: Exact | None = None
     below: Exact | None = None
-    percent: Annotated[Exact, Field(ge=-100, le=100)] | None = None
+    percent: Annotated[Decimal, Field(ge=-100, le=100), NO_BOOL] | None = None
     paise_per_unit: Annotated[int, Field(strict=True, ge=-(10**8), le=10**8)] | None = Field(
         None, description="Of the price's unit: rupees a candy are 100 paise each"
     )
@@ -159,7 +159,7 @@ class Quality(Model):
 class Instalment(Model):
     """A part of the price, due `within` from `after`."""
 
-    share_pct: Annotated[Exact, Field(gt=0, le=100, decimal_places=3)]
+    share_pct: Annotated[Decimal, Field(gt=0, le=100, decimal_places=3), NO_BOOL]
     after: Anchor
     within: Period
     before_dispatch: bool = Field(False, description="Whether the goods stay until it is paid")
@@ -277,20 +277,33 @@ def tables() -> Mapping[str, QualityTable]:
     return {entry["version"]: QualityTable.model_validate(entry) for entry in data["tables"]}
 
 
+def templates() -> tuple[str, ...]:
+    """The names of the templates."""
+    return ("kapas_spot", "ex_gin_passing", "delivered_mill_weight", "cci_auction")
+
+
 @functools.cache
 def template(name: str) -> Terms:
-    """The terms of that name: kapas_spot, ex_gin_passing, delivered_mill_weight, cci_auction.
+    """The terms of that name.
 
     Raises:
         KeyError: there is no such template.
     """
-    path = TEMPLATES / f"{name}.json"
-    if not name.isidentifier() or not path.is_file():
+    if name not in templates():
         raise KeyError(name)
-    return Terms.model_validate_json(path.read_bytes())
+    return Terms.model_validate_json((TEMPLATES / f"{name}.json").read_bytes())
 
 
-Patch = dict[str, JsonValue]
+def _as_text(value: Any) -> Any:
+    """A body's exact numbers as text, which terms take as well: a patch is JSON."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _as_text(member) for name, member in cast(dict[str, Any], value).items()}
+    return [_as_text(item) for item in cast(list[Any], value)] if isinstance(value, list) else value
+
+
+Patch = Annotated[dict[str, JsonValue], BeforeValidator(_as_text)]
 """A JSON merge patch: what differs, null where a member is left out."""
 
 
@@ -325,7 +338,7 @@ def faults(error: ValidationError, at: str) -> tuple[str, str]:
 
 
 def _json(terms: Terms) -> dict[str, Any]:
-    return terms.model_dump(mode="json", by_alias=True)
+    return terms.model_dump(mode="json")
 
 
 def _patch(base: dict[str, Any], target: dict[str, Any]) -> Patch:

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
+from kapas.schemas.vocabulary import TradeStatus
+
 from .events import Changes, ClaimKind, DocumentKind, Moves, Overdue, Payload
 from .lots import Lot
 from .parties import Mandate, Status
@@ -15,18 +17,6 @@ from .tax import Details, Tax
 from .terms import Patch, Terms
 from .values import Figures, Period, Price, Quantity, Side, Slip, Track, Who
 
-TradeStatus = Literal[
-    "offered",
-    "negotiating",
-    "matched",
-    "contracted",
-    "in_delivery",
-    "disputed",
-    "completed",
-    "closed_out",
-    "cancelled",
-    "expired",
-]
 End = Literal["completed", "closed_out", "cancelled", "expired"]
 NO_MOVES = Moves()
 NO_DETAILS = Details()
@@ -323,11 +313,19 @@ class Trade:
         return next((reminder for reminder in self.reminders if reminder.key == key), None)
 
     def to_json(self) -> dict[str, Any]:
-        return _ADAPTER.dump_python(self, mode="json", by_alias=True)
+        return _ADAPTER.dump_python(self, mode="json")
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Trade":
         return _ADAPTER.validate_python(data)
+
+    def dump(self) -> str:
+        """The trade as JSON text."""
+        return _ADAPTER.dump_json(self).decode()
+
+    @staticmethod
+    def load(text: str) -> "Trade":
+        return _ADAPTER.validate_json(text)
 
 
 _ADAPTER: TypeAdapter[Trade] = TypeAdapter(Trade)

@@ -31,12 +31,14 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-Exact = Annotated[Decimal, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+NO_BOOL = BeforeValidator(_no_bool)
+"""Behind the bounds, so that these stay the number's own."""
+Exact = Annotated[Decimal, NO_BOOL]
 Paise = Annotated[int, Field(strict=True, gt=0, le=10**13)]
 """At most INR 10,000 crore: sums of these stay exact in every JSON reader."""
 PaiseFromZero = Annotated[int, Field(strict=True, ge=0, le=10**13)]
-Kilograms = Annotated[Exact, Field(gt=0, le=MAX_KG, decimal_places=3)]
-Percent = Annotated[Exact, Field(ge=0, le=100, decimal_places=3)]
+Kilograms = Annotated[Decimal, Field(gt=0, le=MAX_KG, decimal_places=3), NO_BOOL]
+Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=3), NO_BOOL]
 Bales = Annotated[int, Field(strict=True, gt=0, le=MAX_BALES)]
 LiftNumber = Annotated[int, Field(strict=True, ge=1, le=500)]
 Number = Annotated[int, Field(strict=True, ge=1)]
@@ -48,7 +50,9 @@ Words = Annotated[str, Field(min_length=1, max_length=60)]
 class Model(BaseModel):
     """Frozen; unknown fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True, serialize_by_alias=True
+    )
 
 
 UNITS: dict[str, Decimal] = {
@@ -133,8 +137,8 @@ class Slip(Model):
     bridge: Paper = Field(description="The bridge's licence or name")
     serial: Paper
     vehicle: Paper | None = None
-    gross_kg: Annotated[Exact, Field(gt=0, le=HEAVIEST_VEHICLE_KG, decimal_places=3)]
-    tare_kg: Annotated[Exact, Field(ge=0, le=HEAVIEST_VEHICLE_KG, decimal_places=3)]
+    gross_kg: Annotated[Decimal, Field(gt=0, le=HEAVIEST_VEHICLE_KG, decimal_places=3), NO_BOOL]
+    tare_kg: Annotated[Decimal, Field(ge=0, le=HEAVIEST_VEHICLE_KG, decimal_places=3), NO_BOOL]
     bales: Bales | None = None
     file_id: UUID | None = None
 
@@ -153,14 +157,16 @@ class Slip(Model):
 class Figures(Model):
     """What a test read. A missing property was not tested; it is never taken as basis."""
 
-    staple_mm: Annotated[Exact, Field(ge=15, le=45, decimal_places=2)] | None = None
-    micronaire: Annotated[Exact, Field(ge=2, le=8, decimal_places=2)] | None = None
-    strength_g_tex: Annotated[Exact, Field(ge=10, le=60, decimal_places=1)] | None = None
-    rd: Annotated[Exact, Field(ge=40, le=95, decimal_places=1)] | None = None
-    plus_b: Annotated[Exact, Field(ge=2, le=25, decimal_places=1)] | None = None
-    trash_pct: Annotated[Exact, Field(ge=0, le=30, decimal_places=2)] | None = Field(None, description="By weight")
-    moisture_pct: Annotated[Exact, Field(ge=0, le=35, decimal_places=2)] | None = None
-    short_fibre_pct: Annotated[Exact, Field(ge=0, le=40, decimal_places=1)] | None = None
+    staple_mm: Annotated[Decimal, Field(ge=15, le=45, decimal_places=2), NO_BOOL] | None = None
+    micronaire: Annotated[Decimal, Field(ge=2, le=8, decimal_places=2), NO_BOOL] | None = None
+    strength_g_tex: Annotated[Decimal, Field(ge=10, le=60, decimal_places=1), NO_BOOL] | None = None
+    rd: Annotated[Decimal, Field(ge=40, le=95, decimal_places=1), NO_BOOL] | None = None
+    plus_b: Annotated[Decimal, Field(ge=2, le=25, decimal_places=1), NO_BOOL] | None = None
+    trash_pct: Annotated[Decimal, Field(ge=0, le=30, decimal_places=2), NO_BOOL] | None = Field(
+        None, description="By weight"
+    )
+    moisture_pct: Annotated[Decimal, Field(ge=0, le=35, decimal_places=2), NO_BOOL] | None = None
+    short_fibre_pct: Annotated[Decimal, Field(ge=0, le=40, decimal_places=1), NO_BOOL] | None = None
 
     def tested(self) -> dict[str, Decimal]:
         return {name: value for name, value in self if value is not None}

@@ -24,3 +24,9 @@ class ConsentsAccessed(DataAccessed):
     """The same event, for a read of a partner's consents."""
 
     source: ClassVar[str] = "/consent_updates"
+
+
+class CounterpartyAccessed(DataAccessed):
+    """The same event, of who the other side of a trade is."""
+
+    source: ClassVar[str] = "/trade_events"

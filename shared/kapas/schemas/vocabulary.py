@@ -16,21 +16,15 @@ PartnerStatus = Literal[
 ]
 
 TradeStatus = Literal[
-    "OFFERED",
-    "BID",
-    "NEGOTIATING",
-    "MATCHED",
-    "CONTRACTED",
-    "SAMPLED",
-    "QUALITY_PASSED",
-    "QUALITY_FAILED",
-    "PAYMENT_PENDING",
-    "PAYMENT_CONFIRMED",
-    "DISPATCHED",
-    "DELIVERED",
-    "SETTLED",
-    "DISPUTED",
-    "ARBITRATION",
-    "CANCELLED",
-    "EXPIRED",
+    "offered",
+    "negotiating",
+    "matched",
+    "contracted",
+    "in_delivery",
+    "disputed",
+    "completed",
+    "closed_out",
+    "cancelled",
+    "expired",
 ]
+"""The one word for a trade as a whole; its tracks say more."""

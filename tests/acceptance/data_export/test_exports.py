@@ -11,8 +11,9 @@ import urllib3
 
 from kapas.values import ids
 from local_cloud.client import ANY, Answer, Client
+from tests.journeys.deals import contracted, offer, offering, take
 from tests.journeys.gradings import consent, image, upload
-from tests.journeys.partners import ASK, Partner, active_partner, contracted, lot, offer, register, submit
+from tests.journeys.partners import Partner, active_partner, register, submit
 from tools.verify_archive import faults
 
 
@@ -256,8 +257,7 @@ def test_what_stays_after_an_erasure_says_why(client: Client) -> None:
 def test_a_withdrawn_lot_keeps_nobodys_name(client: Client) -> None:
     seller = active_partner(client)
     trade = offer(seller)
-    withdrawn = {"event": {"type": "offer_withdrawn", "expected_version": 1}}
-    seller.owner.post(f"/v1/trades/{trade['id']}/events", withdrawn, expect=201)
+    take(seller, trade, "withdraw_offer")
     client.settle()
     stays = erased(client, seller)["statement"]["retained"]
     assert [entry["law"] for entry in stays if entry["store"] == "table trades"] == ["Limitation Act 1963"]
@@ -324,7 +324,7 @@ def test_what_is_uploaded_after_the_request_goes_too(client: Client) -> None:
 def test_whoever_is_being_erased_starts_nothing_new(client: Client) -> None:
     partner = active_partner(client)
     erased(client, partner)
-    partner.owner.post("/v1/trades", {"lot": lot(), "ask": ASK}, expect=403)
+    partner.owner.post("/v1/trades", offering(client), expect=403)
     partner.owner.post("/v1/exports", {}, expect=409)
 
 

@@ -8,6 +8,7 @@ import pytest
 from pg8000.native import Connection
 
 from local_cloud.client import ANY, Client
+from tests.journeys.deals import deal
 from tests.journeys.gradings import (
     RECORD,
     axis,
@@ -19,7 +20,7 @@ from tests.journeys.gradings import (
     photo,
     upload,
 )
-from tests.journeys.partners import Partner, active_partner, deal
+from tests.journeys.partners import Partner, active_partner
 from tools.synthetic_camera import Scene
 
 
@@ -204,7 +205,7 @@ def test_a_grading_is_its_partner_s_alone(client: Client, partner: Partner) -> N
 
 def test_a_grading_may_be_for_a_trade_of_one_s_own(client: Client, partner: Partner, sql: Connection) -> None:
     sold, other = deal(client, partner, active_partner(client)), active_partner(client)
-    sold.take("inspector", "sample_drawn", samples=1)
+    sold.take("inspector", "sample", samples=1)
     trade = sold.trade_id
     grading = partner.owner.post("/v1/gradings", {**lab(), "trade_id": trade}, expect=201).body
     assert grading["trade_id"] == trade

@@ -16,7 +16,8 @@ from kapas.values import ids
 from local_cloud.client import ANY, Answer, Client
 from local_cloud.cloud import LocalCloud
 from local_cloud.providers import Behaviour
-from tests.journeys.partners import ASK, Partner, active_partner, gstin, lot, register, registration, submit, wait_until
+from tests.journeys.deals import offer, offering
+from tests.journeys.partners import Partner, active_partner, gstin, register, registration, submit, wait_until
 from tools.catalog import catalog
 
 AADHAAR = "234123412346"  # the example of python-stdnum: of the right form, and nobody's
@@ -89,7 +90,7 @@ def test_a_partnership_is_asked_checked_activated_and_trades(client: Client, ope
     assert {check["result"] for check in review.body["checks"]} == {"clear"}
     assert review.etag == f'"{version}"'
     assert operations.post(path(partner, "/activate"), if_match=review.etag).body["status"] == "active"
-    partner.owner.post("/v1/trades", {"lot": lot(), "ask": ASK}, expect=201)
+    offer(partner)
 
 
 def test_identifiers_are_shown_by_their_end(client: Client, operations: Client) -> None:
@@ -129,12 +130,11 @@ def test_the_list_is_filtered_and_paged(client: Client, operations: Client) -> N
 
 def test_a_suspended_partner_does_not_trade_until_it_is_reinstated(client: Client, operations: Client) -> None:
     partner = active_partner(client)
-    offer = {"lot": lot(), "ask": ASK}
     reason = {"reason_code": "details_differ"}
     suspended = operations.post(path(partner, "/suspend"), reason, if_match='"5"')
-    partner.owner.post("/v1/trades", offer, expect=403)
+    partner.owner.post("/v1/trades", offering(client), expect=403)
     assert operations.post(path(partner, "/reinstate"), if_match=suspended.etag).body["status"] == "active"
-    partner.owner.post("/v1/trades", offer, expect=201)
+    offer(partner)
 
 
 def test_the_live_document_follows(cloud: LocalCloud, client: Client, sql: Connection) -> None:

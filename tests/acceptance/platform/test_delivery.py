@@ -10,10 +10,9 @@ from pg8000.native import Connection
 
 from local_cloud.client import Client
 from local_cloud.cloud import LocalCloud
-from tests.journeys.partners import Partner, active_partner, contracted
+from tests.journeys.deals import contracted
+from tests.journeys.partners import Partner, active_partner
 from tests.times import PATIENCE
-
-STATES = ["OFFERED", "BID", "MATCHED", "CONTRACTED"]
 
 
 @pytest.fixture
@@ -24,12 +23,12 @@ def parties(client: Client) -> tuple[Partner, Partner]:
 
 
 def assert_delivered_once(cloud: LocalCloud, sql: Connection, trade: dict[str, Any]) -> None:
-    """All four events of a contracted trade: audited once each, and folded into its live document."""
+    """All five events of a contracted trade: audited once each, and folded into its live document."""
     cloud.driver.settle()
     audited = sql.run("SELECT sequence FROM audit_log WHERE subject = :id ORDER BY sequence", id=trade["id"])
-    assert audited == [[1], [2], [3], [4]]
+    assert audited == [[1], [2], [3], [4], [5]]
     document = dict(cloud.firestore.documents("trades/"))[f"trades/{trade['id']}"]
-    assert (document["status"], document["sequence"], document["bids"]) == ("CONTRACTED", 4, 1)
+    assert (document["status"], document["sequence"], document["bids"]) == ("contracted", 5, 1)
     unpublished = sql.run("SELECT count(*) FROM outbox WHERE published_at IS NULL AND subject = :id", id=trade["id"])
     assert unpublished == [[0]]
     assert cloud.pubsub.pending() == []
@@ -59,7 +58,7 @@ def test_a_publisher_killed_between_commit_and_publish(
     with monkeypatch.context() as dead:  # a relay that somebody else woke must not do it meanwhile
         dead.setattr(cloud.functions.module("outbox-relay").store, "claim", lambda *_: [])
         trade = contracted(*parties)
-    assert sql.run("SELECT count(*) FROM outbox WHERE published_at IS NULL AND subject = :id", id=trade["id"]) == [[4]]
+    assert sql.run("SELECT count(*) FROM outbox WHERE published_at IS NULL AND subject = :id", id=trade["id"]) == [[5]]
     client.post("/_local/clock", {"advance": "PT2M"})
     assert_delivered_once(cloud, sql, trade)
 
@@ -117,7 +116,7 @@ def test_two_publishers_at_once(
     left = "SELECT count(*) FROM outbox WHERE published_at IS NULL AND subject = ANY(:ids::uuid[])"
     assert sql.run(left, ids=trades) == [[0]]
     for trade_id in trades:
-        assert [sequence for subject, sequence in published if subject == trade_id] == [1, 2, 3, 4]
+        assert [sequence for subject, sequence in published if subject == trade_id] == [1, 2, 3, 4, 5]
 
 
 def test_a_message_nobody_can_read_ends_in_the_dead_letter_topic(cloud: LocalCloud, client: Client) -> None:

@@ -11,7 +11,8 @@ from pg8000.native import Connection
 from local_cloud.client import Client
 from local_cloud.cloud import LocalCloud
 from local_cloud.environment import DATABASE
-from tests.journeys.partners import ASK, Partner, active_partner, bid, contracted, offer
+from tests.journeys.deals import CANDY, bid, contracted, offer, take
+from tests.journeys.partners import Partner, active_partner
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ def test_a_trade_is_between_the_two_from_the_match_on(seller: Partner, buyer: Pa
 def test_a_rival_does_not_see_a_bid(seller: Partner, buyer: Partner, stranger: Partner) -> None:
     trade = offer(seller)
     events = f"/v1/trades/{trade['id']}/events"
-    buyer.owner.post(events, bid(1, 60_000_00))
-    stranger.owner.post(events, bid(2, 60_500_00))
+    trade = bid(buyer, trade, price={**CANDY, "paise": 60_000_00}).body
+    bid(stranger, trade, price={**CANDY, "paise": 60_500_00})
     seen = {p.id: [e["sequence"] for e in p.owner.get(events).body["data"]] for p in (seller, buyer, stranger)}
     assert seen == {seller.id: [1, 2, 3], buyer.id: [2], stranger.id: [3]}
 
@@ -62,22 +63,22 @@ def test_a_buyer_does_not_see_what_was_negotiated_with_others(
     """Neither while the lot is open nor once it has bought: what a rival offers for the next lot stays the rival's."""
     trade = offer(seller)
     events = f"/v1/trades/{trade['id']}/events"
-    stranger.owner.post(events, bid(1, 61_100_00))
-    buyer.owner.post(events, bid(2, 61_200_00))
-    price = {**ASK, "paise": 61_400_00}
-    counter = {"type": "price_countered", "counters_sequence": 2, "price": price, "expected_version": 3}
-    seller.owner.post(events, {"event": counter}, expect=201)
-    accept = {"type": "bid_accepted", "bid_sequence": 3, "expected_version": 4}
-    seller.owner.post(events, {"event": accept}, expect=201)
-    buyer.owner.post(events, {"event": {"type": "contract_signed", "expected_version": 5}}, expect=201)
+    trade = bid(stranger, trade, price={**CANDY, "paise": 61_100_00}).body
+    trade = bid(buyer, trade).body
+    assert [talk["bidder_id"] for talk in trade["bids"]] == [str(buyer.id)]
+    price, until = {**CANDY, "paise": 61_400_00}, trade["valid_until"]
+    trade = take(seller, trade, "counter", to=2, price=price, valid_until=until).body
+    trade = take(seller, trade, "accept", to=3).body
+    trade = take(buyer, trade, "sign").body
+    assert str(stranger.id) not in json.dumps(trade)
     seen = {p.id: [e["sequence"] for e in p.owner.get(events).body["data"]] for p in (seller, buyer)}
-    assert seen == {seller.id: [1, 2, 3, 4, 5, 6], buyer.id: [1, 3, 5, 6]}
+    assert seen == {seller.id: [1, 2, 3, 4, 5, 6, 7], buyer.id: [1, 3, 5, 6, 7]}
     assert str(stranger.id) not in json.dumps(buyer.owner.get(events).body)
     statements = [p.owner.get(f"/v1/trades/{trade['id']}/settlement").body for p in (seller, buyer)]
     assert statements[0] == statements[1]
     page = buyer.owner.get(f"{events}?limit=2").body
     assert (page["has_more"], page["next"]) == (True, 3)
-    assert [e["sequence"] for e in buyer.owner.get(f"{events}?after={page['next']}").body["data"]] == [5, 6]
+    assert [e["sequence"] for e in buyer.owner.get(f"{events}?after={page['next']}").body["data"]] == [5, 6, 7]
 
 
 def test_a_partner_is_seen_by_itself_and_the_platform(client: Client, seller: Partner, stranger: Partner) -> None:
@@ -100,7 +101,7 @@ def test_sql_shows_a_role_only_the_rows_of_its_session(
             assert sql.run(count, id=trade["id"]) == [[rows]]
     with session(cloud, "trade_events", stranger.id) as sql:
         assert sql.run("SELECT count(*) FROM trade_events WHERE trade_id = :id", id=trade["id"]) == [[0]]
-        assert sql.run("UPDATE trades SET status = 'BID' WHERE id = :id RETURNING id", id=trade["id"]) == []
+        assert sql.run("UPDATE trades SET status = 'negotiating' WHERE id = :id RETURNING id", id=trade["id"]) == []
     with session(cloud, "partner_onboarding", stranger.id) as sql:
         assert sql.run("SELECT id::text FROM partners ORDER BY id") == [[str(stranger.id)]]
     with session(cloud, "partner_onboarding") as sql:
@@ -114,8 +115,8 @@ def test_sql_shows_a_role_only_the_rows_of_its_session(
         ("trade_events", "DELETE FROM trade_events"),
         ("trade_events", "DELETE FROM trades"),
         ("trade_events", "UPDATE trades SET seller_id = buyer_id"),
-        ("trade_events", "SELECT legal_name FROM partners"),
-        ("trade_events", "SELECT * FROM subject_keys"),
+        ("trade_events", "SELECT pan FROM partners"),
+        ("trade_events", "UPDATE subject_keys SET wrapped = wrapped"),
         ("trade_events", "SELECT * FROM outbox"),
         ("partner_onboarding", "SELECT * FROM trades"),
         ("partner_onboarding", "DELETE FROM partners"),

@@ -18,7 +18,8 @@ from local_cloud.cloud import LocalCloud
 from local_cloud.environment import DATABASE
 from local_cloud.postgres import Postgres
 from local_cloud.provision import prepare_database
-from tests.journeys.partners import active_partner, contracted
+from tests.journeys.deals import contracted
+from tests.journeys.partners import active_partner
 from tests.times import PATIENCE, eventually
 from tools.catalog import catalog
 
@@ -27,7 +28,7 @@ def test_it_starts_again_with_its_data_after_kill_9(tmp_path: Path) -> None:
     arguments = ("--port", "0", "--folder", str(tmp_path / "data"))
     with running(tmp_path / "first.log", *arguments) as (client, process):
         seller, buyer = active_partner(client), active_partner(client)
-        trade = contracted(seller, buyer)
+        trade = seller.owner.get(f"/v1/trades/{contracted(seller, buyer)['id']}").body
         _assert_document(client, trade["id"])
         before = _children(process.pid)
         assert before
@@ -40,8 +41,8 @@ def test_it_starts_again_with_its_data_after_kill_9(tmp_path: Path) -> None:
         assert again.get(f"/v1/trades/{trade['id']}").body == trade
         # Decrypted with a key that the key service must have kept.
         assert again.get(f"/v1/partners/{seller.id}").body["legal_name"] == seller.body["legal_name"]
-        assert client.get("/_local/documents").body[f"trades/{trade['id']}"]["status"] == "CONTRACTED"
-        assert contracted(seller_again(client, seller), seller_again(client, buyer))["status"] == "CONTRACTED"
+        assert client.get("/_local/documents").body[f"trades/{trade['id']}"]["status"] == "contracted"
+        assert contracted(seller_again(client, seller), seller_again(client, buyer))["status"] == "contracted"
         children = _children(process.pid)
     _wait_until_gone([*children, process.pid])
 
@@ -180,4 +181,4 @@ def _assert_document(client: Client, trade_id: str) -> None:
     client.settle()
     os.environ["FIRESTORE_EMULATOR_HOST"] = client.get("/_local/endpoints").body["FIRESTORE_EMULATOR_HOST"]
     document = firestore.Client(project="kapas-local").document(f"trades/{trade_id}")
-    assert document.get().get("status") == "CONTRACTED"
+    assert document.get().get("status") == "contracted"

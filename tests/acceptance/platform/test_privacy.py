@@ -7,7 +7,8 @@ from google.cloud import pubsub_v1
 from pg8000.native import Connection
 
 from local_cloud.client import ANY, Client, running
-from tests.journeys.partners import active_partner, contracted, personal
+from tests.journeys.deals import contracted
+from tests.journeys.partners import active_partner, personal
 
 SEARCHED = """SELECT coalesce(string_agg(t.row, ' '), '') FROM (
   SELECT o::text AS row FROM outbox o UNION ALL SELECT a::text FROM audit_log a UNION ALL SELECT i::text FROM inbox i
@@ -27,7 +28,10 @@ def test_no_identifier_leaves_its_column(tmp_path: Path) -> None:
         url = f"{client.url}/_local/receiver/buyer"
         endpoint = buyer.owner.post("/v1/webhook-endpoints", {"url": url, "event_types": ["*"]}).body
         client.call("PUT", "/_local/receiver/buyer", {"secret": endpoint["secret"]})
-        contracted(seller, buyer)
+        trade = contracted(seller, buyer)
+        for party, other in ((seller, buyer), (buyer, seller)):
+            [counterparty] = party.owner.get(f"/v1/trades/{trade['id']}/parties").body["data"]
+            assert counterparty["legal_name"] == other.body["legal_name"]
         seller.owner.get(f"/v1/partners/{seller.id}")
         pan = seller.body["identifiers"]["pan"]
         for broken in ({**seller.body, "type": pan}, {**seller.body, "surprise": pan}):

@@ -13,6 +13,7 @@ import urllib3
 
 from local_cloud.client import Client
 from tests.journeys import partners as journey
+from tests.journeys.deals import offer
 from tools.catalog import ROOT, catalog
 
 HOST = "https://api.example.com"
@@ -50,7 +51,7 @@ def variables(client: Client, example: Example) -> dict[str, str]:
     if example.capability == "retention_sweep":
         return {"TOKEN": client.as_user("operations", None, "ops").token or ""}
     partner = journey.active_partner(client)
-    trade = journey.offer(journey.active_partner(client)) if "$TRADE" in example.command else {"id": ""}
+    trade = offer(journey.active_partner(client)) if "$TRADE" in example.command else {"id": ""}
     return {"TOKEN": partner.owner.token or "", "TRADE": trade["id"]}
 
 

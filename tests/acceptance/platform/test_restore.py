@@ -17,6 +17,7 @@ from local_cloud.cloud import LocalCloud
 from local_cloud.environment import DATABASE, PROJECT
 from local_cloud.postgres import Postgres
 from tests.journeys import partners as journey
+from tests.journeys.deals import Deal, contracted, offer
 from tests.times import PATIENCE
 from tools import rebuild_documents
 
@@ -57,25 +58,19 @@ def test_a_new_database_takes_over_from_a_backup(tmp_path: Path) -> None:
         client = Client(cloud.url)
         seller, buyer = journey.active_partner(client), journey.active_partner(client)
         gone = journey.active_partner(client)
-        journey.offer(gone)
+        offer(gone)
         erase(client, gone)
-        trade = journey.contracted(seller, buyer)
+        trade = seller.owner.get(f"/v1/trades/{contracted(seller, buyer)['id']}").body
         parties = [party.owner.get("/v1/partners").body["data"][0] for party in (seller, buyer)]
         documents = documents_with(cloud, trade, *parties)
         before = seller.owner.get(f"/v1/trades/{trade['id']}/events").body["data"]
         run("pg_dump", "--format=custom", f"--file={dump}", cloud.postgres.dsn(database=DATABASE))
         roles.write_text(run("pg_dumpall", "--roles-only", "--no-role-passwords", f"--dbname={cloud.postgres.dsn()}"))
-        later = journey.offer(seller)
-        deal = journey.Deal(
-            trade["id"],
-            seller,
-            buyer,
-            client.as_user("inspector", None, "inspector"),
-            client.as_user("ops", None, "ops"),
-        )
-        deal.take("seller", "bales_weighed", bales=journey.bales(100))
-        sampled = deal.take("inspector", "sample_drawn", samples=5).body
-        ahead = documents_with(cloud, later, sampled)
+        later = offer(seller)
+        deal = Deal(client, trade["id"], seller, buyer)
+        deal.weigh_twice("16400", 100)
+        dispatched = deal.dispatch("seller", 100)
+        ahead = documents_with(cloud, later, dispatched)
 
     fresh.mkdir()
     shutil.copy(lost / "google.sqlite", fresh)
@@ -88,7 +83,7 @@ def test_a_new_database_takes_over_from_a_backup(tmp_path: Path) -> None:
     with LocalCloud(fresh) as cloud:
         client = Client(cloud.url)
         # The documents of what came after the backup are there still, and go; so it is where none is left.
-        assert ahead[f"trades/{trade['id']}"]["status"] == "SAMPLED"
+        assert ahead[f"trades/{trade['id']}"]["status"] == "in_delivery"
         assert f"trades/{later['id']}" in ahead
         assert dict(cloud.firestore.documents()) == ahead
         assert rebuilt(cloud) == documents
@@ -103,4 +98,4 @@ def test_a_new_database_takes_over_from_a_backup(tmp_path: Path) -> None:
         assert partner["legal_name"] == seller.body["legal_name"]
         # What came after the backup is gone, and the system takes new business.
         owner.get(f"/v1/trades/{later['id']}", expect=404)
-        assert journey.offer(journey.Partner(seller.id, owner, seller.body))["version"] == 1
+        assert offer(journey.Partner(seller.id, owner, seller.body))["version"] == 1

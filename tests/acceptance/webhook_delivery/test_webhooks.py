@@ -8,7 +8,8 @@ import pytest
 
 from local_cloud.client import ANY, Answer, Client
 from tests.contract.json_schema import faults
-from tests.journeys.partners import active_partner, offer, register
+from tests.journeys.deals import offer
+from tests.journeys.partners import active_partner, register
 from tests.journeys.webhooks import Subscription, advance, assert_refused, subscribe
 from tools.catalog import ROOT
 

@@ -198,15 +198,15 @@ class System:
         """A trade with one step: contracted, or without a buyer an open lot, unless it is to have another status."""
         trade_id, at = ids.uuid7(), at or clock.now()
         self.run(
-            """INSERT INTO trades (id, version, status, seller_id, buyer_id, lot, ask_paise, price_paise, price_unit,
-                 signed_by, created_at, updated_at)
-               VALUES (:id, 1, :status, :seller, :buyer, '{}', 100, :price, 'kg', :signed_by, :at, :at)""",
+            """INSERT INTO trades (id, version, status, seller_id, buyer_id, broker_ids, template, kind, variety, crop_year,
+                 station, ask_paise, ask_unit, due_at, state, created_at, updated_at)
+               VALUES (:id, 1, :status, :seller, :buyer, '{}', 'ex_gin_passing', 'bales', 'Shankar-6', '2026-27', 'Rajkot',
+                 1, 'kg', :due_at, '{}', :at, :at)""",
             id=trade_id,
-            status=status or ("CONTRACTED" if buyer else "OFFERED"),
+            status=status or ("contracted" if buyer else "offered"),
             seller=seller,
             buyer=buyer,
-            price=100 if buyer else None,
-            signed_by="buyer" if buyer else None,
+            due_at=None if status == "cancelled" else at,
             at=at,
         )
         self.step(trade_id, 1, seller, "seller", at)
@@ -216,11 +216,11 @@ class System:
         """A step of a trade; of a `bidder`, a bid."""
         self.run(
             """INSERT INTO trade_events
-                 (trade_id, sequence, type, party, partner_id, bidder_id, data, occurred_at, recorded_at)
-               VALUES (:id, :sequence, 'step', :party, :partner_id, :bidder_id, '{}', :at, :at)""",
+                 (trade_id, sequence, type, role, side, partner_id, bidder_id, broker_ids, data, occurred_at, recorded_at)
+               VALUES (:id, :sequence, 'step', 'partner', :side, :partner_id, :bidder_id, '{}', '{}', :at, :at)""",
             id=trade_id,
             sequence=sequence,
-            party=party,
+            side="seller" if party == "seller" else "buyer",
             partner_id=partner_id,
             bidder_id=partner_id if party == "bidder" else None,
             at=at,

@@ -142,7 +142,7 @@ def test_the_market_is_told_that_open_lots_are_gone(system: System) -> None:
     owner = system.register()
     assert owner.partner_id
     trade = system.trade(owner.partner_id, None)
-    document = {"status": "OFFERED", "seller_id": str(owner.partner_id), "open": True, "bids": 0, "sequence": 1}
+    document = {"status": "offered", "seller_id": str(owner.partner_id), "open": True, "bids": 0, "sequence": 1}
     system.documents.documents[f"trades/{trade}"] = {**document, "partner_ids": [str(owner.partner_id)]}
     erased(system, owner)
     assert system.documents.documents[f"trades/{trade}"] == {
@@ -157,8 +157,8 @@ def test_a_lot_that_was_withdrawn_is_in_no_books(system: System) -> None:
     """Nobody bought it, so no invoice has to name its seller, and no statute is cited that does not apply."""
     owner = system.register()
     assert owner.partner_id
-    trade = system.trade(owner.partner_id, None, status="CANCELLED")
-    document = {"status": "CANCELLED", "seller_id": str(owner.partner_id), "partner_ids": [str(owner.partner_id)]}
+    trade = system.trade(owner.partner_id, None, status="cancelled")
+    document = {"status": "cancelled", "seller_id": str(owner.partner_id), "partner_ids": [str(owner.partner_id)]}
     system.documents.documents[f"trades/{trade}"] = document
     after = erased(system, owner)
     [kept_lot] = kept(after, "table trades")

@@ -232,7 +232,7 @@ def test_a_partner_sees_and_charges_its_own(database: Database) -> None:
         "UPDATE image_readings SET reading = '{}'",
         "DELETE FROM grading_budgets",
         "SELECT pan FROM partners",
-        "SELECT lot FROM trades",
+        "SELECT state FROM trades",
         "UPDATE consent_states SET state = 'granted'",
     ],
 )

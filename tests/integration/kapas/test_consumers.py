@@ -22,15 +22,22 @@ from tools.catalog import ROOT
 DECISION = ROOT / "docs/decisions/0002-version-is-sequence.md"
 
 SELLER, BUYER = ids.uuid7(), ids.uuid7()
-PRICE = {"paise": 61_200_00, "unit": "candy_trade", "currency": "INR"}
+PRICE = {"paise": 61_200_00, "unit": "candy_trade"}
+LOT = {"kind": "bales", "variety": "Shankar-6", "quantity": {"bales": 100, "kg": "16400"}}
+BID = {"trade_status": "negotiating", "bidder_id": str(BUYER), "price": PRICE}
+MATCH = {"trade_status": "matched", "buyer_id": str(BUYER), "price": PRICE, "quantity": LOT["quantity"]}
+UNTIL = "2026-12-01T06:30:00Z"
 STEPS: list[tuple[str, dict[str, Any]]] = [
-    ("trade.offered.v1", {"seller_id": str(SELLER), "bales": 100, "net_weight": {}, "ask": PRICE}),
-    ("trade.bid_placed.v1", {"bidder_id": str(BUYER), "price": PRICE}),
-    ("trade.bid_placed.v1", {"bidder_id": str(BUYER), "price": PRICE}),
-    ("trade.matched.v1", {"seller_id": str(SELLER), "buyer_id": str(BUYER), "price": PRICE}),
-    ("trade.contracted.v1", {"amount": {"paise": 1, "currency": "INR"}}),
+    (
+        "trade.offered.v1",
+        {"trade_status": "offered", "seller_id": str(SELLER), "lot": LOT, "ask": PRICE, "valid_until": UNTIL},
+    ),
+    ("trade.bid_placed.v1", BID),
+    ("trade.bid_placed.v1", BID),
+    ("trade.matched.v1", MATCH | {"trade_due_at": UNTIL}),
+    ("trade.contracted.v1", {"trade_status": "contracted", "trade_due_at": UNTIL}),
 ]
-FINAL = {"status": "CONTRACTED", "sequence": 5, "bids": 2, "open": False}
+FINAL = {"status": "contracted", "sequence": 5, "bids": 2, "open": False, "due_at": UNTIL}
 
 
 class Documents:
@@ -59,7 +66,7 @@ def event(subject: UUID, sequence: int, step: tuple[str, dict[str, Any]] | None 
         dataschema=f"https://kapas.example.com/schemas/{event_type}.json",
         partitionkey=subject,
         sequence=sequence,
-        partnerids="",
+        partnerids=f"{SELLER},{BUYER}",
         data=data,
     )
 
@@ -137,7 +144,7 @@ def test_an_event_of_an_unknown_type_does_not_hold_up_what_follows_it() -> None:
     for delivery in (event(subject, 1), event(subject, 2, unknown), event(subject, 3, STEPS[1])):
         live_feed.project(documents, delivery)
     document = documents.documents[f"trades/{subject}"]
-    assert (document["sequence"], document["status"], document["bales"]) == (3, "BID", 100)
+    assert (document["sequence"], document["status"], document["lot"]) == (3, "negotiating", LOT)
 
 
 def test_a_document_that_began_with_an_unknown_type_is_shown_to_nobody_and_goes_on() -> None:

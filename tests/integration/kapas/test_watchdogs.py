@@ -107,10 +107,10 @@ def test_a_sweep_that_is_killed_expires_the_others_the_next_time(
         dying.setattr(deadlines.outbox, "commit", killed_at(2, outbox.commit))
         with pytest.raises(Killed):
             deadlines.watch(market.database)
-    assert sorted(market.trade(trade_id).status for trade_id in lost) == ["EXPIRED", "OFFERED"]
+    assert sorted(market.trade(trade_id).status for trade_id in lost) == ["expired", "offered"]
     assert [deadlines.watch(market.database) for _ in range(2)] == [1, 0]
     for trade_id in lost:
-        assert [event.type for event in market.cloud_events(trade_id)] == ["trade.offered.v1", "trade.expired.v1"]
+        assert [event.type for event in market.cloud_events(trade_id)] == ["trade.offered.v1", "trade.ended.v1"]
 
 
 def test_a_deadline_that_could_not_be_planned_is_planned_when_its_event_comes_again(
@@ -136,5 +136,5 @@ def test_a_deadline_that_could_not_be_planned_is_planned_when_its_event_comes_ag
     assert len(market.queue.tasks) == 1
     market.time.advance(days=7)
     assert deadlines.meet(market.database, market.queue, market.queue.last())
-    assert market.time.now - market.trade(trade_id).created_at == timedelta(days=7)
-    assert market.trade(trade_id).status == "EXPIRED"
+    assert market.time.now - market.trade(trade_id).offered_at == timedelta(days=7)
+    assert market.trade(trade_id).status == "expired"

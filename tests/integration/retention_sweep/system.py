@@ -186,23 +186,26 @@ class System:
         return message_id
 
     def trade(self, days: float, seller_id: UUID, buyer_id: UUID | None = None, status: str = "") -> UUID:
-        """A trade with one event, settled if it has a buyer, else expired, unless it is to have another status."""
+        """A trade with one event, completed if it has a buyer, else expired, unless it is to have another status."""
         trade_id = ids.uuid7()
+        open_status = status if status in ("offered", "negotiating") else ""
+        ended = "" if open_status else status or ("completed" if buyer_id else "expired")
         self.admin.run(
-            """INSERT INTO trades (id, version, status, seller_id, buyer_id, lot, ask_paise, price_paise, price_unit,
-                 signed_by, created_at, updated_at)
-               VALUES (:id, 1, :status, :seller, :buyer, '{}', 1, :price, 'kg', :signed, :at, :at)""",
+            """INSERT INTO trades (id, version, status, seller_id, buyer_id, broker_ids, template, kind, variety, crop_year,
+                 station, ask_paise, ask_unit, due_at, state, created_at, updated_at)
+               VALUES (:id, 1, :status, :seller, :buyer, '{}', 'ex_gin_passing', 'bales', 'Shankar-6', '2026-27', 'Rajkot',
+                 1, 'kg', :due_at, '{}', :at, :at)""",
             id=trade_id,
-            status=status or ("SETTLED" if buyer_id else "EXPIRED"),
+            status=ended or open_status,
             seller=seller_id,
             buyer=buyer_id,
-            price=1 if buyer_id else None,
-            signed="buyer" if buyer_id else None,
+            due_at=None if ended else self.ago(days),
             at=self.ago(days),
         )
         self.admin.run(
-            """INSERT INTO trade_events (trade_id, sequence, type, party, partner_id, data, occurred_at, recorded_at)
-               VALUES (:id, 1, 'lot_offered', 'seller', :seller, '{}', :at, :at)""",
+            """INSERT INTO trade_events (trade_id, sequence, type, role, side, partner_id, broker_ids, data, occurred_at,
+                 recorded_at)
+               VALUES (:id, 1, 'trade.offered.v1', 'partner', 'seller', :seller, '{}', '{}', :at, :at)""",
             id=trade_id,
             seller=seller_id,
             at=self.ago(days),

@@ -90,7 +90,7 @@ def test_a_real_sweep_as_at_a_future_moment_is_refused_by_the_table(system: Syst
     [
         "UPDATE audit_log SET data = '{}'",
         "SELECT data FROM audit_log",
-        "SELECT lot FROM trades",
+        "SELECT state FROM trades",
         "DELETE FROM partners",
     ],
 )

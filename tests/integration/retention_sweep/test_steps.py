@@ -23,8 +23,11 @@ def system(open_as: Callable[..., Database], admin: Connection) -> Iterator[Syst
 def step(system: System, trade_id: UUID, partner_id: UUID, bidder_id: UUID | None) -> None:
     """A second step of a lot: a bid, or the seller's counter to one."""
     system.admin.run(
-        """INSERT INTO trade_events (trade_id, sequence, type, party, partner_id, bidder_id, data, occurred_at, recorded_at)
-           SELECT id, 2, 'bid_placed', 'bidder', :partner_id, :bidder_id, '{}', updated_at, updated_at FROM trades
+        """INSERT INTO trade_events (trade_id, sequence, type, role, side, partner_id, bidder_id, broker_ids, data,
+             occurred_at, recorded_at)
+           SELECT id, 2, 'trade.bid_placed.v1', 'partner', 'buyer', :partner_id, :bidder_id, '{}', '{}', updated_at,
+             updated_at
+           FROM trades
            WHERE id = :trade_id""",
         trade_id=trade_id,
         partner_id=partner_id,

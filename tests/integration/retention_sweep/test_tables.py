@@ -95,13 +95,13 @@ def test_each_place_goes_by_its_own_law(system: System, partner: UUID) -> None:
     assert sorted(path.partition("/")[0] for path in gone) == ["archives"] * 2 + ["gradings"] + ["trades"] * 3
 
 
-@pytest.mark.parametrize("status", ["OFFERED", "BID", "NEGOTIATING", "EXPIRED", "CANCELLED"])
+@pytest.mark.parametrize("status", ["offered", "negotiating", "expired", "cancelled"])
 def test_a_lot_that_nobody_bought_goes_after_three_years_however_it_ended(
     system: System, partner: UUID, status: str
 ) -> None:
     trade_id = system.trade(3.1 * YEAR, partner, status=status)
     kept = system.trade(2.9 * YEAR, partner, status=status)
-    bought = system.trade(3.1 * YEAR, partner, uuid7(), status="CANCELLED")
+    bought = system.trade(3.1 * YEAR, partner, uuid7(), status="cancelled")
     assert figures(system.sweep(), "table trades", "negotiation_message_unconcluded") == (1, 1, 0, 0)
     assert {row[0] for row in system.admin.run("SELECT id FROM trades")} == {kept, bought}
     assert f"trades/{trade_id}" not in system.outside.there

@@ -29,13 +29,13 @@ def by_figures(partner: Partner, device: Client, number: int, trade_id: str | No
     return True
 
 
-def before_the_sample(partner: Partner, device: Client, trade_id: str) -> None:
-    """Refused, unless the request is on its way for so long that a sample was drawn meanwhile."""
+def before_the_contract(partner: Partner, device: Client, trade_id: str) -> None:
+    """Refused, unless the request is on its way for so long that both signed meanwhile."""
     body = {"kind": "lab", "figures": HVI, "trade_id": trade_id}
     response = device.post("has figures graded too early", "/v1/gradings", body)
     if partner.expect(response, 409, 201) and response.ok:
-        trade = device.get("looks whether it was sampled", f"/v1/trades/{trade_id}")
-        _require(partner, trade, trade.body["status"] not in ("OFFERED", "BID", "MATCHED", "CONTRACTED"))
+        trade = device.get("looks whether it is contracted", f"/v1/trades/{trade_id}")
+        _require(partner, trade, trade.body["contracted_at"] is not None)
 
 
 def by_telephone(partner: Partner, device: Client, number: int) -> None:
@@ -84,4 +84,4 @@ def pry(world: World, stranger: Partner, grading_id: str) -> None:
 
 def _require(partner: Partner, response: Response, condition: Any) -> None:
     if not condition and not partner.leaving:
-        partner.owner.world.kernel.violation(f"{response.step} was answered {response.status}: {response.body}")
+        partner.owner.world.kernel.violation(f"{response.step} was told {response.status}: {response.body}")

@@ -10,6 +10,8 @@ from tests.simulation.client import Client, Response
 from tests.simulation.world import World
 
 MAX_LOOKS, MAX_CHECKS = 40, 5
+STATES = ("24", "27", "24", "33")
+"""GST states of those who join, in their order: Gujarat, Maharashtra, Gujarat, Tamil Nadu."""
 
 
 @dataclass(eq=False, slots=True)
@@ -20,12 +22,15 @@ class Partner:
     name: str
     owner: Client
     personal: tuple[str, ...]
+    state: str = "24"
+    """Where it is registered for GST."""
     leaving: bool = False
     """Whether its erasure was asked for: it is refused what starts new processing from then on."""
 
     def again(self, world: World) -> "Partner":
         """The same partner in another run."""
-        return Partner(self.id, self.name, Client(world, self.name, self.id, "owner"), self.personal)
+        world.states[str(self.id)] = self.state
+        return Partner(self.id, self.name, Client(world, self.name, self.id, "owner"), self.personal, self.state)
 
     def device(self, world: World, name: str, tier: str = "basic") -> Client:
         """Its owner, at another device: with calls, and idempotency keys, of its own."""
@@ -44,14 +49,15 @@ def join(world: World, name: str, number: int) -> Partner:
     """Register a partner and have it activated: it may trade then."""
     partner_id = ids.uuid7()
     world.name(str(partner_id), name)
+    world.states[str(partner_id)] = STATES[number]
     owner = Client(world, name, partner_id, "owner")
-    letter = string.ascii_uppercase[number]
+    letter, state = string.ascii_uppercase[number], STATES[number]
     pan = f"A{letter}ACE000{number}F"
     body = registration(
         legal_name=f"Example Ginning {name} Private Limited",
         contact={"name": f"{name} Example", "phone": f"+91980000000{number}"},
-        identifiers={"pan": pan, "gstin": gstin(pan), "cin": f"U17111GJ2015PTC00000{number}"},
-        address={"line": f"Plot {number}, Example Road", "city": "Rajkot", "pin": "360001", "state_code": "24"},
+        identifiers={"pan": pan, "gstin": gstin(pan, state), "cin": f"U17111GJ2015PTC00000{number}"},
+        address={"line": f"Plot {number}, Example Road", "city": "Rajkot", "pin": "360001", "state_code": state},
         bank_account={"ifsc": "EXAM0000001", "number": f"50000000000{number}"},
         beneficial_owners=[{"name": f"Meena Example {name}", "share_percent": 60}],
     )
@@ -64,7 +70,7 @@ def join(world: World, name: str, number: int) -> Partner:
     for attempt in range(MAX_CHECKS):
         version = _checked(world, owner, attempt)
         if operations.post(f"activates {name} {attempt}", f"{path}/activate", if_match=f'"{version}"').ok:
-            return Partner(partner_id, name, owner, tuple(personal(body)))
+            return Partner(partner_id, name, owner, tuple(personal(body)), state)
         # A provider did not answer for so long that a person has to look: here, have it asked again.
         operations.post(f"has {name} checked again {attempt}", f"{path}/recheck", if_match=f'"{version}"')
     world.kernel.violation(f"{name} was never activated")

@@ -67,5 +67,5 @@ def instead(text: str, *changes: tuple[str, str]) -> str:
     return text
 
 
-for name in ("delivery", "requests", "privacy", "gradings", "findings"):
+for name in ("delivery", "requests", "privacy", "gradings", "trades", "findings"):
     import_module(f"{__name__}.{name}")

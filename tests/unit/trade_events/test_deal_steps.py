@@ -607,3 +607,10 @@ def test_terms_that_an_invoice_was_made_by_are_not_amended() -> None:
     assert desk.refused("buyer", "answer_proposal", proposal=1, answer="accepted").against == "the invoice"
     desk.do("seller", "propose", about="extend_delivery", until=desk.now + timedelta(days=120))
     desk.do("buyer", "answer_proposal", proposal=2, answer="accepted")
+
+
+def test_a_step_on_an_instance_whose_clock_is_behind_is_taken() -> None:
+    desk = Desk()
+    desk.now -= timedelta(seconds=3)
+    desk.contracted()
+    assert all(event.occurred_at >= desk.trade.offered_at for event in desk.events)

@@ -1,8 +1,9 @@
 """The peer of the append figure: FastAPI, SQLAlchemy's async ORM and asyncpg, written as their documentation does it.
 
-It validates with the same model and writes the same two rows in one transaction, and does nothing else: no
-authentication, no idempotency, no version check, no row security. Its tables have the columns, keys and checks of the
-real ones, without their foreign keys and policies. The environment gives `PEER_DATABASE_URL` and `PEER_POOL`.
+It validates with the same model and does the same three writes in one transaction: the trade's row with its state, at
+the version that the client read, the event, and the outbox. It does nothing else: no authentication, no idempotency, no
+rules of trading, no row security. Its tables have the rows, columns, keys and checks of the real ones, without their
+foreign keys and policies. The environment gives `PEER_DATABASE_URL` and `PEER_POOL`.
 """
 
 import os
@@ -12,14 +13,16 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 from sqlalchemy import ARRAY, BigInteger, DateTime, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm.exc import StaleDataError
 
-from functions.trade_events.step_schemas import TradeEventAppend
+from functions.trade_events.deal.steps import Bid
+from functions.trade_events.schemas import StepRequest
 from kapas.values import clock, ids
 
 
@@ -33,6 +36,20 @@ class Base(DeclarativeBase):
     }
 
 
+class TradeRow(Base):
+    __tablename__ = "trades"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column()
+    status: Mapped[str]
+    due_at: Mapped[datetime]
+    state: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime]
+
+    __table_args__ = {"schema": "peer"}  # noqa: RUF012
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+
+
 class TradeEventRow(Base):
     __tablename__ = "trade_events"
     __table_args__ = {"schema": "peer"}  # noqa: RUF012
@@ -40,9 +57,11 @@ class TradeEventRow(Base):
     trade_id: Mapped[UUID] = mapped_column(primary_key=True)
     sequence: Mapped[int] = mapped_column(primary_key=True)
     type: Mapped[str]
-    party: Mapped[str]
+    role: Mapped[str]
+    side: Mapped[str]
     partner_id: Mapped[UUID]
     bidder_id: Mapped[UUID]
+    broker_ids: Mapped[list[UUID]]
     data: Mapped[dict[str, Any]]
     occurred_at: Mapped[datetime]
     recorded_at: Mapped[datetime]
@@ -91,21 +110,30 @@ async def session(request: Request) -> AsyncGenerator[AsyncSession]:
 app = FastAPI(lifespan=lifespan)
 
 
-@app.post("/v1/trades/{trade_id}/events", status_code=201)
-async def append_event(
-    trade_id: UUID, body: TradeEventAppend, db: Annotated[AsyncSession, Depends(session)]
-) -> Appended:
-    event, now = body.event, clock.now()
-    data = event.model_dump(mode="json")
-    sequence = (event.expected_version or 0) + 1
+@app.post("/v1/trades/{trade_id}/steps", status_code=201)
+async def take_step(trade_id: UUID, body: StepRequest, db: Annotated[AsyncSession, Depends(session)]) -> Appended:
+    step, now = body.step, clock.now()
+    if not isinstance(step, Bid):
+        raise HTTPException(422, "only bids are measured")
+    trade = await db.get(TradeRow, trade_id)
+    if trade is None:
+        raise HTTPException(404)
+    if trade.version != step.expected_version:
+        raise HTTPException(409, f"the trade is at version {trade.version}")
+    data = step.model_dump(mode="json")
+    sequence = trade.version + 1
+    trade.status, trade.due_at, trade.updated_at = "negotiating", step.valid_until, now
+    trade.state = {**trade.state, "version": sequence, "talks": [*trade.state["talks"], data]}
     db.add(
         TradeEventRow(
             trade_id=trade_id,
             sequence=sequence,
-            type=event.type,
-            party="bidder",
+            type="trade.bid_placed.v1",
+            role="partner",
+            side="buyer",
             partner_id=trade_id,
             bidder_id=trade_id,
+            broker_ids=[],
             data=data,
             occurred_at=now,
             recorded_at=now,
@@ -116,7 +144,7 @@ async def append_event(
             event_id=ids.uuid7(),
             topic="trade-events",
             source="/trade_events",
-            type=f"trade.{event.type}.v1",
+            type="trade.bid_placed.v1",
             subject=trade_id,
             sequence=sequence,
             data=data,
@@ -125,5 +153,8 @@ async def append_event(
             occurred_at=now,
         )
     )
-    await db.commit()
-    return Appended(trade_id=trade_id, sequence=sequence, type=event.type, occurred_at=now)
+    try:
+        await db.commit()
+    except StaleDataError:
+        raise HTTPException(409, "somebody else's step came first") from None
+    return Appended(trade_id=trade_id, sequence=sequence, type="trade.bid_placed.v1", occurred_at=now)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from google.cloud import pubsub_v1
 from google.cloud.pubsub_v1.types import BatchSettings, PublisherOptions
 
-from functions.trade_events.event_models import TradeBidPlaced
+from functions.trade_events.event_models import BidPlaced
 from kapas.messaging.events import CONTENT_TYPE
 from local_cloud.environment import PROJECT
 from tools.bench import relay
@@ -33,9 +33,7 @@ class Publish(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         pending = [
-            self.client.publish(
-                TOPIC, data, ordering_key=key, **{"content-type": CONTENT_TYPE, "type": TradeBidPlaced.type}
-            )
+            self.client.publish(TOPIC, data, ordering_key=key, **{"content-type": CONTENT_TYPE, "type": BidPlaced.type})
             for key, data in self.messages
         ]
         for future in pending:
